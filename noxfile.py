@@ -1,0 +1,72 @@
+"""Sessions for a bare machine: each makes its own environment, so `pip install nox` is all that it needs."""
+
+import atexit
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import nox
+from filelock import FileLock, Timeout  # nox brings it, with virtualenv
+
+nox.needs_version = ">=2025.5"
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_missing_interpreters = True
+
+ROOT = Path(__file__).parent
+
+
+def _wait_for_other_runs() -> None:
+    """Let one nox at a time use the environments of this clone; the lock ends with the process."""
+    (ROOT / ".nox").mkdir(exist_ok=True)
+    lock = FileLock(ROOT / ".nox" / "lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        sys.stderr.write("Another nox is at work in this folder; waiting for it to end.\n")
+        lock.acquire()
+    atexit.register(lock.release)
+
+
+if not {"-l", "--list", "-h", "--help", "--version"} & set(sys.argv):
+    _wait_for_other_runs()
+
+
+@nox.session
+def smoke(session: nox.Session) -> None:
+    """Package three models, serve them on a real Triton, check them; or check the server of --url or TRITON_URL."""
+    session.install("--quiet", "-e", ".[tasks]")
+    if session.posargs or os.environ.get("TRITON_URL"):
+        session.run("invoke", "smoke-test", *session.posargs)
+        return
+    with tempfile.TemporaryDirectory(prefix="triton-smoke-") as folder:
+        repository = f"{folder}/model_repository"
+        package = ("invoke", "package-model", "--weights", "seeded", "--repository", repository)
+        session.run(*package, "--model", "resnet50", "--seed", "1")
+        session.run(*package, "--model", "resnet50", "--seed", "2")
+        session.run(*package, "--model", "mobilenetv2", "--seed", "1")
+        session.run("invoke", "smoke-test", "--local", "--repository", repository)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests: unit, wire, tasks and live."""
+    session.install("--quiet", "-e", ".[test]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting."""
+    session.install("--quiet", "ruff==0.17.6")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types, strictly."""
+    session.install("--quiet", "-e", ".[types]")
+    session.run("mypy")
+    session.run("mypy", "tasks.py", "noxfile.py")

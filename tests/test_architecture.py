@@ -1,0 +1,89 @@
+"""Who may import whom."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCES = sorted(
+    path.relative_to(ROOT)
+    for top in ("triton_sdk", "scripts", "tasks.py")
+    for path in ([ROOT / top] if top.endswith(".py") else (ROOT / top).rglob("*.py"))
+)
+
+# Import, and the only files (or folders) that may have it.
+ONLY_IN = {
+    "grpc": ["triton_sdk/_transport.py"],
+    "google.protobuf": [
+        "triton_sdk/_codec.py",
+        "triton_sdk/_flow.py",
+        "triton_sdk/_drive.py",
+        "scripts/config_pbtxt.py",
+    ],
+    "tritonclient": [
+        "triton_sdk/_transport.py",
+        "triton_sdk/_codec.py",
+        "triton_sdk/_flow.py",
+        "triton_sdk/_drive.py",
+        "scripts/config_pbtxt.py",
+    ],
+    "subprocess": ["scripts/shell.py", "triton_sdk/local"],
+    "rich": ["scripts/report.py"],
+    "dotenv": ["scripts/settings.py"],
+    "invoke": ["tasks.py"],
+    "onnx": ["scripts"],
+    "triton_sdk.local": ["triton_sdk/local", "scripts", "tasks.py"],
+    "scripts": ["scripts", "tasks.py"],
+    "tasks": [],
+}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield the full names of the modules that *path* imports, and of what it takes from them."""
+    for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=str)
+def test_a_module_imports_only_what_its_layer_may(path: Path) -> None:
+    """Each import that is reserved for some modules stands only in those."""
+    for name in imports(path):
+        for reserved, places in ONLY_IN.items():
+            if name == reserved or name.startswith(reserved + "."):
+                assert any(str(path) == place or str(path).startswith(place + "/") for place in places), (
+                    f"{path} imports {name}, which belongs in {places}"
+                )
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=str)
+def test_the_environment_is_read_in_one_place(path: Path) -> None:
+    """os.environ is read by the settings alone, but for the default of a `from_env`."""
+    allowed = {"scripts/settings.py", "triton_sdk/config.py", "triton_sdk/client.py"}
+    text = (ROOT / path).read_text(encoding="utf-8")
+    assert str(path) in allowed or ("os.environ" not in text and "getenv" not in text)
+
+
+def test_importing_the_sdk_stays_light() -> None:
+    """`import triton_sdk` loads neither the local server nor anything that only the tasks need."""
+    heavy = [
+        "triton_sdk.local",
+        "triton_sdk.testing",
+        "onnx",
+        "onnxruntime",
+        "rich",
+        "invoke",
+        "boto3",
+        "dotenv",
+        "virtualenv",
+    ]
+    code = f"import triton_sdk, sys; print([m for m in {heavy!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout.strip() == "[]"

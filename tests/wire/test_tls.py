@@ -1,0 +1,102 @@
+"""TLS with certificates that are made on the spot."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import attrs
+import grpc
+import pytest
+
+from tests.fake_triton import FakeTriton, image
+from tests.wire.server import serve
+from triton_sdk import ConfigurationError, ResNetClient, ServerUnavailableError, Tls
+
+
+@attrs.frozen
+class Certificates:
+    """PEM files of an authority, and of a server and a client that it vouches for."""
+
+    folder: Path
+
+    def path(self, name: str) -> Path:
+        """Return the path of a file."""
+        return self.folder / name
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a file."""
+        return self.path(name).read_bytes()
+
+    def server(self, *, mutual: bool = False) -> grpc.ServerCredentials:
+        """Return what the server shows, and whether it asks the client to show its own."""
+        pair = (self.read("server.key"), self.read("server.pem"))
+        return grpc.ssl_server_credentials([pair], self.read("ca.pem") if mutual else None, require_client_auth=mutual)
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Make the certificates with the openssl program."""
+    if shutil.which("openssl") is None:
+        message = "needs the program openssl"
+        pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
+    folder = tmp_path_factory.mktemp("tls")
+
+    def make(name: str, *extra: str) -> None:
+        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+        files = ["-days", "2", "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.pem"]
+        subprocess.run([*command, *files, *extra], cwd=folder, check=True, capture_output=True, timeout=30)
+
+    signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-addext", "basicConstraints=critical,CA:FALSE")
+    make("ca")
+    make("server", *signed, "-addext", "subjectAltName=DNS:triton.internal,IP:127.0.0.1")
+    make("client", *signed)
+    return Certificates(folder)
+
+
+def test_a_trusted_server_is_asked(certificates: Certificates) -> None:
+    """With its authority given, the server answers over TLS."""
+    with serve(FakeTriton(), credentials=certificates.server()) as served:
+        tls = Tls(ca=certificates.path("ca.pem"))
+        with ResNetClient(served.url, model="clf", tls=tls) as client:
+            assert client.predict(image(1)).model_version == 2
+
+
+def test_a_server_may_have_another_name(certificates: Certificates) -> None:
+    """The name in the certificate counts, where the client is told which."""
+    with serve(FakeTriton(), credentials=certificates.server()) as served:
+        for name, ready in (("triton.internal", True), ("elsewhere.internal", False)):
+            tls = Tls(ca=certificates.path("ca.pem"), server_name=name)
+            with ResNetClient(served.url, model="clf", tls=tls) as client:
+                assert client.ready() is ready
+
+
+def test_an_untrusted_server_is_not_asked(certificates: Certificates) -> None:
+    """Without its authority nothing is sent, and the error speaks of TLS."""
+    with (
+        serve(FakeTriton(), credentials=certificates.server()) as served,
+        ResNetClient(served.url, model="clf", tls=Tls()) as client,
+    ):
+        with pytest.raises(ServerUnavailableError, match="TLS"):
+            client.predict(image(1))
+        assert served.triton.asked == []
+
+
+def test_a_client_shows_its_certificate(certificates: Certificates) -> None:
+    """A server that asks for a certificate answers the client that has one, and no other."""
+    with serve(FakeTriton(), credentials=certificates.server(mutual=True)) as served:
+        known = Tls(
+            ca=certificates.path("ca.pem"),
+            certificate=certificates.path("client.pem"),
+            key=certificates.path("client.key"),
+        )
+        with ResNetClient(served.url, model="clf", tls=known) as client:
+            assert client.predict(image(1)).model_version == 2
+        with ResNetClient(served.url, model="clf", tls=Tls(ca=certificates.path("ca.pem"))) as stranger:
+            assert not stranger.ready()
+
+
+def test_a_tls_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    """The error names the file, when the client is made."""
+    with pytest.raises(ConfigurationError, match=r"nowhere\.pem.*No such file"):
+        ResNetClient("127.0.0.1:1", tls=Tls(ca=tmp_path / "nowhere.pem"))

@@ -1,0 +1,141 @@
+"""Plan a call: check what the user gave, make the tensor, cut it into requests. No input or output happens here."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any, BinaryIO, Final, TypeVar, cast
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from triton_sdk import _sources
+from triton_sdk.contract import ModelContract
+from triton_sdk.errors import ConfigurationError, InvalidImageError, InvalidRequestError
+from triton_sdk.images import ImageLike, normalise, to_pixels
+
+# Enough to fill a server's batch, few enough that decoding one batch does not keep the server waiting for long.
+BATCH_SIZE: Final = 16
+
+_DTYPES: Final = {"UINT8": np.dtype(np.uint8), "FP32": np.dtype(np.float32)}
+_T = TypeVar("_T")
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Inference:
+    """What a model gave for one tensor.
+
+    Attributes:
+        scores: The model's output as it is, float32 ``(n, classes)``.
+        model: The model's name.
+        model_version: The version that answered, as the server says.
+    """
+
+    scores: NDArray[np.float32]
+    model: str
+    model_version: int
+
+
+def positive(value: int | None, what: str) -> None:
+    """Check that *value* is None or a whole number from 1.
+
+    Raises:
+        ConfigurationError: If it is not.
+    """
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1):
+        raise ConfigurationError(f"{what} is {value!r}; a whole number from 1 was expected.")
+
+
+def batched(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
+    """Yield the items in order, in lists of *size*; the last one may be shorter."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def rereadable(pictures: Sequence[ImageLike], *, first: int | None) -> list[ImageLike]:
+    """Return *pictures* with the bytes in place of open files, for those can be read only once.
+
+    Raises:
+        InvalidImageError: If a file cannot be read; the message says which, as for `prepare`.
+    """
+    kept: list[ImageLike] = []
+    for place, picture in enumerate(pictures):
+        with _naming(first, place):
+            is_file = hasattr(picture, "read") and not isinstance(picture, np.ndarray | Image.Image)
+            kept.append(_sources.read(cast(BinaryIO, picture))[1] if is_file else picture)
+    return kept
+
+
+def prepare(pictures: Sequence[ImageLike], *, contract: ModelContract, resize: int, first: int | None) -> NDArray[Any]:
+    """Make the tensor that the model takes.
+
+    Args:
+        pictures: At least one.
+        contract: What the model takes.
+        resize: Length of the shorter side before the crop, in pixels.
+        first: Place of the first picture in the user's list, to name a bad one; None where there is only one.
+
+    Returns:
+        The contract's dtype and ``(n, *input.shape)``.
+
+    Raises:
+        InvalidImageError: If a picture cannot be used; the message says which.
+    """
+    pixels = np.empty((len(pictures), contract.height, contract.width, 3), np.uint8)
+    for place, picture in enumerate(pictures):
+        with _naming(first, place):
+            pixels[place] = to_pixels(picture, resize=resize, height=contract.height, width=contract.width)
+    if contract.input.dtype == "FP32":
+        return normalise(pixels, mean=contract.mean, std=contract.std, layout=contract.layout)
+    return pixels if contract.layout == "NHWC" else np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+
+
+@contextmanager
+def _naming(first: int | None, place: int) -> Iterator[None]:
+    """Say in an InvalidImageError which image of the user's list it is about."""
+    try:
+        yield
+    except InvalidImageError as error:
+        if first is None:
+            raise
+        raise InvalidImageError(f"Image {first + place} (counted from 0): {error}") from error
+
+
+def check_batch(batch: NDArray[Any], contract: ModelContract) -> None:
+    """Check a prepared tensor against what the model takes.
+
+    Raises:
+        InvalidRequestError: If it does not fit; the message says what was expected and what was given.
+    """
+    problem = _problem(batch, contract)
+    if problem:
+        raise InvalidRequestError(
+            f"Cannot send {problem}: model {contract.model!r} takes {contract.input}, finite, n at least 1."
+        )
+
+
+def _problem(batch: object, contract: ModelContract) -> str:
+    if not isinstance(batch, np.ndarray):
+        return f"a {type(batch).__name__}, not a numpy array"
+    got = (batch.dtype, batch.shape[1:])
+    if got != (_DTYPES[contract.input.dtype], contract.input.shape):
+        return f"{batch.dtype} {batch.shape}"
+    if len(batch) == 0:
+        return f"an empty batch, {batch.dtype} {batch.shape}"
+    if batch.dtype.kind == "f" and not np.isfinite(batch).all():
+        return f"{batch.dtype} {batch.shape} with NaN or infinite values"
+    return ""
+
+
+def split(batch: NDArray[Any], contract: ModelContract) -> Iterator[NDArray[Any]]:
+    """Yield the parts of *batch*, each as large as one request may be; a model without a batch axis takes one image."""
+    size = max(contract.max_batch, 1)
+    for start in range(0, len(batch), size):
+        yield batch[start : start + size]
+
+
+def zero_image(contract: ModelContract) -> NDArray[Any]:
+    """Return a batch of one image that holds nothing, ``(1, *input.shape)``."""
+    return cast(NDArray[Any], np.zeros((1, *contract.input.shape), _DTYPES[contract.input.dtype]))

@@ -1,0 +1,152 @@
+"""Our types to protobuf messages and back. All that is known about Triton's messages stands here."""
+
+import struct
+from textwrap import shorten
+from typing import Any, Final
+
+import attrs
+import numpy as np
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+from numpy.typing import NDArray
+from tritonclient.grpc import service_pb2
+
+from triton_sdk._calls import Inference
+from triton_sdk.contract import ModelContract
+from triton_sdk.errors import InferenceFailedError
+
+_SCORE_BYTES: Final = 4
+# A version that cannot be loaded comes with a traceback.
+_SHOWN: Final = 400
+
+
+@attrs.frozen
+class IndexRow:
+    """One version of a model in the server's repository.
+
+    Attributes:
+        model: The model's name.
+        version: The version; None where no version was ever loaded.
+        ready: Whether it can be asked.
+        reason: The server's words on why it cannot; may be empty.
+    """
+
+    model: str
+    version: int | None
+    ready: bool
+    reason: str
+
+
+def config_request(model: str) -> Message:
+    """Ask for the model's configuration."""
+    message: Message = service_pb2.ModelConfigRequest(name=model)
+    return message
+
+
+def contract(response: Any) -> ModelContract:
+    """Read the contract from a ModelConfigResponse.
+
+    Raises:
+        ContractError: If the model is no image classifier.
+    """
+    return ModelContract.from_config(MessageToDict(response.config, preserving_proto_field_name=True))
+
+
+def index_request() -> Message:
+    """Ask what the server has, ready or not."""
+    message: Message = service_pb2.RepositoryIndexRequest()
+    return message
+
+
+def index(response: Any) -> tuple[IndexRow, ...]:
+    """Read a RepositoryIndexResponse."""
+    return tuple(
+        IndexRow(
+            model=str(row.name),
+            version=int(row.version) if row.version else None,
+            ready=row.state == "READY",
+            reason=shorten(str(row.reason), _SHOWN, placeholder=" ..."),
+        )
+        for row in response.models
+    )
+
+
+def ready_request(model: str, version: int | None) -> Message:
+    """Ask whether the model, or one version of it, is ready."""
+    message: Message = service_pb2.ModelReadyRequest(name=model, version=_version(version))
+    return message
+
+
+def infer_request(batch: NDArray[Any], *, contract: ModelContract, version: int | None) -> Message:
+    """Ask for the scores of *batch*, ``(n, *input.shape)``; n is 1 for a model without a batch axis."""
+    message: Message = _infer_request(batch, contract, version)
+    return message
+
+
+def inference(response: Any, *, contract: ModelContract, images: int, version: int | None) -> Inference:
+    """Read a ModelInferResponse.
+
+    Raises:
+        InferenceFailedError: If it is not what the contract promises for *images* images, or from another version.
+    """
+    raw = _raw_output(response, contract)
+    if len(raw) != images * contract.classes * _SCORE_BYTES:
+        raise InferenceFailedError(
+            f"Model {contract.model!r} answered {len(raw)} bytes for {images} images, where FP32 scores for "
+            f"{contract.classes} classes each were expected. The model, or its backend, is broken."
+        )
+    answered = str(response.model_version)
+    if not answered.isdecimal() or version not in (None, int(answered)):
+        raise InferenceFailedError(
+            f"Version {answered!r} of model {contract.model!r} answered, where {version or 'a number'} was expected."
+        )
+    scores = np.frombuffer(raw, "<f4").reshape(images, contract.classes)
+    return Inference(scores=scores, model=contract.model, model_version=int(answered))
+
+
+def labels_request(image: NDArray[Any], *, contract: ModelContract) -> Message:
+    """Ask for all classes of *image* by Triton's classification extension, the only way to its labels."""
+    message = _infer_request(image, contract, None)
+    message.outputs[0].parameters["classification"].int64_param = contract.classes
+    typed: Message = message
+    return typed
+
+
+def labels(response: Any, *, contract: ModelContract) -> tuple[str, ...]:
+    """Read the names of the classes from ``value:index:label`` strings; a class without a name is ``"class 12"``."""
+    raw, at = _raw_output(response, contract), 0
+    names = [f"class {index}" for index in range(contract.classes)]
+    try:
+        while at < len(raw):
+            (length,) = struct.unpack_from("<I", raw, at)
+            _, index, *name = raw[at + 4 : at + 4 + length].decode().split(":", 2)
+            names[int(index)] = "".join(name) or names[int(index)]
+            at += 4 + length
+    except (struct.error, ValueError, IndexError) as error:
+        raise InferenceFailedError(
+            f"The server's list of labels for model {contract.model!r} cannot be read: {error}. Give labels= instead."
+        ) from error
+    return tuple(names)
+
+
+def _version(version: int | None) -> str:
+    return "" if version is None else str(version)
+
+
+def _infer_request(batch: NDArray[Any], contract: ModelContract, version: int | None) -> Any:
+    message = service_pb2.ModelInferRequest(model_name=contract.model, model_version=_version(version))
+    shape = batch.shape if contract.max_batch else batch.shape[1:]
+    message.inputs.add(name=contract.input.name, datatype=contract.input.dtype, shape=shape)
+    message.outputs.add(name=contract.output.name)
+    message.raw_input_contents.append(batch.tobytes())
+    return message
+
+
+def _raw_output(response: Any, contract: ModelContract) -> bytes:
+    for output, raw in zip(response.outputs, response.raw_output_contents, strict=False):
+        if output.name == contract.output.name:
+            return bytes(raw)
+    raise InferenceFailedError(
+        f"Model {contract.model!r} answered without its output {contract.output.name!r}. Its configuration may have "
+        "changed: make a new client."
+    )

@@ -1,0 +1,121 @@
+"""What went wrong on the way to the server or in it, as a value, and which error and which remedy it means."""
+
+from collections.abc import Sequence
+from textwrap import shorten
+from typing import Final
+
+import attrs
+
+from triton_sdk.errors import (
+    DeadlineExceededError,
+    InferenceFailedError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    ServerError,
+    ServerOverloadedError,
+    ServerUnavailableError,
+    TritonError,
+)
+
+# A model's exception comes with a traceback, and is whole in __cause__.
+_SHOWN: Final = 400
+
+
+@attrs.frozen
+class Failure:
+    """Why there is no reply to one request.
+
+    Attributes:
+        code: Name of the gRPC status: ``"UNAVAILABLE"``, ...
+        details: The text that came with it.
+        cause: The exception beneath.
+    """
+
+    code: str
+    details: str = ""
+    cause: Exception | None = None
+
+    def __str__(self) -> str:
+        return f"{self.code}: {shorten(self.details, _SHOWN, placeholder=' ...') or 'no details'}"
+
+
+@attrs.frozen
+class Verdict:
+    """What a failure means.
+
+    Attributes:
+        error: The error to raise in the end.
+        hint: What the user can try.
+        retry: Whether the same request may succeed at a second try.
+    """
+
+    error: type[TritonError]
+    hint: str
+    retry: bool = False
+
+
+_UNREACHABLE: Final = Verdict(
+    ServerUnavailableError,
+    "Check the address (it is the gRPC port, 8001 by default), TLS, and that the server runs; wait_ready() waits for "
+    "one that is starting.",
+    retry=True,
+)
+_OVERLOADED: Final = Verdict(ServerOverloadedError, "Send less at once or later, or serve more instances of the model.")
+_UNKNOWN: Final = Verdict(ModelNotFoundError, "versions() lists what is served.")
+_UNFIT: Final = Verdict(InvalidRequestError, "contract() says what the model takes.")
+_FAILED: Final = Verdict(InferenceFailedError, "The server's log says more.")
+_DENIED: Final = Verdict(ServerError, "Check the credentials in metadata=.")
+
+_BY_CODE: Final = {
+    "UNAVAILABLE": _UNREACHABLE,
+    # The caller cannot cancel, so this comes from a server that is stopping.
+    "CANCELLED": _UNREACHABLE,
+    "DEADLINE_EXCEEDED": Verdict(DeadlineExceededError, "Give a longer timeout=, or look at the server's load."),
+    "NOT_FOUND": _UNKNOWN,
+    "INVALID_ARGUMENT": _UNFIT,
+    "OUT_OF_RANGE": _UNFIT,
+    # Never Triton's word for load: it is gRPC's limit on the size of a message.
+    "RESOURCE_EXHAUSTED": Verdict(
+        InvalidRequestError, "Send fewer images at once, or raise the size limit on the way."
+    ),
+    "UNIMPLEMENTED": Verdict(ServerError, "Check that the address is a Triton's gRPC endpoint."),
+    "UNAUTHENTICATED": _DENIED,
+    "PERMISSION_DENIED": _DENIED,
+}
+
+# Triton says these with one code for several cases; its words tell them apart.
+_BY_TEXT: Final = (
+    ("UNAVAILABLE", "exceeds maximum queue size", _OVERLOADED),
+    ("UNAVAILABLE", "request timeout expired", _OVERLOADED),
+    # --grpc-restricted-protocol, and the caller did not send the key.
+    ("UNAVAILABLE", "protocol is restricted", _DENIED),
+    # The model is in the repository but not loaded at the moment: so says a server that is stopping or reloading it.
+    ("NOT_FOUND", "has no available versions", _UNREACHABLE),
+)
+
+
+def judge(failure: Failure) -> Verdict:
+    """Return what *failure* means."""
+    details = failure.details.lower()
+    for code, text, verdict in _BY_TEXT:
+        if failure.code == code and text in details:
+            return verdict
+    return _BY_CODE.get(failure.code, _FAILED)
+
+
+def to_error(failures: Sequence[Failure], *, task: str, seconds: float) -> TritonError:
+    """Build the error for the last of *failures*, the attempts of one request, with the earlier ones as notes.
+
+    Args:
+        failures: One for each attempt, at least one.
+        task: What was tried and at which server: ``"infer with model 'resnet50' at localhost:8001"``.
+        seconds: How long all took.
+    """
+    last = failures[-1]
+    verdict = judge(last)
+    attempts = f"{len(failures)} attempts in {seconds:.2f} s" if len(failures) > 1 else f"{seconds:.2f} s"
+    error = verdict.error(f"Cannot {task} ({attempts}): {last}. {verdict.hint}")
+    error.__cause__ = last.cause
+    for number, failure in enumerate(failures[:-1], start=1):
+        error.add_note(f"Attempt {number}: {failure}")
+    return error

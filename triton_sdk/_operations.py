@@ -1,0 +1,179 @@
+"""What each call of a client does, as generators over requests; see `_flow` for what they yield."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Final
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from triton_sdk import _calls, _codec
+from triton_sdk._calls import Inference
+from triton_sdk._failures import Failure, judge, to_error
+from triton_sdk._flow import Flow, Send, Session, Sleep, Work, ask, index, not_ready_reason, ready_versions
+from triton_sdk.contract import ModelContract
+from triton_sdk.errors import ConfigurationError, DeadlineExceededError, ModelNotFoundError, TransportError
+from triton_sdk.images import ImageLike
+from triton_sdk.predictions import Prediction, to_probabilities, top_k
+
+# How often wait_ready() asks, and how long it waits for one answer, in seconds.
+_FIRST_POLL: Final = 0.05
+_LAST_POLL: Final = 1.0
+_POLL_TIMEOUT: Final = 5.0
+
+
+def contract(session: Session, *, deadline: float) -> Flow[ModelContract]:
+    """Return what the model takes and gives, asking the server the first time."""
+    return session.contract or (yield from _learn(session, deadline))
+
+
+def infer(session: Session, batch: NDArray[Any], *, version: int | None, deadline: float) -> Flow[Inference]:
+    """Return the scores of *batch*; if it takes several requests, the version that answers the first answers all."""
+    known = yield from contract(session, deadline=deadline)
+    _calls.check_batch(batch, known)
+    answers: list[Inference] = []
+    for part in _calls.split(batch, known):
+        asked = answers[0].model_version if answers else version
+        message = _codec.infer_request(part, contract=known, version=asked)
+        task = _task(session, "infer with", asked)
+        reply = yield from ask(session, "ModelInfer", message, task=task, version=asked, deadline=deadline)
+        answers.append(_codec.inference(reply, contract=known, images=len(part), version=asked))
+    return attrs.evolve(answers[0], scores=np.concatenate([answer.scores for answer in answers]))
+
+
+def predict(
+    session: Session,
+    images: Sequence[ImageLike],
+    *,
+    version: int | None,
+    top: int,
+    deadline: float,
+    first: int | None = None,
+) -> Flow[list[Prediction]]:
+    """Return a prediction for each of *images*; *first* is the place of the first one in the user's list.
+
+    Versions may differ in how images are resized. Where the user names none, the images are made for the one that
+    answered last; should another one answer, they are made again for that one, and its second answer counts.
+    """
+    known, fresh = session.contract, False
+    if known is None or (version is not None and version not in session.versions):
+        known, fresh = (yield from _learn(session, deadline)), True
+    if version is None:
+        images = yield Work(partial(_calls.rereadable, images, first=first))
+    expected = version or session.latest
+    while True:
+        resize = known.resize_for(expected)
+        batch = yield Work(partial(_calls.prepare, images, contract=known, resize=resize, first=first))
+        answer = yield from infer(session, batch, version=version, deadline=deadline)
+        if answer.model_version not in session.versions:
+            # A version that is new to this client may have brought settings of its own.
+            known = known if fresh else (yield from _learn(session, deadline))
+            session.versions |= {answer.model_version}
+        if version is None:
+            session.latest = answer.model_version
+        if version is not None or known.resize_for(answer.model_version) == resize:
+            break
+        version = expected = answer.model_version
+    probabilities = to_probabilities(answer.scores, scores=known.scores)
+    labels = yield from _labels(session, known, deadline)
+    return [
+        Prediction(top=top_k(row, k=top, labels=labels), model=answer.model, model_version=answer.model_version)
+        for row in probabilities
+    ]
+
+
+def versions(session: Session, *, deadline: float) -> Flow[tuple[int, ...]]:
+    """Return the model's versions that are ready, in order; none where the model is there but not loaded."""
+    task = _task(session, "list the versions of")
+    message = _codec.index_request()
+    reply = yield from ask(session, "RepositoryIndex", message, task=task, version=None, deadline=deadline)
+    rows = _codec.index(reply)
+    model = session.config.model
+    if not any(row.model == model for row in rows):
+        raise ModelNotFoundError(f"Cannot {task}: {not_ready_reason(rows, model, None)}.")
+    return ready_versions(rows, model)
+
+
+def ready(session: Session, *, version: int | None, deadline: float) -> Flow[bool]:
+    """Return whether the model, or one version of it, can be asked now; no answer means no."""
+    outcome = yield from _poll(session, version, deadline)
+    if isinstance(outcome, Failure):
+        _raise_if_hopeless(session, outcome, version)
+        return False
+    return bool(outcome)
+
+
+def wait_ready(session: Session, *, version: int | None, deadline: float, timeout: float) -> Flow[None]:
+    """Ask again and again, ever less often, until the model, or one version of it, can be asked."""
+    pause, reason = _FIRST_POLL, ""
+    last: Failure | None = None
+    while session.clock() < deadline:
+        outcome = yield from _poll(session, version, deadline)
+        if outcome is True:
+            return
+        if isinstance(outcome, Failure):
+            _raise_if_hopeless(session, outcome, version)
+            # That the last question ran out of time says less than the answer before it.
+            if outcome.code != "DEADLINE_EXCEEDED" or not reason:
+                last, reason = outcome, str(outcome)
+        else:
+            rows = yield from index(session, deadline=deadline)
+            listed = "" if isinstance(rows, Failure) else not_ready_reason(rows, session.config.model, version)
+            last, reason = None, listed or "the server says that it is not ready"
+        # Not always the same wait, or a fleet of clients would ask in step.
+        yield Sleep(max(0.0, min(pause * (0.5 + session.uniform() / 2), deadline - session.clock())))
+        pause = min(2 * pause, _LAST_POLL)
+    raise DeadlineExceededError(f"Gave up waiting for {_which(session, version)} after {timeout:g} s: {reason}.") from (
+        last.cause if last else None
+    )
+
+
+def _poll(session: Session, version: int | None, deadline: float) -> Flow[bool | Failure]:
+    timeout = min(deadline - session.clock(), _POLL_TIMEOUT)
+    if timeout <= 0:
+        return Failure("DEADLINE_EXCEEDED", "no time was left to ask")
+    outcome = yield Send("ModelReady", _codec.ready_request(session.config.model, version), timeout)
+    return outcome if isinstance(outcome, Failure) else bool(outcome.ready)
+
+
+def _raise_if_hopeless(session: Session, failure: Failure, version: int | None) -> None:
+    """Raise unless time may mend *failure*: a missing model may yet be loaded, but refused credentials stay refused."""
+    if not issubclass(judge(failure).error, TransportError | ModelNotFoundError):
+        raise to_error([failure], task=_task(session, "ask for the readiness of", version), seconds=0.0)
+
+
+def _learn(session: Session, deadline: float) -> Flow[ModelContract]:
+    """Read the contract from the server, and keep it."""
+    message = _codec.config_request(session.config.model)
+    task = _task(session, "read the configuration of")
+    reply = yield from ask(session, "ModelConfig", message, task=task, version=None, deadline=deadline)
+    known = _codec.contract(reply)
+    if session.given_labels is not None and len(session.given_labels) != known.classes:
+        raise ConfigurationError(
+            f"There are {len(session.given_labels)} labels, where model {known.model!r} has {known.classes} classes."
+        )
+    session.contract, session.labels = known, None
+    return known
+
+
+def _labels(session: Session, known: ModelContract, deadline: float) -> Flow[Sequence[str] | None]:
+    """Return the names of the classes: the user's, or the server's, or None."""
+    if session.given_labels is not None or not known.labelled:
+        return session.given_labels
+    labels = session.labels
+    if labels is None:
+        message = _codec.labels_request(_calls.zero_image(known), contract=known)
+        task = _task(session, "read the labels of")
+        reply = yield from ask(session, "ModelInfer", message, task=task, version=None, deadline=deadline)
+        labels = session.labels = _codec.labels(reply, contract=known)
+    return labels
+
+
+def _which(session: Session, version: int | None = None) -> str:
+    exact = "" if version is None else f" version {version}"
+    return f"model {session.config.model!r}{exact} at {session.config.url}"
+
+
+def _task(session: Session, verb: str, version: int | None = None) -> str:
+    return f"{verb} {_which(session, version)}"

@@ -1,0 +1,181 @@
+"""What a served image classifier takes and gives, read from its Triton model configuration."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+import attrs
+
+from triton_sdk.errors import ContractError
+
+Layout = Literal["NHWC", "NCHW"]
+Scores = Literal["probabilities", "logits", "unknown"]
+RGB = tuple[float, float, float]
+
+# What ImageNet classifiers are trained with, for pixels scaled to [0, 1]: torchvision's reference and the ONNX zoo's.
+IMAGENET_MEAN: RGB = (0.485, 0.456, 0.406)
+IMAGENET_STD: RGB = (0.229, 0.224, 0.225)
+# The reference resizes the shorter side to 256 and crops 224.
+RESIZE_PER_CROP = 256 / 224
+
+
+@attrs.frozen(kw_only=True)
+class TensorSpec:
+    """One tensor of a model.
+
+    Attributes:
+        name: Its name on the wire.
+        dtype: KServe v2 data type: ``"UINT8"``, ``"FP32"``, ...
+        shape: Its dimensions without the batch axis; -1 means any.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.dtype} ({', '.join(['n', *map(str, self.shape)])})"
+
+
+@attrs.frozen(kw_only=True)
+class ModelContract:
+    """What a model takes and gives.
+
+    Attributes:
+        model: The model's name.
+        input: The image tensor: UINT8 or FP32, ``(height, width, 3)`` or ``(3, height, width)``.
+        output: The scores, FP32 ``(classes,)``.
+        layout: The order of the input's axes behind the batch axis.
+        max_batch: Most images in one request; 0 when the model has no batch axis.
+        resize: Length of the shorter side before the centre crop, in pixels.
+        resize_by_version: The same for the versions that differ.
+        mean: Mean of each channel, for pixels in [0, 1]; used for FP32 inputs only.
+        std: Standard deviation of each channel, likewise.
+        scores: What the output holds.
+        labelled: Whether the server knows the names of the classes.
+    """
+
+    model: str
+    input: TensorSpec
+    output: TensorSpec
+    layout: Layout
+    max_batch: int
+    resize: int
+    resize_by_version: Mapping[int, int] = attrs.field(factory=dict)
+    mean: RGB = IMAGENET_MEAN
+    std: RGB = IMAGENET_STD
+    scores: Scores = "unknown"
+    labelled: bool = False
+
+    @property
+    def height(self) -> int:
+        """Height of the image that the model sees, in pixels."""
+        return self.input.shape[0 if self.layout == "NHWC" else 1]
+
+    @property
+    def width(self) -> int:
+        """Width of the image that the model sees, in pixels."""
+        return self.input.shape[1 if self.layout == "NHWC" else 2]
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return self.output.shape[0]
+
+    def resize_for(self, version: int | None) -> int:
+        """Return the shorter side before the crop for *version*, in pixels."""
+        return self.resize if version is None else self.resize_by_version.get(version, self.resize)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Read the contract from a Triton model configuration.
+
+        Args:
+            config: The configuration as JSON-like data with the field names of ``model_config.proto``: what
+                ``GET /v2/models/NAME/config`` answers, or a parsed ``config.pbtxt``.
+
+        Raises:
+            ContractError: If the model is no image classifier; the message says what it is instead.
+        """
+        name = str(config.get("name", ""))
+        inputs, outputs = config.get("input", []), config.get("output", [])
+        if len(inputs) != 1 or len(outputs) != 1:
+            raise ContractError(
+                f"Model {name!r} is no image classifier: it has {len(inputs)} inputs and {len(outputs)} outputs, "
+                "where one image tensor and one score tensor were expected."
+            )
+        image, scores = _tensor(inputs[0]), _tensor(outputs[0])
+        layout = _layout(inputs[0], image)
+        if layout is None or image.dtype not in ("UINT8", "FP32"):
+            raise ContractError(
+                f"Model {name!r} is no image classifier: its input is {image}, where UINT8 or FP32 images of fixed "
+                "size, (height, width, 3) or (3, height, width), were expected."
+            )
+        if scores.dtype != "FP32" or len(scores.shape) != 1 or scores.shape[0] < 2:
+            raise ContractError(
+                f"Model {name!r} is no image classifier: its output is {scores}, where FP32 scores (classes,) were "
+                "expected."
+            )
+        parameters = _parameters(config)
+        side = min(image.shape[:2] if layout == "NHWC" else image.shape[1:])
+        try:
+            return cls(
+                model=name,
+                input=image,
+                output=scores,
+                layout=layout,
+                max_batch=int(config.get("max_batch_size", 0)),
+                resize=int(parameters.get("image.resize", round(side * RESIZE_PER_CROP))),
+                resize_by_version={
+                    int(key.removeprefix("image.resize.")): int(value)
+                    for key, value in parameters.items()
+                    if key.startswith("image.resize.")
+                },
+                mean=_rgb(parameters.get("image.mean"), IMAGENET_MEAN),
+                std=_positive(_rgb(parameters.get("image.std"), IMAGENET_STD)),
+                scores=_scores(parameters.get("image.scores")),
+                labelled=bool(outputs[0].get("label_filename")),
+            )
+        except ValueError as error:
+            raise ContractError(f"Model {name!r} has an 'image.*' parameter that cannot be read: {error}.") from error
+
+
+def _tensor(tensor: Mapping[str, Any]) -> TensorSpec:
+    dtype = str(tensor.get("data_type", "TYPE_INVALID")).removeprefix("TYPE_")
+    return TensorSpec(
+        name=str(tensor.get("name", "")), dtype=dtype, shape=tuple(int(d) for d in tensor.get("dims", []))
+    )
+
+
+def _layout(tensor: Mapping[str, Any], spec: TensorSpec) -> Layout | None:
+    """Return the order of the axes of an image tensor, or None if it is none; the format decides where both fit."""
+    if len(spec.shape) != 3 or min(spec.shape) < 1:
+        return None
+    wanted = str(tensor.get("format", "FORMAT_NONE")).removeprefix("FORMAT_")
+    if spec.shape[0] == 3 and wanted != "NHWC":
+        return "NCHW"
+    return "NHWC" if spec.shape[2] == 3 and wanted != "NCHW" else None
+
+
+def _parameters(config: Mapping[str, Any]) -> dict[str, str]:
+    return {key: str(value.get("string_value", "")) for key, value in config.get("parameters", {}).items()}
+
+
+def _rgb(text: str | None, default: RGB) -> RGB:
+    if text is None:
+        return default
+    red, green, blue = (float(part) for part in text.split(","))
+    return red, green, blue
+
+
+def _positive(std: RGB) -> RGB:
+    if not min(std) > 0:
+        raise ValueError(f"image.std is {std}, and pixels are divided by it")
+    return std
+
+
+def _scores(text: str | None) -> Scores:
+    if text is None:
+        return "unknown"
+    if text in ("probabilities", "logits"):
+        return text  # type: ignore[return-value]  # narrowed by the line above
+    raise ValueError(f"image.scores is {text!r}, not 'probabilities' or 'logits'")

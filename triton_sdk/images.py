@@ -1,0 +1,274 @@
+"""Turn whatever holds an image into the pixels that a classifier was trained on.
+
+The reference is torchvision's: ``Resize(shorter side, bilinear, antialiased)``, then ``CenterCrop``, on what
+``Image.convert("RGB")`` gives. Here both are one ``Image.resize`` over the part of the picture that the crop keeps; no
+value differs from the reference by more than 1 of 255.
+
+What the reference decides, so that serving sees what training saw:
+
+* Alpha is dropped, not blended: the colours stored under transparent pixels count. Blend first if they should not.
+* EXIF orientation is not applied unless asked for: the ImageNet models were trained on pixels as they are stored.
+
+16-bit grey is scaled to 8 bits, where Pillow's own conversion clips.
+"""
+
+import functools
+import io
+import math
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from triton_sdk._sources import read
+from triton_sdk.contract import RGB, Layout
+from triton_sdk.errors import ConfigurationError, InvalidImageError
+
+ImageLike: TypeAlias = (
+    str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | NDArray[np.uint8]
+)
+
+# Room for any photograph, and a bound on what one hostile file costs: 50 Mpx are 150 MB as RGB.
+MAX_PIXELS: Final = 50_000_000
+# No classifier can see anything in a strip thinner than this.
+MAX_ASPECT_RATIO: Final = 50
+
+# The plugins are called directly, not through Image.open: that would warn of decompression bombs before the size can be
+# looked at here, and a warning can only be silenced for all threads at once.
+_FORMATS: Final[tuple[tuple[re.Pattern[bytes], type[ImageFile.ImageFile]], ...]] = (
+    (re.compile(rb"\xff\xd8\xff"), JpegImageFile),
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), PngImageFile),
+    (re.compile(rb"RIFF....WEBP", re.DOTALL), WebPImageFile),
+    (re.compile(rb"GIF8[79]a"), GifImageFile),
+    (re.compile(rb"BM"), BmpImageFile),
+)
+_EXIF_ORIENTATION: Final = 0x0112
+_UPRIGHT: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def to_pixels(image: ImageLike, *, resize: int, height: int, width: int, orient: bool = False) -> NDArray[np.uint8]:
+    """Resize and crop one image to what a model sees.
+
+    Args:
+        image: A path, the bytes or an open binary file of a JPEG, PNG, WebP, BMP or GIF (its first frame), a PIL image,
+            or a uint8 array ``(h, w, 3)`` in RGB. The content decides the format, not the name. What is passed in is
+            neither changed nor closed; a file is read from where it stands.
+        resize: Length of the shorter side before the crop, in pixels.
+        height: Height of the centre crop, in pixels.
+        width: Width of the centre crop, in pixels.
+        orient: Turn the picture as its EXIF data says. Off by default, as when the ImageNet models were trained.
+
+    Returns:
+        RGB pixels, uint8 ``(height, width, 3)``, C-contiguous.
+
+    Raises:
+        ConfigurationError: If the crop is empty or does not fit into the resized image.
+        InvalidImageError: If there is no image in *image*, or none of a sane size.
+    """
+    if min(height, width) < 1 or resize < max(height, width):
+        raise ConfigurationError(
+            f"An image whose shorter side is resized to {resize} has no centre crop of {height} x {width} (height x "
+            "width): a crop of at least 1 x 1 and a resize of at least its longer side were expected."
+        )
+    if isinstance(image, np.ndarray):
+        what, picture = "the given array", _from_array(image)
+    elif isinstance(image, Image.Image):
+        what, picture = "the given PIL image", image
+    else:
+        what, content = read(image)
+        picture = _open(content, what)
+    _check_size(picture.size, what)
+    with _decoding(what):
+        picture.load()
+    rgb = _to_rgb(_upright(picture) if orient else picture, what)
+    return _resize_and_crop(rgb, resize=resize, height=height, width=width)
+
+
+def normalise(pixels: NDArray[np.uint8], *, mean: RGB, std: RGB, layout: Layout) -> NDArray[np.float32]:
+    """Compute ``(pixels / 255 - mean) / std`` in float32 by looking up each of the 256 values of a channel.
+
+    Args:
+        pixels: uint8 ``(n, height, width, 3)``.
+        mean: Mean of each channel, for pixels in [0, 1].
+        std: Standard deviation of each channel, likewise.
+        layout: Order of the result's axes behind the batch axis.
+
+    Returns:
+        float32 ``(n, 3, height, width)`` for NCHW, ``(n, height, width, 3)`` for NHWC; C-contiguous.
+    """
+    table = _table(mean, std)
+    n, height, width, channels = pixels.shape
+    shape = (n, channels, height, width) if layout == "NCHW" else pixels.shape
+    result = np.empty(shape, np.float32)
+    planes = result if layout == "NCHW" else result.transpose(0, 3, 1, 2)
+    for image, channel in np.ndindex(n, channels):
+        # One image's plane at a time stays in the cache: 0.13 ms an image in a batch of 8, and 0.69 for a batch's.
+        # mode="clip" writes straight into `out`; no uint8 is out of range, so nothing is ever clipped.
+        np.take(table[channel], pixels[image, ..., channel], out=planes[image, channel], mode="clip")
+    return result
+
+
+@functools.lru_cache(maxsize=16)
+def _table(mean: RGB, std: RGB) -> NDArray[np.float32]:
+    """Return what each value of each channel becomes: float32 ``(3, 256)``."""
+    levels = np.arange(256, dtype=np.float32) / np.float32(255)
+    table = (levels - np.array(mean, np.float32)[:, None]) / np.array(std, np.float32)[:, None]
+    table.flags.writeable = False
+    return table
+
+
+def _from_array(array: NDArray[Any]) -> Image.Image:
+    problem = ""
+    if array.dtype != np.uint8:
+        problem = f"its dtype is {array.dtype}"
+        if array.dtype.kind == "f":
+            problem += " and holds NaN" if np.isnan(array).any() else " (scale it to 0..255 first)"
+    elif array.ndim == 4:
+        problem = f"its shape is {array.shape}: one image at a time"
+    elif array.ndim == 3 and array.shape[0] == 3 != array.shape[2]:
+        problem = f"its shape is {array.shape}: channels come last, so transpose it with (1, 2, 0)"
+    elif array.ndim != 3 or array.shape[2] != 3:
+        problem = f"its shape is {array.shape}"
+    if problem:
+        raise InvalidImageError(f"Cannot use the given array: {problem}; uint8 (height, width, 3) in RGB was expected.")
+    # Before fromarray, which cannot hold every shape that numpy can.
+    _check_size((array.shape[1], array.shape[0]), "the given array")
+    return Image.fromarray(np.ascontiguousarray(array))
+
+
+def _open(content: bytes, what: str) -> Image.Image:
+    """Read the header only."""
+    for magic, plugin in _FORMATS:
+        if magic.match(content):
+            if plugin is GifImageFile:
+                _check_first_frame(content, what)
+            with _decoding(what):
+                return plugin(io.BytesIO(content))
+    raise InvalidImageError(
+        f"Cannot read {what}: it starts with {content[:12]!r}, where a JPEG, PNG, WebP, BMP or GIF was expected."
+    )
+
+
+def _check_first_frame(content: bytes, what: str) -> None:
+    """Check where the first frame of a GIF ends: Pillow grows the picture to it while opening, and warns by itself."""
+    at = 13 + (3 << (content[10] & 7) + 1 if len(content) > 10 and content[10] & 0x80 else 0)
+    while content[at : at + 1] not in (b"", b";", b","):
+        if content[at : at + 1] != b"!":
+            at += 1
+            continue
+        at += 2
+        while at < len(content) and content[at]:
+            at += 1 + content[at]
+        at += 1
+    left, top, width, height = (int.from_bytes(content[at + i : at + i + 2], "little") for i in (1, 3, 5, 7))
+    if width and height:
+        _check_size((left + width, top + height), what)
+
+
+def _check_size(size: tuple[int, int], what: str) -> None:
+    width, height = size
+    if min(size) < 1:
+        raise InvalidImageError(f"Cannot use {what}: it is empty ({width} x {height} pixels).")
+    if width * height > MAX_PIXELS:
+        raise InvalidImageError(
+            f"Cannot use {what}: it has {width} x {height} pixels; at most {MAX_PIXELS // 10**6} million were expected."
+        )
+    if max(size) > MAX_ASPECT_RATIO * min(size):
+        raise InvalidImageError(
+            f"Cannot use {what}: it has {width} x {height} pixels; sides of at most {MAX_ASPECT_RATIO}:1 were expected."
+        )
+
+
+@contextmanager
+def _decoding(what: str) -> Iterator[None]:
+    """Turn all that Pillow raises over damaged data, from struct.error to MemoryError, into our error.
+
+    So it goes for its warnings (of damaged EXIF data, say) where the application's filters make errors of them.
+    """
+    try:
+        yield
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise InvalidImageError(
+            f"Cannot decode {what}: {reason}; an undamaged image that converts to RGB was expected."
+        ) from error
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    try:
+        method = _UPRIGHT.get(picture.getexif().get(_EXIF_ORIENTATION, 1))
+    except Exception:  # damaged EXIF data does not make the picture unreadable
+        return picture
+    return picture if method is None else picture.transpose(method)
+
+
+def _to_rgb(picture: Image.Image, what: str) -> Image.Image:
+    if picture.mode == "RGB":
+        return picture
+    if picture.mode.startswith("I"):
+        return Image.fromarray(_grey(np.asarray(picture), what)).convert("RGB")
+    if picture.mode == "F":
+        raise InvalidImageError(
+            f"Cannot use {what}: its mode is F (floats); 8 or 16 bits for each value were expected."
+        )
+    if "transparency" in picture.info:
+        # Alpha is dropped anyway; with this entry Pillow would warn, or write into the palette of the caller's image.
+        picture = picture.copy()
+        del picture.info["transparency"]
+    with _decoding(what):
+        return picture.convert("RGB")
+
+
+def _grey(values: NDArray[Any], what: str) -> NDArray[np.uint8]:
+    """Scale 16-bit grey to 8 bits: ``round(v / 257)``."""
+    if values.dtype.itemsize > 2 and (values.min() < 0 or values.max() > 0xFFFF):
+        raise InvalidImageError(
+            f"Cannot use {what}: its mode is I and it holds values outside 0..65535; 16 bits for each were expected."
+        )
+    # All in 16 bits: the largest values all become 255, so holding them back keeps the sum from overflowing.
+    wide = np.minimum(values.astype(np.uint16), 0xFFFF - 128)
+    return ((wide + 128) // 257).astype(np.uint8)
+
+
+def _resize_and_crop(rgb: Image.Image, *, resize: int, height: int, width: int) -> NDArray[np.uint8]:
+    """Resize over little more than what the crop keeps; uint8 ``(height, width, 3)``.
+
+    The truncation of the longer side and the rounding half to even are torchvision's. Pillow takes the box in float32,
+    and a box inexact on both axes tips two roundings of one pixel now and then (41 of 10,555 noise images differed by
+    2): on the shorter side it is widened to where it is exact.
+    """
+    shorter = min(rgb.size)
+    spans = []
+    for side, crop in zip(rgb.size, (width, height), strict=True):
+        resized = resize * side // shorter
+        start = round((resized - crop) / 2)
+        stop = start + crop
+        # Multiples of `step` lie at binary fractions of a source pixel. It is 1 for 256, and for 232 it is 29.
+        step = _odd_part(resized // math.gcd(resized, side)) if side == shorter else 1
+        first, last = start // step * step, -(-stop // step) * step
+        spans.append((first * side / resized, last * side / resized, last - first, slice(start - first, stop - first)))
+    (left, right, columns, x), (top, bottom, rows, y) = spans
+    resized_rgb = rgb.resize((columns, rows), Image.Resampling.BILINEAR, box=(left, top, right, bottom))
+    return np.array(np.asarray(resized_rgb)[y, x])
+
+
+def _odd_part(number: int) -> int:
+    return number // (number & -number)
