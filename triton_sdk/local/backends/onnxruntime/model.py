@@ -1,0 +1,224 @@
+"""Serve ONNX models under the name of Triton's own ONNX Runtime backend, by its Python backend.
+
+It runs in the isolated runtime and refuses at load time what the real backend would refuse, so that a repository that
+loads here loads in production.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import triton_python_backend_utils as pb_utils  # type: ignore[import-not-found]  # Triton provides it
+
+Config = Mapping[str, Any]
+Answers = dict[str, np.ndarray[Any, Any]]
+
+# The stub around this file was built against NumPy 1. Under NumPy 2 the arrays that it makes have strides of 0, so that
+# each element reads as the first, those that it takes count as empty, and strings end it: numbers then go by DLPack.
+OLD_NUMPY = np.__version__.startswith("1.")
+USED = ctypes.c_char_p(b"used_dltensor")
+
+# Triton's data types by those of ONNX Runtime; the two have no others in common that NumPy can hold.
+DATA_TYPES = {
+    "tensor(bool)": "TYPE_BOOL",
+    "tensor(uint8)": "TYPE_UINT8",
+    "tensor(uint16)": "TYPE_UINT16",
+    "tensor(uint32)": "TYPE_UINT32",
+    "tensor(uint64)": "TYPE_UINT64",
+    "tensor(int8)": "TYPE_INT8",
+    "tensor(int16)": "TYPE_INT16",
+    "tensor(int32)": "TYPE_INT32",
+    "tensor(int64)": "TYPE_INT64",
+    "tensor(float16)": "TYPE_FP16",
+    "tensor(float)": "TYPE_FP32",
+    "tensor(double)": "TYPE_FP64",
+    "tensor(string)": "TYPE_STRING",
+}
+
+
+class TritonPythonModel:
+    """One instance of one version of a model."""
+
+    def initialize(self, args: Mapping[str, str]) -> None:
+        """Load the version's ONNX file and check it against its configuration."""
+        config: Config = json.loads(args["model_config"])
+        file = Path(args["model_repository"], args["model_version"], config["default_model_filename"] or "model.onnx")
+        on_gpu = args["model_instance_kind"] != "CPU" and "CUDAExecutionProvider" in ort.get_available_providers()
+        providers: list[Any] = ["CPUExecutionProvider"]
+        if on_gpu:
+            providers.insert(0, ("CUDAExecutionProvider", {"device_id": int(args["model_instance_device_id"])}))
+        self.session = ort.InferenceSession(file, session_options(config, usable_cores()), providers=providers)
+        check(config, self.session.get_inputs(), self.session.get_outputs())
+        self.inputs = [tensor["name"] for tensor in config["input"]]
+        self.batched = config["max_batch_size"] > 0
+
+    def execute(self, requests: Sequence[Any]) -> list[Any]:
+        """Answer *requests* in one run where the model has a batch axis; each answer or error is its request's own."""
+        wanted = [request.requested_output_names() for request in requests]
+        feeds = [self.feed(request) for request in requests]
+        answers = answer(self.run, feeds, wanted, batched=self.batched)
+        return [response(result) for result in answers]
+
+    def feed(self, request: Any) -> Answers:
+        """Return the tensors of *request* by name; optional ones that it leaves out are left out."""
+        tensors = {tensor.name(): tensor for tensor in request.inputs()}
+        return {name: to_numpy(tensors[name]) for name in self.inputs if name in tensors}
+
+    def run(self, feed: Answers, wanted: Sequence[str]) -> Answers:
+        """Run the model once and return the outputs *wanted* by name."""
+        return dict(zip(wanted, self.session.run(list(wanted), feed), strict=True))
+
+
+def answer(
+    run: Callable[[Answers, Sequence[str]], Answers],
+    feeds: Sequence[Answers],
+    wanted: Sequence[Sequence[str]],
+    *,
+    batched: bool,
+) -> list[Answers | Exception]:
+    """Return for each of *feeds* its outputs, or the error that it alone caused."""
+    if batched and len(feeds) > 1:
+        # Where that fails one of them is at fault, and only running them one by one tells which.
+        with contextlib.suppress(Exception):
+            return together(run, feeds, wanted)
+    return alone(run, feeds, wanted)
+
+
+def alone(
+    run: Callable[[Answers, Sequence[str]], Answers], feeds: Sequence[Answers], wanted: Sequence[Sequence[str]]
+) -> list[Answers | Exception]:
+    """Run *feeds* one by one."""
+    results: list[Answers | Exception] = []
+    for feed, names in zip(feeds, wanted, strict=True):
+        try:
+            results.append(run(feed, names))
+        except Exception as error:
+            results.append(error)
+    return results
+
+
+def together(
+    run: Callable[[Answers, Sequence[str]], Answers], feeds: Sequence[Answers], wanted: Sequence[Sequence[str]]
+) -> list[Answers | Exception]:
+    """Run *feeds* as one batch and split the outputs again along their first axis."""
+    rows = [len(next(iter(feed.values()))) for feed in feeds]
+    batch = {name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]}
+    outputs = run(batch, sorted({name for names in wanted for name in names}))
+    if any(len(output) != sum(rows) for output in outputs.values()):
+        raise ValueError("an output does not have a row for each row of the input")
+    cuts = np.cumsum(rows)[:-1]
+    parts = {name: np.split(output, cuts) for name, output in outputs.items()}
+    return [{name: parts[name][index] for name in names} for index, names in enumerate(wanted)]
+
+
+def response(result: Answers | Exception) -> Any:
+    """Wrap outputs or an error for Triton."""
+    if not isinstance(result, Exception):
+        return pb_utils.InferenceResponse([to_triton(name, array) for name, array in result.items()])
+    invalid = type(result).__name__ == "InvalidArgument"
+    code = pb_utils.TritonError.INVALID_ARG if invalid else pb_utils.TritonError.INTERNAL
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(f"onnxruntime: {result}", code))
+
+
+def to_numpy(tensor: Any) -> np.ndarray[Any, Any]:
+    """Return the data of a Triton *tensor*."""
+    if not OLD_NUMPY:
+        return np.from_dlpack(tensor)
+    array: np.ndarray[Any, Any] = tensor.as_numpy()
+    if array.dtype != object:
+        return array
+    # Triton's strings are bytes, ONNX Runtime's are text.
+    return np.array([item.decode() for item in array.ravel()], dtype=object).reshape(array.shape)
+
+
+def to_triton(name: str, array: np.ndarray[Any, Any]) -> Any:
+    """Return *array* as a Triton tensor."""
+    if OLD_NUMPY:
+        return pb_utils.Tensor(name, array)
+    capsule = array.__dlpack__()
+    tensor = pb_utils.Tensor.from_dlpack(name, capsule)
+    # The stub marks it as "used_dlpack", and NumPy, which looks for the standard's word, would complain at each answer.
+    ctypes.pythonapi.PyCapsule_SetName(ctypes.py_object(capsule), USED)
+    return tensor
+
+
+def session_options(config: Config, cores: int) -> ort.SessionOptions:
+    """Read the parameters that the real backend reads, with threads that suit several models on one machine."""
+    parameters = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
+    instances = sum(max(1, group.get("count", 1)) for group in config.get("instance_group", [])) or 1
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = int(parameters.get("intra_op_thread_count", 0)) or max(1, cores // instances)
+    options.inter_op_num_threads = int(parameters.get("inter_op_thread_count", 0))
+    if int(parameters.get("execution_mode", 0)) == 1:
+        options.execution_mode = ort.ExecutionMode.ORT_PARALLEL
+    # Versions are processes of their own here: threads that spin while they wait would take the other versions' cores.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    return options
+
+
+def usable_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Return the number of cores that this process may use: those of its affinity, within its container's *quota*."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        share, period = quota.read_text().split()
+        return cores if share == "max" else max(1, min(cores, int(share) // int(period)))
+    except (OSError, ValueError):
+        return cores
+
+
+def check(config: Config, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
+    """Raise ``TritonModelException`` if *config* does not describe a model of these *inputs* and *outputs*."""
+    for key in ("batch_input", "batch_output"):
+        if config.get(key):
+            raise refusal(config, f"{key} is not supported by the local server")
+    if (config.get("sequence_batching") or {}).get("state"):
+        raise refusal(config, "implicit state is not supported by the local server")
+    given = {tensor["name"] for tensor in config["input"]}
+    required = [node.name for node in inputs]
+    if missing := [name for name in required if name not in given]:
+        raise refusal(config, f"the configuration lacks the model's inputs {missing}")
+    for kind, tensors, nodes in (("input", config["input"], inputs), ("output", config["output"], outputs)):
+        known = {node.name: node for node in nodes}
+        for tensor in tensors:
+            node = known.get(tensor["name"])
+            if node is None:
+                raise refusal(config, f"unexpected {kind} {tensor['name']!r}; the model's are {sorted(known)}")
+            check_tensor(config, kind, tensor, node)
+
+
+def check_tensor(config: Config, kind: str, tensor: Config, node: Any) -> None:
+    """Raise ``TritonModelException`` if *tensor* of *config* has not the data type and shape of *node*."""
+    where = f"{kind} {tensor['name']!r}"
+    data_type = DATA_TYPES.get(node.type, node.type)
+    if data_type == "TYPE_STRING" and not OLD_NUMPY:
+        raise refusal(config, f"{where} holds strings, which the local server can only carry under Python 3.11 or 3.12")
+    if tensor["data_type"] != data_type:
+        raise refusal(config, f"{where} is {tensor['data_type']} in the configuration and {data_type} in the model")
+    dims = [int(dim) for dim in (tensor.get("reshape") or {"shape": tensor["dims"]})["shape"]]
+    if config["max_batch_size"] > 0:
+        dims.insert(0, -1)
+        if node.shape and isinstance(node.shape[0], int):
+            raise refusal(
+                config,
+                f"{where} has a fixed first dimension of {node.shape[0]} in the model, so that it cannot be batched: "
+                "make it dynamic, or set max_batch_size to 0",
+            )
+    # A dimension that the model names is free; so is -1 in the configuration.
+    same = len(dims) == len(node.shape) and all(
+        not isinstance(actual, int) or dim in (-1, actual) for dim, actual in zip(dims, node.shape, strict=True)
+    )
+    if not same:
+        raise refusal(config, f"{where} has shape {dims} in the configuration and {node.shape} in the model")
+
+
+def refusal(config: Config, reason: str) -> Exception:
+    """Return the error that makes Triton report the model as not loaded, for *reason*."""
+    error: Exception = pb_utils.TritonModelException(f"model {config['name']!r}: {reason}")
+    return error
