@@ -1,0 +1,205 @@
+"""Write and read ``config.pbtxt``, the file that tells Triton how to serve a model."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import json_format, text_format
+from tritonclient.grpc import model_config_pb2
+
+from scripts.errors import TaskFailure
+from triton_sdk.contract import ModelContract, TensorSpec
+
+LABELS = "labels.txt"
+DEFAULT_MAX_BATCH = 32
+
+# Requests that may wait, whatever number of images each holds: several bursts of 32 callers fit, and 128 full batches
+# of 32 uint8 images are 620 MB, which a pod survives.
+QUEUE_SIZE = 128
+# Waiting longer is an overload, which the caller should hear of while its own deadline (30 s in the client) lasts.
+QUEUE_TIMEOUT_S = 10
+
+_HEAD = """\
+# How NVIDIA Triton serves this model. `invoke package-model` wrote this file with the model's first version. From then
+# on it is yours to edit; packaging another version at most adds an image.resize.<version> parameter at the end.
+# It is complete: it loads with --disable-auto-complete-config, so the server guesses nothing.
+name: "{name}"
+backend: "onnxruntime"
+
+# Every request carries a batch axis; the server joins waiting requests up to this many images.
+max_batch_size: {max_batch}
+"""
+
+_TENSORS = """\
+
+input [
+  {{
+    # {input_note}
+    name: "{input.name}"
+    data_type: TYPE_{input.dtype}
+    dims: [ {input_dims} ]
+  }}
+]
+output [
+  {{
+    # {output_note}
+    name: "{output.name}"
+    data_type: TYPE_{output.dtype}
+    dims: [ {output_dims} ]{label_filename}
+  }}
+]
+"""
+
+_SERVING = """\
+
+# Without this line only the highest version is served.
+version_policy {{ all {{ }} }}
+
+# No kind: a GPU is used where there is one, the CPU otherwise. The count is for each GPU.
+instance_group [ {{ count: 1 }} ]
+
+dynamic_batching {{
+  # Take what is queued and wait for nothing: on CPUs a 2 ms wait cost a lone caller a third of its throughput.
+  # On GPUs measure before raising it.
+  max_queue_delay_microseconds: 0
+  # A full queue, or {queue_timeout_s} s in it, is an error that the caller sees at once, instead of a wait without end.
+  default_queue_policy {{
+    max_queue_size: {queue_size}
+    timeout_action: REJECT
+    default_timeout_microseconds: {queue_timeout_us}
+    # A request may ask for a shorter wait than the default, never for a longer one.
+    allow_timeout_override: true
+  }}
+}}
+
+# The version is not ready before it has answered the smallest and the largest batch: on GPUs the first request of each
+# shape is slow, because cuDNN searches for its fastest kernels.
+model_warmup [
+  {{
+    name: "one image"
+    batch_size: 1
+    inputs {{
+      key: "{input.name}"
+      value {{ data_type: TYPE_{input.dtype} dims: [ {input_dims} ] zero_data: true }}
+    }}
+  }},
+  {{
+    name: "full batch"
+    batch_size: {max_batch}
+    inputs {{
+      key: "{input.name}"
+      value {{ data_type: TYPE_{input.dtype} dims: [ {input_dims} ] random_data: true }}
+    }}
+  }}
+]
+
+# Photographs hardly ever repeat byte for byte, so a cache would only cost memory.
+response_cache {{ enable: false }}
+
+# For the client: length of the shorter side before the centre crop, in pixels, and what the scores are.
+"""
+
+
+def render(contract: ModelContract) -> str:
+    """Return the text of a complete ``config.pbtxt`` for *contract*; ``max_batch`` must be at least 1."""
+    parts = [
+        _HEAD.format(name=contract.model, max_batch=contract.max_batch),
+        _TENSORS.format(
+            input=contract.input,
+            output=contract.output,
+            input_dims=_dims(contract.input),
+            output_dims=_dims(contract.output),
+            input_note=_input_note(contract),
+            output_note=_output_note(contract),
+            label_filename=f'\n    label_filename: "{LABELS}"' if contract.labelled else "",
+        ),
+        _SERVING.format(
+            input=contract.input,
+            input_dims=_dims(contract.input),
+            max_batch=contract.max_batch,
+            queue_size=QUEUE_SIZE,
+            queue_timeout_s=QUEUE_TIMEOUT_S,
+            queue_timeout_us=QUEUE_TIMEOUT_S * 1_000_000,
+        ),
+        _parameter("image.resize", str(contract.resize)),
+        *(_parameter(f"image.resize.{version}", str(side)) for version, side in contract.resize_by_version.items()),
+    ]
+    if contract.scores != "unknown":
+        parts.append(_parameter("image.scores", contract.scores))
+    if contract.input.dtype != "UINT8":
+        parts.append(_parameter("image.mean", ",".join(map(repr, contract.mean))))
+        parts.append(_parameter("image.std", ",".join(map(repr, contract.std))))
+    return "".join(parts)
+
+
+def parse(path: Path) -> dict[str, Any]:
+    """Return a configuration file as JSON-like data with the field names of ``model_config.proto``.
+
+    Fields that the file does not set are absent; 64-bit numbers are strings, as in what the server answers.
+
+    Raises:
+        TaskFailure: If the file cannot be read or is no model configuration; the message names the line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TaskFailure(f"{path} cannot be read: {error}.") from error
+    return parse_text(text, where=str(path))
+
+
+def parse_text(text: str, *, where: str) -> dict[str, Any]:
+    """Return a configuration's text as JSON-like data, like `parse`; *where* names it in messages.
+
+    Raises:
+        TaskFailure: If it is no model configuration; the message names the line.
+    """
+    message = model_config_pb2.ModelConfig()
+    try:
+        text_format.Parse(text, message)
+    except text_format.ParseError as error:
+        line = error.GetLine()
+        place = f"{where}, line {line}" if line is not None else where
+        raise TaskFailure(
+            f"{place}: Triton cannot parse this configuration: {_without_place(error)}. Correct or remove that line."
+        ) from error
+    data: dict[str, Any] = json_format.MessageToDict(message, preserving_proto_field_name=True)
+    return data
+
+
+def with_version_resize(text: str, *, version: int, resize: int) -> str:
+    """Return *text* with ``image.resize.<version>`` set to *resize* pixels and every other byte kept.
+
+    A line of ours for that version is replaced; anything else is left alone, and the last entry for a key counts.
+    """
+    line = _parameter(f"image.resize.{version}", str(resize))
+    ours = re.compile(rf'^parameters {{ key: "image\.resize\.{version}" value {{[^}}\n]*}} }}\n?', re.MULTILINE)
+    kept = ours.sub("", text)
+    return f"{kept}{'' if kept.endswith(chr(10)) else chr(10)}{line}"
+
+
+def _parameter(key: str, value: str) -> str:
+    return f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}\n'
+
+
+def _dims(tensor: TensorSpec) -> str:
+    return ", ".join(map(str, tensor.shape))
+
+
+def _input_note(contract: ModelContract) -> str:
+    axes = "(height, width, 3)" if contract.layout == "NHWC" else "(3, height, width)"
+    if contract.input.dtype == "UINT8":
+        return f"RGB pixels {axes}, 0 to 255, as a decoder gives them; the graph normalises them."
+    return f"RGB pixels {axes} in [0, 1], less image.mean, divided by image.std: see the parameters below."
+
+
+def _output_note(contract: ModelContract) -> str:
+    return {
+        "probabilities": "A probability for each class.",
+        "logits": "A score for each class, before softmax.",
+        "unknown": "A score for each class.",
+    }[contract.scores]
+
+
+def _without_place(error: text_format.ParseError) -> str:
+    """Return the parser's words without the "line:column :" that it puts before them."""
+    return re.sub(r"^\d+:\d+ : ", "", str(error)).rstrip(".")

@@ -1,0 +1,161 @@
+"""Find in a model repository, without a server, what Triton would refuse or silently do otherwise."""
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from scripts import config_pbtxt
+from scripts.errors import TaskFailure
+from scripts.finding import Finding, error, warning
+from scripts.lint_config import check_config
+from scripts.lint_version import check_version
+
+CONFIG = "config.pbtxt"
+_OTHER_CONFIGS = "configs"
+_READABLE_BY_ALL = 0o004
+
+
+def lint(repository: Path) -> list[Finding]:
+    """Return what is wrong in *repository*, model by model; whatever lies in it, this never fails on it.
+
+    Raises:
+        TaskFailure: If there is no such folder.
+    """
+    if not repository.is_dir():
+        raise TaskFailure(f"{repository} is no folder. Name the folder that holds the models.")
+    folders = sorted(path for path in repository.iterdir() if path.is_dir())
+    findings = [finding for folder in folders for finding in lint_model(folder)]
+    if not folders:
+        findings.append(warning("no-models", f"{repository.name} holds no model: Triton starts and serves nothing."))
+    return findings
+
+
+def lint_model(folder: Path) -> list[Finding]:
+    """Return what is wrong in one model's folder."""
+    try:
+        found = list(_check_folder(folder))
+    except OSError as problem:
+        # A file that vanishes or refuses in the middle is a finding about it, not a failure of the linter.
+        found = [error("unreadable", f"{problem.filename or folder} cannot be read: {problem.strerror}.")]
+    return [attrs.evolve(finding, model=folder.name) for finding in found]
+
+
+def lint_version(folder: Path, *, version: int, versions: tuple[int, ...]) -> list[Finding]:
+    """Return what is wrong with one version in the model's folder *folder*, as if *versions* stood beside it."""
+    config, findings = _read_config(folder / CONFIG, folder=folder, versions=versions)
+    if config is not None:
+        findings.extend(_check_labels(folder, config))
+    findings.extend(check_version(folder / str(version), config=config))
+    return findings
+
+
+def version_folders(folder: Path) -> dict[int, Path]:
+    """Return the folders of *folder* that Triton takes for versions, in order."""
+    if not folder.is_dir():
+        return {}
+    found = {int(path.name): path for path in folder.iterdir() if path.is_dir() and is_version(path.name)}
+    return dict(sorted(found.items()))
+
+
+def is_version(name: str) -> bool:
+    """Return whether Triton takes a folder of this name for a version: a positive whole number, no zero before it."""
+    return name.isascii() and name.isdigit() and not name.startswith("0")
+
+
+def _check_folder(folder: Path) -> Iterator[Finding]:
+    versions = version_folders(folder)
+    path = folder / CONFIG
+    if folder.name.startswith(".") or not (path.exists() or versions):
+        yield error(
+            "stray-folder",
+            f"{folder.name} is no model, but Triton lists every folder of a repository as one, and does not become "
+            "ready. Move it out.",
+        )
+        return
+    config = None
+    if path.is_file():
+        config, findings = _read_config(path, folder=folder, versions=tuple(versions))
+        yield from findings
+    else:
+        yield error(
+            "config-missing",
+            f"There is no {CONFIG}: with --disable-auto-complete-config Triton refuses the model, without it Triton "
+            "guesses, with max_batch_size 4. Package the model, which writes one.",
+        )
+    yield from _check_other_configs(folder, versions=tuple(versions))
+    if config is not None:
+        yield from _check_labels(folder, config)
+    yield from _check_subfolders(folder, versions)
+    for number, version in versions.items():
+        yield from (attrs.evolve(finding, version=number) for finding in check_version(version, config=config))
+    yield from _check_modes(folder)
+
+
+def _read_config(
+    path: Path, *, folder: Path, versions: tuple[int, ...]
+) -> tuple[Mapping[str, Any] | None, list[Finding]]:
+    try:
+        config = config_pbtxt.parse(path)
+    except TaskFailure as problem:
+        return None, [error("config-syntax", str(problem))]
+    text = path.read_text(encoding="utf-8")
+    return config, list(check_config(config, text=text, folder=folder.name, versions=versions))
+
+
+def _check_other_configs(folder: Path, *, versions: tuple[int, ...]) -> Iterator[Finding]:
+    for path in sorted((folder / _OTHER_CONFIGS).glob("*.pbtxt")):
+        yield warning(
+            "other-config",
+            f"A server started with --model-config-name={path.stem} uses {_OTHER_CONFIGS}/{path.name} instead of "
+            f"{CONFIG}, version policy and parameters included. Remove it unless that is meant.",
+        )
+        _, findings = _read_config(path, folder=folder, versions=versions)
+        for finding in findings:
+            yield attrs.evolve(finding, message=f"{_OTHER_CONFIGS}/{path.name}: {finding.message}")
+
+
+def _check_labels(folder: Path, config: Mapping[str, Any]) -> Iterator[Finding]:
+    for tensor in config.get("output", []):
+        name = tensor.get("label_filename")
+        if not name:
+            continue
+        path = folder / name
+        if not path.is_file():
+            yield error(
+                "labels-missing", f"{name} is missing: Triton refuses the model. Add it, or take out label_filename."
+            )
+            continue
+        text = path.read_bytes()
+        lines = text.count(b"\n") + (not text.endswith(b"\n") and text != b"")
+        classes = math.prod(int(dim) for dim in tensor.get("dims", []))
+        if classes > 0 and lines != classes:
+            yield error(
+                "labels-count",
+                f"{name} has {lines} lines for {classes} classes: Triton loads it and names classes wrongly or not at "
+                "all. It takes a line for each class, in the order of their indices.",
+            )
+
+
+def _check_subfolders(folder: Path, versions: Mapping[int, Path]) -> Iterator[Finding]:
+    others = {path.name for path in folder.iterdir() if path.is_dir()} - {_OTHER_CONFIGS}
+    for name in sorted(others - {path.name for path in versions.values()}):
+        yield warning(
+            "version-folder",
+            f"Triton ignores the folder {name}: a version is a positive whole number without a zero before it. Rename "
+            "it, or move it out.",
+        )
+    if not versions:
+        yield error("no-versions", "There is no version: Triton refuses the model. Package one.")
+
+
+def _check_modes(folder: Path) -> Iterator[Finding]:
+    hidden = [path for path in sorted(folder.rglob("*")) if not path.stat().st_mode & _READABLE_BY_ALL]
+    if hidden:
+        yield warning(
+            "unreadable-by-others",
+            f"{hidden[0].relative_to(folder)}{f' and {len(hidden) - 1} more' if len(hidden) > 1 else ''} can be read "
+            "by its owner only: a server in a container runs as another user and refuses the model. chmod -R a+rX it.",
+        )

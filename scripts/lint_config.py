@@ -1,0 +1,173 @@
+"""What bites in a ``config.pbtxt`` taken by itself."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from scripts.finding import Finding, error, warning
+from triton_sdk.contract import ModelContract
+from triton_sdk.errors import ContractError
+
+# What stays unquoted in URLs, metrics and shells; a blank makes the Python backend's child process abort at load.
+_SANE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+def is_sane_name(name: str) -> bool:
+    """Return whether *name* can name a model everywhere it has to appear."""
+    return len(name) <= 64 and _SANE_NAME.fullmatch(name) is not None
+
+
+def check_config(config: Mapping[str, Any], *, text: str, folder: str, versions: tuple[int, ...]) -> Iterator[Finding]:
+    """Yield what is wrong in a configuration.
+
+    Args:
+        config: The parsed configuration.
+        text: The same as it stands in the file: only there a field left out differs from one set to zero.
+        folder: Name of the model's folder.
+        versions: The model's version folders.
+    """
+    yield from _check_name(config, folder)
+    yield from _check_completeness(config, text)
+    yield from _check_batching(config)
+    yield from _check_version_policy(config, versions)
+    yield from _check_instances(config)
+    yield from _check_warmup(config)
+    if config.get("response_cache", {}).get("enable"):
+        yield warning(
+            "response-cache",
+            "The response cache is on: it works only where the server runs with --cache-config, and photographs "
+            "hardly ever repeat byte for byte. Remove response_cache.",
+        )
+    try:
+        ModelContract.from_config(config)
+    except ContractError as problem:
+        yield warning("not-a-classifier", f"Triton may serve it, but the client of this project refuses it: {problem}")
+
+
+def max_batch(config: Mapping[str, Any]) -> int:
+    """Return most images in one request; 0 where requests carry no batch axis."""
+    return int(config.get("max_batch_size", 0))
+
+
+def is_onnx(config: Mapping[str, Any]) -> bool:
+    """Return whether the model is for the ONNX Runtime backend."""
+    return config.get("backend") == "onnxruntime" or config.get("platform") == "onnxruntime_onnx"
+
+
+def _check_name(config: Mapping[str, Any], folder: str) -> Iterator[Finding]:
+    name = config.get("name", folder)
+    if name != folder:
+        yield error(
+            "config-name",
+            f"The configuration is named {name!r}, the folder {folder!r}: Triton refuses the model. Make them equal.",
+        )
+    if not is_sane_name(folder):
+        yield error(
+            "model-name",
+            f"The name {folder!r} does not pass unquoted through URLs, metrics and the server's own child processes. "
+            "Use letters, digits, '_', '-' and '.', at most 64, beginning with a letter or digit.",
+        )
+
+
+def _check_completeness(config: Mapping[str, Any], text: str) -> Iterator[Finding]:
+    missing = [field for field in ("input", "output") if not config.get(field)]
+    if not config.get("backend") and not config.get("platform"):
+        missing.insert(0, "backend")
+    if missing:
+        yield error(
+            "config-incomplete",
+            f"The configuration lacks {', '.join(missing)}: with --disable-auto-complete-config Triton refuses the "
+            "model, without it Triton guesses. Write them down.",
+        )
+    if is_onnx(config) and not re.search(r"^\s*max_batch_size\b", text, re.MULTILINE):
+        yield error(
+            "max-batch-omitted",
+            "max_batch_size is left out: auto-completion makes it 4 and turns dynamic batching on, and without "
+            "auto-completion it is 0, so that requests carry no batch axis. Write the number that you want.",
+        )
+
+
+def _check_batching(config: Mapping[str, Any]) -> Iterator[Finding]:
+    limit = max_batch(config)
+    preferred = [int(size) for size in config.get("dynamic_batching", {}).get("preferred_batch_size", [])]
+    above = [size for size in preferred if size > limit]
+    if above:
+        yield error(
+            "preferred-batch-size",
+            f"preferred_batch_size {', '.join(map(str, above))} is above max_batch_size {limit}: Triton refuses the "
+            "model. Lower it, or leave it out: without it the server takes whatever is queued.",
+        )
+
+
+def _check_version_policy(config: Mapping[str, Any], versions: tuple[int, ...]) -> Iterator[Finding]:
+    policy = config.get("version_policy", {})
+    if "all" in policy:
+        return
+    if "specific" in policy:
+        wanted = {int(number) for number in policy["specific"].get("versions", [])}
+        absent, unserved = sorted(wanted - set(versions)), sorted(set(versions) - wanted)
+        if absent:
+            yield error(
+                "version-policy",
+                f"version_policy asks for {_numbers(absent)}, which is not there: Triton logs an error and serves the "
+                "rest. Package it, or take it out.",
+            )
+    else:
+        served = int(policy.get("latest", {}).get("num_versions", 1))
+        unserved = sorted(versions)[: max(len(versions) - served, 0)]
+    if unserved:
+        why = "" if policy else ", because the default policy is latest { num_versions: 1 }"
+        yield warning(
+            "version-policy",
+            f"Triton will not serve {_numbers(unserved)}{why}. If it should: version_policy {{ all {{ }} }}.",
+        )
+
+
+def _check_instances(config: Mapping[str, Any]) -> Iterator[Finding]:
+    for group in config.get("instance_group", []):
+        count, kind = int(group.get("count", 1)), group.get("kind", "KIND_AUTO")
+        if kind == "KIND_GPU":
+            yield warning(
+                "kind-gpu",
+                "instance_group asks for KIND_GPU: on a machine without a GPU the model does not load. Leave kind "
+                "out: then a GPU is used where there is one.",
+            )
+        if count > 1 and kind in ("KIND_GPU", "KIND_AUTO"):
+            yield warning(
+                "instance-count",
+                f"instance_group has count {count}, which is for each GPU, not in all, and for each version: every "
+                "instance holds its own copy of the weights. Use 1 unless a measurement shows that more is faster.",
+            )
+
+
+def _check_warmup(config: Mapping[str, Any]) -> Iterator[Finding]:
+    samples = config.get("model_warmup", [])
+    if not samples and is_onnx(config):
+        yield warning(
+            "warmup-missing",
+            "There is no model_warmup: the version counts as ready before its first request, which is slow on a GPU, "
+            "where cuDNN searches for kernels for each new shape. Add samples for batch 1 and for max_batch_size.",
+        )
+    inputs = {tensor.get("name") for tensor in config.get("input", [])}
+    for sample in samples:
+        name, size = sample.get("name", ""), int(sample.get("batch_size", 0))
+        if size > max(max_batch(config), 1):
+            yield error(
+                "warmup-batch",
+                f"The warmup sample {name!r} has batch_size {size}, above max_batch_size {max_batch(config)}: the "
+                "model does not load. Lower it.",
+            )
+        if set(sample.get("inputs", {})) != inputs:
+            yield error(
+                "warmup-input",
+                f"The warmup sample {name!r} has the inputs {_names(sample.get('inputs', {}))}, the model "
+                f"{_names(inputs)}: the model does not load. Name every input of the model.",
+            )
+
+
+def _numbers(versions: list[int]) -> str:
+    return f"version{'s' if len(versions) > 1 else ''} {', '.join(map(str, versions))}"
+
+
+def _names(names: Any) -> str:
+    return ", ".join(repr(name) for name in sorted(names, key=str)) or "none"

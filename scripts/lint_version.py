@@ -1,0 +1,184 @@
+"""What bites in one version of a model: its graph against the configuration, and its files against its manifest."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import onnx
+from onnx import TensorProto
+
+from scripts import golden, graph, manifest
+from scripts.errors import TaskFailure
+from scripts.finding import Finding, error, warning
+from scripts.lint_config import is_onnx, max_batch
+from scripts.manifest import Manifest
+from scripts.nodes import all_nodes, images_of
+from triton_sdk.contract import ModelContract
+from triton_sdk.errors import ContractError
+
+# Triton 26.07, the oldest image that production may use, carries ONNX Runtime 1.27.0 (the server project's
+# docs/introduction/compatibility.md), and that one loads models up to these two: tried with its wheel, one by one.
+IMAGE = "Triton 26.07 (ONNX Runtime 1.27)"
+NEWEST_IR = 13
+NEWEST_OPSET = 26
+
+_DTYPES = {
+    TensorProto.FLOAT: "FP32",
+    TensorProto.FLOAT16: "FP16",
+    TensorProto.DOUBLE: "FP64",
+    TensorProto.BFLOAT16: "BF16",
+    TensorProto.BOOL: "BOOL",
+    TensorProto.STRING: "STRING",
+    **{getattr(TensorProto, name): name for name in ("UINT8", "UINT16", "UINT32", "UINT64")},
+    **{getattr(TensorProto, name): name for name in ("INT8", "INT16", "INT32", "INT64")},
+}
+
+
+def check_version(folder: Path, *, config: Mapping[str, Any] | None) -> Iterator[Finding]:
+    """Yield what is wrong in the version folder *folder*; *config* is None where it could not be read."""
+    known, findings = _read_manifest(folder)
+    yield from findings
+    if config is None or not is_onnx(config):
+        return
+    if known is not None:
+        yield from _check_resize(known, config)
+    file = folder / str(config.get("default_model_filename") or "model.onnx")
+    if file.is_dir():
+        file = file / "model.onnx"  # a model with weights in files of their own may be a folder
+    if not file.is_file():
+        yield error("model-missing", f"{file.name} is missing: Triton cannot load the version. Package it again.")
+        return
+    try:
+        model = graph.load(file)
+    except TaskFailure as problem:
+        yield error("onnx-unreadable", f"Triton cannot load the version: {problem}")
+        return
+    yield from _check_age(model)
+    yield from _check_tensors(model, config)
+    yield from _check_quantisation(model, config, known)
+
+
+def _read_manifest(folder: Path) -> tuple[Manifest | None, list[Finding]]:
+    """Return the version's manifest, if there is a good one, and what is wrong with it and the files it names."""
+    path = folder / manifest.FILE
+    if not path.exists():
+        what = (
+            "It was not packaged by this project: there is no manifest, so nobody can tell whether the files are whole"
+        )
+        return None, [warning("unpackaged", f"{what}, and no golden data, so the smoke test cannot check its numbers.")]
+    try:
+        known = manifest.read(path)
+    except TaskFailure as problem:
+        return None, [error("manifest-unreadable", str(problem))]
+    findings = []
+    if (known.model, str(known.version)) != (folder.parent.name, folder.name):
+        message = (
+            f"It was packaged as {known.model} version {known.version} and copied here. Package it under this name."
+        )
+        findings.append(error("manifest-name", message))
+    for name, digest in {golden.FILE: "", **known.sha256}.items():
+        findings.extend(_check_file(folder / name, digest))
+    if not findings:
+        try:
+            golden.load(folder / golden.FILE)
+        except TaskFailure as problem:
+            findings.append(error("golden-unreadable", str(problem)))
+    return known, findings
+
+
+def _check_file(path: Path, digest: str) -> Iterator[Finding]:
+    if path.name == golden.FILE and not path.is_file():
+        yield error(
+            "golden-missing", f"{golden.FILE} is missing: the numbers cannot be checked. Package the version again."
+        )
+    elif path.is_file() and manifest.sha256(path) != digest:
+        yield error(
+            "manifest-hash",
+            f"{path.name} is not the file that was packaged (its SHA-256 differs): Triton serves what it finds. "
+            "Versions never change: package it again under a new number, or restore the file.",
+        )
+
+
+def _check_resize(known: Manifest, config: Mapping[str, Any]) -> Iterator[Finding]:
+    """Compare what the client will do to images with what the version was packaged for."""
+    try:
+        told = ModelContract.from_config(config).resize_for(known.version)
+    except ContractError:
+        return  # said about the configuration already
+    if told != known.contract.resize:
+        yield warning(
+            "resize",
+            f"The configuration makes clients resize to {told} pixels, but the version was packaged for "
+            f"{known.contract.resize}: its answers are worse than they could be, and nothing fails. Set the parameter "
+            f'"image.resize.{known.version}" to "{known.contract.resize}", unless you measured otherwise.',
+        )
+
+
+def _check_age(model: onnx.ModelProto) -> Iterator[Finding]:
+    opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
+    for what, found, newest in (("IR version", model.ir_version, NEWEST_IR), ("operator set", opset, NEWEST_OPSET)):
+        if found > newest:
+            yield error(
+                "too-new",
+                f"The graph has {what} {found}; {IMAGE} loads up to {newest} and refuses it. Export it for an older "
+                "one.",
+            )
+
+
+def _check_tensors(model: onnx.ModelProto, config: Mapping[str, Any]) -> Iterator[Finding]:
+    batched = max_batch(config) > 0
+    for side, values in (("input", images_of(model.graph)), ("output", list(model.graph.output))):
+        tensors = {str(tensor.get("name", "")): tensor for tensor in config.get(side, [])}
+        known = {value.name: value for value in values}
+        # An output may be left out of the configuration, an input may not.
+        unmet = tensors.keys() - known.keys() | (known.keys() - tensors.keys() if side == "input" else set())
+        if unmet:
+            yield error(
+                "contract",
+                f"The {side}s of the configuration are {_listed(tensors)}, those of the graph {_listed(known)}: Triton "
+                "refuses the version. Every version of a model has the same names.",
+            )
+        for name in tensors.keys() & known.keys():
+            yield from _check_tensor(side, tensors[name], known[name], batched=batched)
+
+
+def _check_tensor(
+    side: str, tensor: Mapping[str, Any], value: onnx.ValueInfoProto, *, batched: bool
+) -> Iterator[Finding]:
+    wanted = str(tensor.get("data_type", "TYPE_INVALID")).removeprefix("TYPE_")
+    dtype = _DTYPES.get(value.type.tensor_type.elem_type, "of another type")
+    dims = [int(dim) for dim in tensor.get("dims", [])]
+    shape = [dim.dim_value if dim.HasField("dim_value") else -1 for dim in value.type.tensor_type.shape.dim]
+    if batched and shape and shape[0] >= 0:
+        yield error(
+            "batch-fixed",
+            f"The graph's {side} {value.name!r} has a fixed batch of {shape[0]} and max_batch_size is above 0: Triton "
+            "refuses the version. Package it, which frees the batch where that is safe, or export it with a dynamic "
+            "batch axis.",
+        )
+    inner = shape[1:] if batched else shape
+    fits = len(inner) == len(dims) and all(found in (-1, want) for found, want in zip(inner, dims, strict=True))
+    # A reshape in the configuration means that its dims are not the graph's; a graph may leave its output's rank open.
+    if dtype != wanted or not (fits or "reshape" in tensor or (side == "output" and not shape)):
+        yield error(
+            "contract",
+            f"The configuration's {side} {value.name!r} is {wanted} {dims}, the graph's is {dtype} {inner} "
+            f"{'behind the batch axis' if batched else ''}: Triton refuses the version. Make the configuration say "
+            "what every version has, or package under another model name.",
+        )
+
+
+def _check_quantisation(model: onnx.ModelProto, config: Mapping[str, Any], known: Manifest | None) -> Iterator[Finding]:
+    operators = (node.op_type for node in all_nodes(model.graph.node))
+    if max_batch(config) < 2 or not any(operator.startswith("DynamicQuantize") for operator in operators):
+        return
+    figure = f": a probability moved by up to {known.measured.batching:.2g} when packaged" if known else ""
+    yield warning(
+        "dynamic-quantisation",
+        f"The graph is dynamically quantised: an image's scores depend on what shares its batch{figure}. Quantise it "
+        "statically, or set max_batch_size to 1 and live with one image at a time.",
+    )
+
+
+def _listed(names: Mapping[str, Any]) -> str:
+    return ", ".join(map(repr, sorted(names))) or "none"

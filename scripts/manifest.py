@@ -1,0 +1,165 @@
+"""``manifest.json``: what a packaged version is, where it came from, and what was measured when it was made."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import attrs
+
+from scripts.errors import TaskFailure
+from triton_sdk.contract import RGB, ModelContract, TensorSpec
+
+FILE = "manifest.json"
+_SCHEMA = 1
+
+Quantisation = Literal["none", "static", "dynamic"]
+SourceKind = Literal["zoo", "seeded", "onnx"]
+
+
+@attrs.frozen(kw_only=True)
+class Origin:
+    """Where a model came from.
+
+    Attributes:
+        kind: A known model from the zoo, one with seeded weights, or an ONNX file of the user's.
+        name: The zoo's file stem, the architecture, or the file's name.
+        sha256: Of the ONNX file before packaging, in hexadecimal; None for seeded weights.
+        url: Where the zoo keeps it.
+        seed: What the seeded weights were drawn from.
+    """
+
+    kind: SourceKind
+    name: str
+    sha256: str | None = None
+    url: str | None = None
+    seed: int | None = None
+
+    def __str__(self) -> str:
+        if self.kind == "seeded":
+            return f"{self.name} with weights from seed {self.seed}"
+        return f"{self.name} ({self.url or 'a local file'})"
+
+
+@attrs.frozen(kw_only=True)
+class Measured:
+    """What was measured at packaging, as the largest absolute difference of a probability.
+
+    Attributes:
+        images: Number of generated images that everything was measured on.
+        proof: The packaged graph on pixels, against the original on preprocessed pixels.
+        proof_limit: What *proof* had to stay within.
+        batching: An image among others in a batch, against the image alone.
+        tolerance: What a server may differ from the golden output, for the scores as they are served.
+    """
+
+    images: int
+    proof: float
+    proof_limit: float
+    batching: float
+    tolerance: float
+
+
+@attrs.frozen(kw_only=True)
+class Manifest:
+    """One packaged version.
+
+    Attributes:
+        model: The model's name.
+        version: Its number.
+        origin: Where the model came from.
+        sha256: Of each file of the version, by name, in hexadecimal.
+        contract: What it takes and gives; its resize is this version's own, and the mean and std of a UINT8 input are
+            those in its graph.
+        quantisation: How the graph is quantised.
+        opset: Version of the operator set of its graph.
+        ir_version: Version of the ONNX format.
+        labels: Where the names of the classes came from, in words; None when it has none.
+        measured: What was measured when it was packaged.
+        tools: Versions of what packaged it, by name.
+    """
+
+    model: str
+    version: int
+    origin: Origin
+    sha256: dict[str, str]
+    contract: ModelContract
+    quantisation: Quantisation
+    opset: int
+    ir_version: int
+    labels: str | None
+    measured: Measured
+    tools: dict[str, str]
+
+    @property
+    def tolerance(self) -> float:
+        """What a server may differ from the golden output, for the scores as they are served."""
+        return self.measured.tolerance
+
+    def to_json(self) -> str:
+        """Return the text of ``manifest.json``."""
+        data = attrs.asdict(self)
+        del data["contract"]["model"], data["contract"]["resize_by_version"]
+        return json.dumps({"schema": _SCHEMA, **data}, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, *, where: str) -> Self:
+        """Read a manifest; *where* names the file in messages.
+
+        Raises:
+            TaskFailure: If it is none, or one of a later version of this tool.
+        """
+        try:
+            data = json.loads(text)
+            schema = data.pop("schema")
+            if schema != _SCHEMA:
+                raise TaskFailure(
+                    f"{where} has schema {schema!r}; this version of the tool reads {_SCHEMA}. Update it."
+                )
+            contract, measured = data.pop("contract"), data.pop("measured")
+            return cls(
+                model=str(data["model"]),
+                version=int(data.pop("version")),
+                origin=Origin(**data.pop("origin")),
+                sha256={str(name): str(digest) for name, digest in data.pop("sha256").items()},
+                contract=ModelContract(
+                    model=str(data.pop("model")),
+                    input=_tensor(contract.pop("input")),
+                    output=_tensor(contract.pop("output")),
+                    mean=_rgb(contract.pop("mean")),
+                    std=_rgb(contract.pop("std")),
+                    **contract,
+                ),
+                measured=Measured(images=int(measured.pop("images")), **{k: float(v) for k, v in measured.items()}),
+                **data,
+            )
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise TaskFailure(f"{where} is no manifest of a packaged version: {error}.") from error
+
+
+def read(path: Path) -> Manifest:
+    """Read ``manifest.json``.
+
+    Raises:
+        TaskFailure: If the file cannot be read or is no manifest.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TaskFailure(f"{path} cannot be read: {error}.") from error
+    return Manifest.from_json(text, where=str(path))
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _tensor(data: dict[str, Any]) -> TensorSpec:
+    return TensorSpec(name=str(data["name"]), dtype=str(data["dtype"]), shape=tuple(int(d) for d in data["shape"]))
+
+
+def _rgb(data: list[Any]) -> RGB:
+    red, green, blue = (float(part) for part in data)
+    return red, green, blue

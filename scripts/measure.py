@@ -1,0 +1,69 @@
+"""Measure how far two ways to ask one model lie apart."""
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from scripts.graph import Classifier
+from scripts.onnx_session import Session
+from triton_sdk.contract import RGB
+from triton_sdk.images import normalise
+from triton_sdk.predictions import to_probabilities
+
+
+def fused_difference(
+    original: onnx.ModelProto,
+    fused: onnx.ModelProto,
+    classifier: Classifier,
+    *,
+    images: NDArray[np.uint8],
+    mean: RGB,
+    std: RGB,
+) -> float:
+    """Return the largest difference between a fused model and the reference way to the same probabilities.
+
+    Args:
+        original: The model before it was fused.
+        fused: The same with ``image`` and ``probabilities``.
+        classifier: What `inspect` says of *original*.
+        images: uint8 ``(n, height, width, 3)``; each is alone in its batch, both times.
+        mean: Mean of each channel, for pixels in [0, 1].
+        std: Standard deviation of each channel, likewise.
+
+    Raises:
+        TaskFailure: If onnxruntime cannot run one of the models.
+        InferenceFailedError: If *original* answers NaN for one of the images.
+    """
+    batch: NDArray[np.generic]
+    if classifier.input.dtype == "UINT8":
+        batch = images if classifier.layout == "NHWC" else np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    else:
+        normal = normalise(images, mean=mean, std=std, layout=classifier.layout)
+        batch = normal.astype(np.float16) if classifier.input.dtype == "FP16" else normal
+    expected = to_probabilities(Session(original).alone(batch), scores=classifier.scores)
+    return _largest(expected, Session(fused).alone(images))
+
+
+def batch_difference(model: onnx.ModelProto, inputs: NDArray[np.generic]) -> float:
+    """Return how much an image's scores change, at most, with what shares its batch.
+
+    Each image is asked alone, in one batch with all others, and in pairs with each of its neighbours.
+
+    Args:
+        model: A model with a dynamic batch dimension.
+        inputs: What it takes, ``(n, ...)`` with n >= 2; the more the images differ, the more is found.
+
+    Raises:
+        TaskFailure: If onnxruntime cannot run the model.
+    """
+    session = Session(model)
+    alone = session.alone(inputs)
+    differences = [_largest(alone, session.scores(inputs))]
+    for first in range(len(inputs) - 1):
+        pair = slice(first, first + 2)
+        differences.append(_largest(alone[pair], session.scores(inputs[pair])))
+    return max(differences)
+
+
+def _largest(expected: NDArray[np.float32], got: NDArray[np.float32]) -> float:
+    return float(np.abs(expected.astype(np.float64) - got).max())

@@ -1,0 +1,220 @@
+"""Bring a built version into a model repository, whole or not at all."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+
+from scripts import config_pbtxt, lint, manifest, staging
+from scripts.build import Built
+from scripts.errors import TaskFailure
+from scripts.manifest import Manifest
+from scripts.sources import Progress
+from triton_sdk import labels as class_names
+from triton_sdk.contract import ModelContract
+from triton_sdk.errors import ConfigurationError, ContractError
+
+# Another run may publish while this one is between looking and publishing; more often than this is no coincidence.
+_ATTEMPTS = 5
+
+
+@attrs.frozen(kw_only=True)
+class Publication:
+    """A built version on its way into the repository.
+
+    Attributes:
+        built: The files.
+        target: The model's folder, which may not exist yet.
+        folder: A staging folder on the repository's filesystem.
+        version: The number asked for; None takes the next.
+        labels: Names of the classes as given; None takes the known ones or those of the model that is there.
+        known_labels: Names of the classes that come with the model's source.
+        max_batch: Most images in one request; None takes the model's, or the default for a new one.
+        progress: Called with a line for what should be known.
+    """
+
+    built: Built
+    target: Path
+    folder: Path
+    version: int | None
+    labels: tuple[str, ...] | None
+    known_labels: tuple[str, ...] | None
+    max_batch: int | None
+    progress: Progress
+
+    def publish(self) -> Manifest:
+        """Publish it, as a new model or as a version of the one that is there, and return its manifest.
+
+        Raises:
+            TaskFailure: If it does not fit what is there, or the version exists.
+        """
+        for attempt in range(_ATTEMPTS):
+            tree = self.folder / str(attempt) / self.target.name
+            try:
+                if (self.target / lint.CONFIG).exists():
+                    return self._add_version(tree)
+                return self._add_model(tree)
+            except staging.TakenError:
+                # Another run was faster. Its version is looked at like any that was there before.
+                if self.version is not None and (self.target / str(self.version)).exists():
+                    raise version_exists(self.target, self.version) from None
+                for moved in lint.version_folders(tree).values():
+                    moved.rename(self.built.folder)
+        raise TaskFailure(f"Something else keeps writing into {self.target}. Try again when it is done.")
+
+    def _add_model(self, tree: Path) -> Manifest:
+        """Publish the model's folder whole: nobody sees a configuration without a version."""
+        if self.target.exists() and not (self.target.is_dir() and not any(self.target.iterdir())):
+            raise TaskFailure(
+                f"{self.target} is there without a {lint.CONFIG}, so nothing tells what its versions must have in "
+                "common. Write one, move it away, or choose another name."
+            )
+        names, origin = self._names_for_new_model()
+        contract = attrs.evolve(
+            self.built.contract, max_batch=self.max_batch or self.built.contract.max_batch, labelled=names is not None
+        )
+        number = self.version or 1
+        _write_shared(tree, config_pbtxt.render(contract), names, label_file=config_pbtxt.LABELS)
+        written = self._put_version(tree, contract, version=number, labels=origin)
+        self._check(tree, number, others=())
+        staging.create_repository(self.target.parent)
+        staging.publish_folder(tree, target=self.target)
+        return written
+
+    def _add_version(self, tree: Path) -> Manifest:
+        """Publish the version's folder only, after its contract was compared with the model's."""
+        path = self.target / lint.CONFIG
+        with staging.locked(path):
+            config = config_pbtxt.parse(path)
+            text = path.read_bytes().decode("utf-8")
+            try:
+                model = ModelContract.from_config(config)
+            except ContractError as error:
+                raise TaskFailure(f"{path}: {error} Choose another name for this model.") from error
+            self._check_contract(model)
+            label_file = str(config["output"][0].get("label_filename", ""))
+            names = self._names_of_model(label_file)
+            others = tuple(lint.version_folders(self.target))
+            number = self.version or max(others, default=0) + 1
+            if (self.target / str(number)).exists():
+                raise staging.TakenError(str(self.target / str(number)))
+            resize = self.built.contract.resize
+            wanted = text
+            if model.resize_for(number) != resize:
+                wanted = config_pbtxt.with_version_resize(text, version=number, resize=resize)
+                self.progress(
+                    f"{lint.CONFIG}: version {number} resizes to {resize} pixels, the model to {model.resize}"
+                )
+            _write_shared(tree, wanted, names, label_file=label_file)
+            contract = attrs.evolve(self.built.contract, max_batch=model.max_batch, labelled=model.labelled)
+            written = self._put_version(tree, contract, version=number, labels="the model's" if names else None)
+            self._check(tree, number, others=others)
+            if wanted != text:
+                # Before the version: a parameter for a version that is not there does no harm, the reverse does.
+                staging.replace_file(path, wanted, folder=self.folder)
+            staging.publish_folder(tree / str(number), target=self.target / str(number))
+            return written
+
+    def _check_contract(self, model: ModelContract) -> None:
+        """Refuse what the model's configuration does not describe."""
+        new = self.built.contract
+        same_tensors = (new.input, new.output, new.layout) == (model.input, model.output, model.layout)
+        same_scores = model.scores in ("unknown", new.scores)
+        same_scaling = new.input.dtype == "UINT8" or (new.mean, new.std) == (model.mean, model.std)
+        if not (same_tensors and same_scores and same_scaling):
+            raise TaskFailure(
+                f"This version takes and gives something else than {self.target.name} does, and all versions of a "
+                "model share "
+                f"one {lint.CONFIG}.\n  this version: {_described(new)}\n  the model:    {_described(model)}\n"
+                "Package it under another model name."
+            )
+        if self.max_batch not in (None, model.max_batch):
+            raise TaskFailure(
+                f"{self.target.name} takes up to {model.max_batch} images, for all its versions. Leave --max-batch "
+                f"out, or change max_batch_size in its {lint.CONFIG} first."
+            )
+
+    def _names_for_new_model(self) -> tuple[tuple[str, ...] | None, str | None]:
+        """Return the names of the classes, and in words where they come from."""
+        classes = self.built.contract.classes
+        if self.labels is not None:
+            check_labels(self.labels, classes=classes)
+            return self.labels, "given"
+        if self.known_labels is not None and len(self.known_labels) == classes:
+            return self.known_labels, "ImageNet's"
+        if classes == len(class_names.imagenet()):
+            self.progress(
+                f"Warning: no --labels given. With {classes} classes, ImageNet's names are assumed; if they are "
+                "others, remove this model and package it again with --labels FILE"
+            )
+            return class_names.imagenet(), "ImageNet's, assumed from the number of classes"
+        self.progress(f"No --labels given for {classes} classes: answers will hold indices without names")
+        return None, None
+
+    def _names_of_model(self, label_file: str) -> tuple[str, ...] | None:
+        """Return the names of the classes of the model that is there; refuse others."""
+        names = None
+        if label_file:
+            try:
+                names = class_names.read(self.target / label_file)
+            except ConfigurationError as error:
+                raise TaskFailure(str(error)) from error
+        if self.labels is not None and self.labels != names:
+            check_labels(self.labels, classes=self.built.contract.classes)
+            raise TaskFailure(
+                f"All versions of {self.target.name} share its labels ({label_file or 'it has none'}), and those given "
+                "are others. Leave --labels out, or package under another model name."
+            )
+        return names
+
+    def _put_version(self, tree: Path, contract: ModelContract, *, version: int, labels: str | None) -> Manifest:
+        """Complete the built files with their manifest and move them below *tree*."""
+        written = self.built.manifest(contract, version=version, labels=labels)
+        (self.built.folder / manifest.FILE).write_text(written.to_json(), encoding="utf-8")
+        self.built.folder.rename(tree / str(version))
+        return written
+
+    def _check(self, tree: Path, number: int, *, others: Sequence[int]) -> None:
+        """Refuse to publish what the linter finds wrong in the version or its configuration."""
+        staging.settle(tree)
+        findings = lint.lint_version(tree, version=number, versions=(*others, number))
+        errors = [finding.message for finding in findings if finding.severity == "error"]
+        if errors:
+            raise TaskFailure(f"{self.target.name} version {number} would not be served rightly: {' '.join(errors)}")
+        for finding in findings:
+            self.progress(f"Warning: {finding.message}")
+
+
+def version_exists(target: Path, version: int) -> TaskFailure:
+    """Return the refusal of a version that is there."""
+    return TaskFailure(
+        f"{target.name} version {version} exists, and versions never change. Leave --version out to take the next "
+        "number."
+    )
+
+
+def check_labels(labels: Sequence[str], *, classes: int) -> None:
+    """Refuse names that do not fit the classes.
+
+    Raises:
+        TaskFailure: If there are too many or too few, or one is blank or longer than a line.
+    """
+    if len(labels) != classes:
+        raise TaskFailure(f"There are {len(labels)} labels for {classes} classes. Give a line for each class.")
+    for index, label in enumerate(labels):
+        if not label.strip() or "\n" in label or "\r" in label:
+            raise TaskFailure(f"Label {index} is {label!r}, where one line of text was expected.")
+
+
+def _write_shared(tree: Path, config: str, names: Sequence[str] | None, *, label_file: str) -> None:
+    """Write what a model's versions share into the new folder *tree*."""
+    tree.mkdir(parents=True)
+    (tree / lint.CONFIG).write_text(config, encoding="utf-8", newline="")
+    if names is not None:
+        (tree / label_file).parent.mkdir(parents=True, exist_ok=True)
+        (tree / label_file).write_text("".join(f"{name}\n" for name in names), encoding="utf-8", newline="")
+
+
+def _described(contract: ModelContract) -> str:
+    text = f"{contract.input} {contract.layout} -> {contract.output} {contract.scores}"
+    return text if contract.input.dtype == "UINT8" else f"{text}, mean {contract.mean}, std {contract.std}"

@@ -1,0 +1,131 @@
+"""The configuration that tells Triton how to serve a model."""
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scripts import config_pbtxt
+from scripts.config_pbtxt import parse_text, render, with_version_resize
+from scripts.errors import TaskFailure
+from triton_sdk.contract import ModelContract, TensorSpec
+from triton_sdk.labels import imagenet, read
+
+ROOT = Path(__file__).parents[2]
+PIXELS = ModelContract(
+    model="resnet50",
+    input=TensorSpec(name="image", dtype="UINT8", shape=(224, 224, 3)),
+    output=TensorSpec(name="probabilities", dtype="FP32", shape=(1000,)),
+    layout="NHWC",
+    max_batch=32,
+    resize=256,
+    scores="probabilities",
+    labelled=True,
+)
+FLOATS = attrs.evolve(
+    PIXELS,
+    input=TensorSpec(name="data", dtype="FP32", shape=(3, 299, 299)),
+    layout="NCHW",
+    mean=(0.5, 0.25, 1 / 3),
+    std=(0.1, 0.2, 0.3),
+    scores="logits",
+    labelled=False,
+    resize_by_version={2: 342, 11: 299},
+)
+
+
+def parsed(contract: ModelContract = PIXELS) -> dict[str, Any]:
+    """Return what Triton reads for *contract*."""
+    return parse_text(render(contract), where="here")
+
+
+@pytest.mark.parametrize("contract", [PIXELS, FLOATS, attrs.evolve(PIXELS, scores="unknown")], ids=str)
+def test_what_is_written_is_what_the_client_reads(contract: ModelContract) -> None:
+    """The client reads the very contract out of the file that was written for it."""
+    assert ModelContract.from_config(parsed(contract)) == contract
+
+
+def test_nothing_is_left_for_triton_to_guess() -> None:
+    """Every field that auto-completion would fill in stands in the file."""
+    config = parsed()
+    assert config["name"] == "resnet50"
+    assert config["backend"] == "onnxruntime"
+    assert config["max_batch_size"] == 32
+    assert config["input"] == [{"name": "image", "data_type": "TYPE_UINT8", "dims": ["224", "224", "3"]}]
+    assert config["output"] == [
+        {"name": "probabilities", "data_type": "TYPE_FP32", "dims": ["1000"], "label_filename": "labels.txt"}
+    ]
+    assert config["version_policy"] == {"all": {}}
+
+
+def test_one_model_fits_machines_with_and_without_a_gpu() -> None:
+    """No kind is named, so Triton takes a GPU where there is one."""
+    assert parsed()["instance_group"] == [{"count": 1}]
+
+
+def test_the_queue_is_bounded_and_nobody_waits_for_company() -> None:
+    """Requests are joined without delay, and a full queue refuses instead of growing."""
+    batching = parsed()["dynamic_batching"]
+    policy = batching["default_queue_policy"]
+    assert "max_queue_delay_microseconds" not in batching  # 0 is the proto's default
+    assert "preferred_batch_size" not in batching
+    assert policy["max_queue_size"] == 128
+    assert "timeout_action" not in policy  # REJECT is the proto's default
+    assert policy["allow_timeout_override"] is True
+    assert int(policy["default_timeout_microseconds"]) == 10_000_000
+
+
+def test_ready_means_warm_for_the_smallest_and_the_largest_batch() -> None:
+    """Warmup covers batch 1 and the largest batch, with the input as it is sent."""
+    samples = parsed(attrs.evolve(PIXELS, max_batch=8))["model_warmup"]
+    assert [sample["batch_size"] for sample in samples] == [1, 8]
+    for sample in samples:
+        assert sample["inputs"]["image"]["dims"] == ["224", "224", "3"]
+        assert sample["inputs"]["image"]["data_type"] == "TYPE_UINT8"
+
+
+def test_a_mistake_is_named_with_its_line() -> None:
+    """An unknown field is refused like Triton does, with the line it stands on."""
+    with pytest.raises(TaskFailure, match=r"config\.pbtxt, line 3: .*batch_size_max"):
+        parse_text('name: "a"\n\nbatch_size_max: 3\n', where="config.pbtxt")
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_configuration_or_a_clear_refusal(text: str) -> None:
+    """Whatever stands in the file, parsing gives data or our error."""
+    try:
+        assert isinstance(parse_text(text, where="here"), dict)
+    except TaskFailure as error:
+        message = str(error)
+    else:
+        return
+    assert message.startswith("here")
+
+
+def test_a_version_with_its_own_resize_leaves_every_edit_alone() -> None:
+    """Setting a version's resize adds one line and keeps comments, order and odd spacing."""
+    edited = "# mine\r\n" + render(PIXELS).replace("max_batch_size: 32", "max_batch_size :   7 # measured")
+    changed = with_version_resize(edited, version=3, resize=232)
+    assert changed.startswith(edited)
+    assert changed.count("\n") == edited.count("\n") + 1
+    contract = ModelContract.from_config(parse_text(changed, where="here"))
+    assert (contract.resize_for(3), contract.resize_for(1), contract.max_batch) == (232, 256, 7)
+
+
+def test_a_version_s_resize_can_be_set_again() -> None:
+    """Setting it again replaces the line of before, also where a user wrote one of their own."""
+    own = render(PIXELS) + 'parameters [ { key: "image.resize.3"\n value { string_value: "300" } } ]'
+    twice = with_version_resize(with_version_resize(own, version=3, resize=232), version=3, resize=240)
+    assert twice.count('"image.resize.3"') == 2
+    assert ModelContract.from_config(parse_text(twice, where="here")).resize_for(3) == 240
+
+
+@pytest.mark.parametrize("model", ["resnet50", "mobilenetv2"])
+def test_the_files_in_the_repository_are_what_packaging_writes(model: str) -> None:
+    """The checked-in config.pbtxt and labels.txt are the generated ones, so that packaging adds versions only."""
+    folder = ROOT / "model_repository" / model
+    assert (folder / "config.pbtxt").read_text(encoding="utf-8") == render(attrs.evolve(PIXELS, model=model))
+    assert read(folder / config_pbtxt.LABELS) == imagenet()

@@ -1,0 +1,46 @@
+"""Where a server listens, and reading its metrics."""
+
+import pytest
+
+from scripts.endpoint import Counters, Endpoint
+from scripts.errors import TaskFailure
+
+PAGE = """\
+# HELP nv_inference_count Number of inferences
+# TYPE nv_inference_count counter
+nv_inference_count{model="a",version="1"} 3
+nv_inference_count{model="a",version="2"} 4
+nv_inference_count{model="b",version="1"} 50
+"""
+
+
+@pytest.mark.parametrize(
+    ("url", "http", "grpc"),
+    [
+        ("localhost", "http://localhost:8000", "localhost:8001"),
+        ("10.1.2.3:9000", "http://10.1.2.3:9000", "10.1.2.3:9001"),
+        ("http://triton.example:80/", "http://triton.example:80", "triton.example:81"),
+        ("[::1]:8000", "http://[::1]:8000", "[::1]:8001"),
+    ],
+)
+def test_one_address_gives_all_three(url: str, http: str, grpc: str) -> None:
+    """gRPC is the port after HTTP, metrics the one after that."""
+    endpoint = Endpoint.parse(url)
+    assert (endpoint.http, endpoint.grpc) == (http, grpc)
+    assert endpoint.metrics.endswith("/metrics")
+
+
+@pytest.mark.parametrize("url", ["", "https://host", "host:notaport", "host/path", "ftp://host"])
+def test_what_is_no_address_is_refused(url: str) -> None:
+    """The message says what an address looks like."""
+    with pytest.raises(TaskFailure, match="HOST:HTTP_PORT"):
+        Endpoint.parse(url)
+
+
+def test_counters_are_summed_over_the_labels_that_are_not_named() -> None:
+    """A total takes every sample that carries the labels asked for."""
+    counters = Counters(text=PAGE)
+    assert counters.total("nv_inference_count", model="a") == 7
+    assert counters.total("nv_inference_count", model="a", version="2") == 4
+    assert counters.total("nv_inference_count") == 57
+    assert counters.samples("nv_gpu_utilization") == []
