@@ -1,0 +1,137 @@
+"""Where a Triton server listens, and its HTTP side: KServe v2 as JSON, and Prometheus metrics."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Self
+
+import attrs
+import urllib3
+from prometheus_client.parser import text_string_to_metric_families
+
+from scripts.errors import TaskFailure
+
+HTTP_PORT = 8000
+# Triton's own defaults: HTTP 8000, gRPC 8001, metrics 8002.
+GRPC_OFFSET, METRICS_OFFSET = 1, 2
+
+
+@attrs.frozen(kw_only=True)
+class Answer:
+    """An HTTP answer.
+
+    Attributes:
+        status: The HTTP status.
+        body: The parsed JSON, ``{}`` where there is none.
+    """
+
+    status: int
+    body: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return f"HTTP {self.status} {self.body.get('error', '')}".rstrip()
+
+
+@attrs.frozen(kw_only=True)
+class Endpoint:
+    """The addresses of one server.
+
+    Attributes:
+        http: Base of the HTTP API: ``http://HOST:PORT``.
+        grpc: Target of the gRPC API: ``HOST:PORT``.
+        metrics: The Prometheus page: ``http://HOST:PORT/metrics``.
+    """
+
+    http: str
+    grpc: str
+    metrics: str
+
+    @classmethod
+    def parse(cls, url: str) -> Self:
+        """Make the addresses from ``HOST`` or ``HOST:HTTP_PORT``; the other two ports are the next ones.
+
+        Raises:
+            TaskFailure: If *url* is neither.
+        """
+        problem = TaskFailure(f"{url!r} is no address: give HOST or HOST:HTTP_PORT, for example localhost:8000.")
+        try:
+            parts = urllib3.util.parse_url(url)
+        except urllib3.exceptions.LocationParseError as error:
+            raise problem from error
+        if not parts.host or parts.scheme not in (None, "http") or (parts.path or "/") != "/":
+            raise problem
+        port = parts.port or HTTP_PORT
+        return cls(
+            http=f"http://{parts.host}:{port}",
+            grpc=f"{parts.host}:{port + GRPC_OFFSET}",
+            metrics=f"http://{parts.host}:{port + METRICS_OFFSET}/metrics",
+        )
+
+    def get(self, path: str, *, timeout_s: float = 10.0) -> Answer:
+        """Ask ``GET path``.
+
+        Raises:
+            TaskFailure: If no answer comes.
+        """
+        return self._ask("GET", path, None, timeout_s)
+
+    def post(self, path: str, body: bytes, *, timeout_s: float = 60.0) -> Answer:
+        """Send *body*, JSON, to *path*.
+
+        Raises:
+            TaskFailure: If no answer comes.
+        """
+        return self._ask("POST", path, body, timeout_s)
+
+    def counters(self, *, timeout_s: float = 10.0) -> "Counters":
+        """Read the metrics page.
+
+        Raises:
+            TaskFailure: If no answer comes or it is no metrics page.
+        """
+        response = _request("GET", self.metrics, None, timeout_s)
+        if response.status != 200:
+            raise TaskFailure(f"{self.metrics} answered HTTP {response.status}: does the server allow metrics?")
+        return Counters(text=response.data.decode("utf-8", "replace"))
+
+    def _ask(self, method: str, path: str, body: bytes | None, timeout_s: float) -> Answer:
+        response = _request(method, self.http + path, body, timeout_s)
+        try:
+            parsed = json.loads(response.data) if response.data else {}
+        except ValueError:
+            parsed = {"error": response.data[:200].decode("utf-8", "replace")}
+        # The repository index answers a list.
+        return Answer(status=response.status, body=parsed if isinstance(parsed, dict) else {"items": parsed})
+
+
+@attrs.frozen(kw_only=True)
+class Counters:
+    """One reading of a server's Prometheus page.
+
+    Attributes:
+        text: The page.
+    """
+
+    text: str
+
+    def total(self, name: str, **labels: str) -> float:
+        """Return the sum of every sample of *name* that carries *labels*."""
+        return sum(self.samples(name, **labels))
+
+    def samples(self, name: str, **labels: str) -> list[float]:
+        """Return every sample of *name* that carries *labels*."""
+        return [
+            sample.value
+            for family in text_string_to_metric_families(self.text)
+            for sample in family.samples
+            # The parser gives counters the suffix that OpenMetrics asks for.
+            if sample.name.removesuffix("_total") == name and labels.items() <= sample.labels.items()
+        ]
+
+
+def _request(method: str, url: str, body: bytes | None, timeout_s: float) -> urllib3.BaseHTTPResponse:
+    # Each on a connection of its own: an idle one would hold the exit of a server that is told to stop.
+    headers = {"Content-Type": "application/json", "Connection": "close"}
+    try:
+        return urllib3.request(method, url, body=body, timeout=timeout_s, retries=False, headers=headers)
+    except urllib3.exceptions.HTTPError as error:
+        raise TaskFailure(f"No answer from {url}: is the server running? ({error})") from error

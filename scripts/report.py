@@ -1,0 +1,110 @@
+"""What a person sees: tables, progress, and one clear message when something fails."""
+
+import contextlib
+import io
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import rich.box
+import rich.progress
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from scripts.errors import TaskFailure
+from triton_sdk.errors import TritonError
+
+# Where there is no terminal (CI, a pipe) rich assumes 80 columns and breaks the tables.
+PIPE_WIDTH = 140
+
+STYLES = {
+    "ok": "green",
+    "failed": "bold red",
+    "missing": "yellow",
+    "skipped": "yellow",
+    "warning": "yellow",
+    "error": "bold red",
+}
+
+
+def _console(*, stderr: bool) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(file=stream, width=None if stream.isatty() else PIPE_WIDTH, highlight=False, soft_wrap=False)
+
+
+def say(text: str) -> None:
+    """Print a line on standard output."""
+    _console(stderr=False).print(Text(text), soft_wrap=True)
+
+
+def step(text: str) -> None:
+    """Print a line of progress on standard error, so that it never mixes with a result."""
+    _console(stderr=True).print(Text(f"  {text}", style="dim"), soft_wrap=True)
+
+
+@contextlib.contextmanager
+def reporting() -> Iterator[None]:
+    """Turn a failure that we know into one message on standard error and exit status 1; Ctrl-C into status 130."""
+    console = _console(stderr=True)
+    try:
+        yield
+    except (TaskFailure, TritonError) as error:
+        console.print(Text.assemble(("Error: ", "bold red"), str(error)), soft_wrap=True)
+        raise SystemExit(1) from error
+    except KeyboardInterrupt:
+        console.print(Text("Stopped.", style="yellow"))
+        raise SystemExit(130) from None
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, picture: Path | None = None) -> None:
+    """Print *rows* under *title*; a cell that holds one of the known states is coloured.
+
+    Args:
+        title: A line above the table.
+        columns: The heads of the columns.
+        rows: The cells, a sequence for each row.
+        picture: Also draw the table as an SVG image in this file.
+
+    Raises:
+        TaskFailure: If *picture* cannot be written.
+    """
+    grid = Table(title=title, box=rich.box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
+    for column in columns:
+        grid.add_column(column, overflow="fold")
+    for row in rows:
+        grid.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
+    _console(stderr=False).print(grid)
+    if picture is not None:
+        recorder = Console(record=True, width=120, file=io.StringIO())
+        recorder.print(grid)
+        try:
+            recorder.save_svg(str(picture), title=title)
+        except OSError as error:
+            raise TaskFailure(f"Cannot write {picture}: {error.strerror}.") from error
+
+
+@contextlib.contextmanager
+def download_bar() -> Iterator[Callable[[int, int], None]]:
+    """Give a function that shows the bytes done, of the bytes in all, as a bar on standard error."""
+    progress = rich.progress.Progress(
+        rich.progress.TextColumn("  downloading"),
+        rich.progress.BarColumn(),
+        rich.progress.DownloadColumn(),
+        rich.progress.TransferSpeedColumn(),
+        rich.progress.TimeRemainingColumn(),
+        console=_console(stderr=True),
+    )
+
+    def show(done: int, total: int) -> None:
+        if not progress.tasks:
+            progress.start()
+            progress.add_task("")
+        progress.update(progress.task_ids[0], completed=done, total=total)
+        if done >= total:
+            progress.stop()
+
+    try:
+        yield show
+    finally:
+        progress.stop()

@@ -1,0 +1,81 @@
+"""A model that was trained on ImageNet, and photographs."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from scripts import models
+from scripts.endpoint import Endpoint
+from scripts.smoke import smoke
+from triton_sdk import ImageLike, ResNetClient
+from triton_sdk.labels import imagenet
+from triton_sdk.local import LocalTriton, Runtime
+
+pytestmark = [pytest.mark.timeout(120), pytest.mark.data]
+
+# What this model gives under the reference preprocessing.
+EXPECTED = {
+    "goldfish.jpg": ("goldfish", 0.999),
+    "kimono.jpg": ("kimono", 0.999),
+    "horse-cart.jpg": ("horse cart", 0.86),
+    "wolves.jpg": ("white wolf", 0.97),
+}
+
+
+@pytest.fixture(scope="module")
+def data() -> Path:
+    """Return the folder with the model and the photographs."""
+    folder = os.environ.get("TRITON_TEST_DATA")
+    if not folder:
+        pytest.skip("TRITON_TEST_DATA names no folder with a trained model and photographs")
+    return Path(folder)
+
+
+@pytest.fixture(scope="module")
+def repository(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Package the trained model as a user's own file."""
+    repository = tmp_path_factory.mktemp("real") / "model_repository"
+    models.package(
+        models.Source.onnx(data / "models" / "mobilenetv2-int8.onnx"),
+        model="mobilenetv2",
+        repository=repository,
+        labels=imagenet(),
+        resize=256,
+        progress=lambda _: None,
+    )
+    return repository
+
+
+@pytest.fixture(scope="module")
+def server(repository: Path, runtime: Runtime) -> Iterator[LocalTriton]:
+    """Serve it."""
+    with LocalTriton(repository, runtime=runtime) as server:
+        yield server
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_photograph_gets_its_label_in_every_form(name: str, data: Path, server: LocalTriton) -> None:
+    """As path, bytes, PIL image and array, a photograph gets the label and the probability that are known for it."""
+    path = data / "images" / name
+    label, probability = EXPECTED[name]
+    picture = Image.open(path)
+    forms: list[ImageLike] = [path, path.read_bytes(), picture, np.asarray(picture.convert("RGB"))]
+    with ResNetClient(server.grpc_url, model="mobilenetv2") as client:
+        for form in forms:
+            prediction = client.predict(form)
+            assert prediction.label == label
+            assert prediction.probability == pytest.approx(probability, abs=0.01)
+
+
+def test_the_smoke_test_knows_that_it_is_dynamically_quantised(repository: Path, server: LocalTriton) -> None:
+    """Every check is green, golden data included, though what shares a batch moves the numbers."""
+    endpoint = Endpoint(http=server.http_url, grpc=server.grpc_url, metrics=server.metrics_url)
+    assert {r.state for r in smoke(endpoint, repository=repository, complete=True)} == {"ok"}
+    manifest = models.packaged(repository)[0].manifest
+    assert manifest is not None
+    assert manifest.quantisation == "dynamic"
+    assert manifest.measured.batching > 0.001

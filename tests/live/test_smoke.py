@@ -1,0 +1,85 @@
+"""The smoke test: green for what is right, and red for each thing that is not."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scripts import generate_input, golden
+from scripts.endpoint import Endpoint
+from scripts.smoke import Result, smoke
+from triton_sdk.local import LocalTriton
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture
+def endpoint(served: LocalTriton) -> Endpoint:
+    """Return the addresses of the server."""
+    return Endpoint(http=served.http_url, grpc=served.grpc_url, metrics=served.metrics_url)
+
+
+@pytest.fixture
+def copy(packaged: Path, tmp_path: Path) -> Path:
+    """Return a copy of the repository that may be spoilt; the server keeps the original."""
+    return Path(shutil.copytree(packaged, tmp_path / "model_repository"))
+
+
+def failures(results: list[Result]) -> list[tuple[str, str]]:
+    """Return what failed, as check and subject."""
+    return [(r.check, r.subject) for r in results if r.state == "failed"]
+
+
+def test_everything_is_green_for_what_was_packaged(endpoint: Endpoint, packaged: Path) -> None:
+    """Every check ends well, and the golden check has looked at each version."""
+    results = list(smoke(endpoint, repository=packaged, complete=True))
+    assert failures(results) == []
+    assert {r.state for r in results} == {"ok"}
+    golden_checks = {r.subject for r in results if r.check == "golden, gRPC"}
+    assert golden_checks == {"mobilenetv2 v1", "mobilenetv2 v2", "mobilenetv2-fp32 v1"}
+
+
+def test_other_numbers_are_found(endpoint: Endpoint, copy: Path) -> None:
+    """A server whose weights are not those that were packaged fails the golden check of that version, and no other."""
+    path = copy / "mobilenetv2" / "2" / "golden.npz"
+    right = golden.load(path)
+    golden.save(golden.Golden(input=right.input, output=np.roll(right.output, 1, axis=1)), path=path)
+    results = list(smoke(endpoint, repository=copy, complete=True))
+    assert ("golden, gRPC", "mobilenetv2 v2") in failures(results)
+    assert ("golden, gRPC", "mobilenetv2 v1") not in failures(results)
+
+
+def test_a_version_that_is_not_served_is_found(endpoint: Endpoint, copy: Path) -> None:
+    """A packaged version that the server lacks fails a complete check, and is only mentioned otherwise."""
+    shutil.copytree(copy / "mobilenetv2" / "2", copy / "mobilenetv2" / "3")
+    for complete, state in ((True, "failed"), (False, "skipped")):
+        row = next(r for r in smoke(endpoint, repository=copy, complete=complete) if r.check == "served")
+        assert (row.subject, row.state) == ("mobilenetv2 v3", state)
+
+
+def test_another_contract_is_found(endpoint: Endpoint, copy: Path) -> None:
+    """A manifest that says another tensor name than the server fails the metadata check."""
+    manifest = copy / "mobilenetv2" / "1" / "manifest.json"
+    manifest.write_text(
+        manifest.read_text(encoding="utf-8").replace('"name": "image"', '"name": "picture"'), encoding="utf-8"
+    )
+    assert ("metadata", "mobilenetv2 v1") in failures(list(smoke(endpoint, repository=copy, complete=True)))
+
+
+def test_no_server_is_one_failed_row() -> None:
+    """Where nothing listens, the first row says so and no other follows."""
+    results = list(smoke(Endpoint.parse("127.0.0.1:1"), repository=Path("nowhere"), complete=False))
+    assert failures(results) == [("live", "server")]
+    assert "is the server running" in results[0].figure
+
+
+def test_a_generated_request_is_answered_with_names(endpoint: Endpoint, packaged: Path, tmp_path: Path) -> None:
+    """What generate-input writes, sent to the version's own address, gives five classes with their labels."""
+    request = generate_input.generate(
+        model="mobilenetv2", repository=packaged, version=1, output=tmp_path / "input.json"
+    )
+    answer = endpoint.post("/v2/models/mobilenetv2/versions/1/infer", request.path.read_bytes())
+    assert answer.status == 200
+    assert answer.body["model_version"] == "1"
+    assert [len(text.split(":")) for text in answer.body["outputs"][0]["data"]] == [3] * 5

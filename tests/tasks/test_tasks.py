@@ -1,0 +1,163 @@
+"""The tasks as a person runs them: what they print, how they fail, and that they never show a secret."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import onnx
+import pytest
+
+from scripts.settings import VARIABLES
+from tests import small_classifiers
+
+ROOT = Path(__file__).parent.parent.parent
+SECRETS = {"AWS_ACCESS_KEY_ID": "AKIAPLANTEDPLANTED00", "AWS_SECRET_ACCESS_KEY": "planted/secret+value"}
+INVOKE = (sys.executable, "-m", "invoke")
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return this process's environment without the settings that a developer may have."""
+    return {name: value for name, value in os.environ.items() if name not in VARIABLES} | dict(extra or {})
+
+
+def invoke(*arguments: str, extra: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a task in the repository's root."""
+    return subprocess.run(
+        [*INVOKE, *arguments], cwd=ROOT, env=environment(extra), capture_output=True, text=True, timeout=50, check=False
+    )
+
+
+def refused(*arguments: str, saying: str) -> None:
+    """Check that a task fails with status 1 and one message, not a traceback."""
+    done = invoke(*arguments)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("Error: ") == 1
+    assert saying in done.stderr
+
+
+@pytest.fixture(scope="module")
+def onnx_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a small classifier of seven classes."""
+    path = tmp_path_factory.mktemp("own") / "flowers.onnx"
+    onnx.save(small_classifiers.classifier(classes=7), path)
+    return path
+
+
+def test_help_names_every_task() -> None:
+    """`invoke --list` has the tasks that the README names."""
+    listed = invoke("--list").stdout
+    for name in ("check-env", "package-model", "lint-repository", "generate-input", "serve", "smoke-test"):
+        assert name in listed
+        assert f"invoke {name}" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "saying"),
+    [
+        (("package-model",), "Which model?"),
+        (("package-model", "--model", "resnet51"), "--onnx PATH"),
+        (("package-model", "--model", "resnet50", "--version", "one"), "--version takes a whole number"),
+        (("package-model", "--model", "resnet50", "--mean", "0.5"), "--mean takes three numbers"),
+        (("package-model", "--onnx", "missing.onnx"), "missing.onnx"),
+        (("serve", "--repository", "no-such-folder"), "Package one first"),
+        (("serve", "--http-port", "eight"), "--http-port takes a whole number"),
+        (("smoke-test",), "Which server?"),
+        (("smoke-test", "--local", "--repository", "no-such-folder"), "Package one first"),
+        (("smoke-test", "--url", "https://x/y"), "HOST:HTTP_PORT"),
+        (("smoke-test", "--url", "127.0.0.1:1"), "checks failed"),
+        (("generate-input", "--model", "resnet51"), "No model 'resnet51'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_a_wrong_call_is_one_message(arguments: tuple[str, ...], saying: str) -> None:
+    """Each mistake ends with status 1 and says what to do."""
+    refused(*arguments, saying=saying)
+
+
+def test_a_file_becomes_a_checked_version_and_a_request(tmp_path: Path, onnx_file: Path) -> None:
+    """Package, lint and generate-input work one after the other on a user's own model."""
+    repository, body = str(tmp_path / "model_repository"), tmp_path / "input.json"
+    packaged = invoke("package-model", "--onnx", str(onnx_file), "--repository", repository)
+    assert packaged.returncode == 0, packaged.stderr
+    assert "Packaged flowers version 1" in packaged.stdout
+    assert "Proof" in packaged.stderr
+    linted = invoke("lint-repository", "--repository", repository)
+    assert linted.returncode == 0, linted.stdout
+    assert "no errors" in linted.stdout
+    made = invoke("generate-input", "--model", "flowers", "--repository", repository, "--output", str(body))
+    assert made.returncode == 0, made.stderr
+    assert "curl" in made.stdout
+    assert json.loads(body.read_bytes())["inputs"][0]["name"] == "image"
+
+
+def test_a_repository_with_an_error_fails_the_linter(tmp_path: Path) -> None:
+    """A folder that Triton would refuse is an error with its rule."""
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "config.pbtxt").write_text('name: "other"\n', encoding="utf-8")
+    done = invoke("lint-repository", "--repository", str(tmp_path))
+    assert done.returncode == 1
+    assert "config-name" in done.stdout
+
+
+def test_the_docker_command_can_be_printed(tmp_path: Path) -> None:
+    """A dry run shows a command that listens on loopback only, and runs nothing."""
+    done = invoke("serve", "--docker", "--dry-run", "--repository", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("docker run")
+    assert done.stdout.count("--publish=127.0.0.1:") == 3
+
+
+def test_check_env_shows_gaps_and_no_secret() -> None:
+    """Keys that are set are only said to be there."""
+    done = invoke("check-env", extra=SECRETS | {"AWS_REGION": "eu-central-1"})
+    assert done.returncode == 0, done.stderr
+    assert "credentials: keys" in done.stdout
+    for value in SECRETS.values():
+        assert value not in done.stdout + done.stderr
+
+
+def test_check_env_fails_on_a_setting_that_cannot_be_used() -> None:
+    """A wrong value is named by its variable, and the exit status tells."""
+    done = invoke("check-env", extra={"AWS_ACCOUNT_ID": "not-an-account"})
+    assert done.returncode == 1
+    assert "AWS_ACCOUNT_ID" in done.stdout
+    assert "not-an-account" not in done.stdout + done.stderr
+
+
+@pytest.mark.timeout(120)
+def test_serve_announces_itself_and_ends_with_ctrl_c(tmp_path: Path, onnx_file: Path) -> None:
+    """The first calls are shown with the real addresses; Ctrl-C ends it without a traceback."""
+    repository = str(tmp_path / "model_repository")
+    assert invoke("package-model", "--onnx", str(onnx_file), "--repository", repository).returncode == 0
+    ports = ("--http-port", "0", "--grpc-port", "0", "--metrics-port", "0")
+    child = subprocess.Popen(
+        [*INVOKE, "serve", "--repository", repository, *ports],
+        cwd=ROOT,
+        env=environment({"PYTHONUNBUFFERED": "1"}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert child.stdout is not None
+    lines = []
+    try:
+        for line in child.stdout:
+            lines.append(line)
+            if "Ctrl-C" in line:
+                break
+        child.send_signal(signal.SIGINT)
+        lines += child.stdout.read().splitlines()
+        assert child.wait(30) == 130
+    finally:
+        child.kill()
+        child.wait()
+        child.stdout.close()
+    text = "\n".join(lines)
+    assert "flowers" in text
+    assert "curl -X POST http://127.0.0.1:" in text
+    assert "Traceback" not in text
