@@ -70,3 +70,4 @@ def types(session: nox.Session) -> None:
     session.install("--quiet", "-e", ".[types]")
     session.run("mypy")
     session.run("mypy", "tasks.py", "noxfile.py")
+    session.run("pytest", "tests/typing")
