@@ -13,7 +13,7 @@ from PIL import Image
 from triton_sdk import _sources
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import ConfigurationError, InvalidImageError, InvalidRequestError
-from triton_sdk.images import ImageLike, normalise, to_pixels
+from triton_sdk.images import Decode, ImageLike, normalise, to_pixels
 
 # Enough to fill a server's batch, few enough that decoding one batch does not keep the server waiting for long.
 BATCH_SIZE: Final = 16
@@ -68,7 +68,14 @@ def rereadable(pictures: Sequence[ImageLike], *, first: int | None) -> list[Imag
     return kept
 
 
-def prepare(pictures: Sequence[ImageLike], *, contract: ModelContract, resize: int, first: int | None) -> NDArray[Any]:
+def prepare(
+    pictures: Sequence[ImageLike],
+    *,
+    contract: ModelContract,
+    resize: int,
+    first: int | None,
+    decode: Decode = "exact",
+) -> NDArray[Any]:
     """Make the tensor that the model takes.
 
     Args:
@@ -76,6 +83,7 @@ def prepare(pictures: Sequence[ImageLike], *, contract: ModelContract, resize: i
         contract: What the model takes.
         resize: Length of the shorter side before the crop, in pixels.
         first: Place of the first picture in the user's list, to name a bad one; None where there is only one.
+        decode: How exactly large JPEGs are decoded, as for `to_pixels`.
 
     Returns:
         The contract's dtype and ``(n, *input.shape)``.
@@ -86,7 +94,9 @@ def prepare(pictures: Sequence[ImageLike], *, contract: ModelContract, resize: i
     pixels = np.empty((len(pictures), contract.height, contract.width, 3), np.uint8)
     for place, picture in enumerate(pictures):
         with _naming(first, place):
-            pixels[place] = to_pixels(picture, resize=resize, height=contract.height, width=contract.width)
+            pixels[place] = to_pixels(
+                picture, resize=resize, height=contract.height, width=contract.width, decode=decode
+            )
     if contract.input.dtype == "FP32":
         return normalise(pixels, mean=contract.mean, std=contract.std, layout=contract.layout)
     return pixels if contract.layout == "NHWC" else np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))

@@ -2,7 +2,7 @@
 
 The reference is torchvision's: ``Resize(shorter side, bilinear, antialiased)``, then ``CenterCrop``, on what
 ``Image.convert("RGB")`` gives. Here both are one ``Image.resize`` over the part of the picture that the crop keeps; no
-value differs from the reference by more than 1 of 255.
+value differs from the reference by more than 1 of 255. Only ``decode="fast"`` goes further from it, see `to_pixels`.
 
 What the reference decides, so that serving sees what training saw:
 
@@ -12,14 +12,13 @@ What the reference decides, so that serving sees what training saw:
 16-bit grey is scaled to 8 bits, where Pillow's own conversion clips.
 """
 
-import functools
 import io
 import math
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO, Final, TypeAlias
+from typing import Any, BinaryIO, Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +37,8 @@ ImageLike: TypeAlias = (
     str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | NDArray[np.uint8]
 )
 
+Decode: TypeAlias = Literal["exact", "fast"]
+
 # Room for any photograph, and a bound on what one hostile file costs: 50 Mpx are 150 MB as RGB.
 MAX_PIXELS: Final = 50_000_000
 # No classifier can see anything in a strip thinner than this.
@@ -52,6 +53,9 @@ _FORMATS: Final[tuple[tuple[re.Pattern[bytes], type[ImageFile.ImageFile]], ...]]
     (re.compile(rb"GIF8[79]a"), GifImageFile),
     (re.compile(rb"BM"), BmpImageFile),
 )
+# How much larger than the resized picture a scaled JPEG stays at least: with 1 the greatest difference is 9 levels.
+_MARGIN: Final = 2
+_LARGEST_SHRINK: Final = 8
 _EXIF_ORIENTATION: Final = 0x0112
 _UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -64,7 +68,9 @@ _UPRIGHT: Final = {
 }
 
 
-def to_pixels(image: ImageLike, *, resize: int, height: int, width: int, orient: bool = False) -> NDArray[np.uint8]:
+def to_pixels(
+    image: ImageLike, *, resize: int, height: int, width: int, orient: bool = False, decode: Decode = "exact"
+) -> NDArray[np.uint8]:
     """Resize and crop one image to what a model sees.
 
     Args:
@@ -75,12 +81,16 @@ def to_pixels(image: ImageLike, *, resize: int, height: int, width: int, orient:
         height: Height of the centre crop, in pixels.
         width: Width of the centre crop, in pixels.
         orient: Turn the picture as its EXIF data says. Off by default, as when the ImageNet models were trained.
+        decode: ``"fast"`` lets large JPEGs be decoded at a half, a quarter or an eighth of their size, though never
+            below twice the resized one: a 12-megapixel photograph takes a third to a half of the time. Camera
+            pictures differed from ``"exact"`` by at most 4 levels of 255, by 0.3 on average, and hard coloured edges
+            by up to 20. Other pictures stay exact, and so do sizes that 8 does not divide where *orient* is set.
 
     Returns:
         RGB pixels, uint8 ``(height, width, 3)``, C-contiguous.
 
     Raises:
-        ConfigurationError: If the crop is empty or does not fit into the resized image.
+        ConfigurationError: If the crop is empty or does not fit into the resized image, or *decode* is neither.
         InvalidImageError: If there is no image in *image*, or none of a sane size.
     """
     if min(height, width) < 1 or resize < max(height, width):
@@ -88,6 +98,9 @@ def to_pixels(image: ImageLike, *, resize: int, height: int, width: int, orient:
             f"An image whose shorter side is resized to {resize} has no centre crop of {height} x {width} (height x "
             "width): a crop of at least 1 x 1 and a resize of at least its longer side were expected."
         )
+    if decode not in ("exact", "fast"):
+        raise ConfigurationError(f"decode is {decode!r}; 'exact' or 'fast' was expected.")
+    shrunk = 1
     if isinstance(image, np.ndarray):
         what, picture = "the given array", _from_array(image)
     elif isinstance(image, Image.Image):
@@ -95,15 +108,23 @@ def to_pixels(image: ImageLike, *, resize: int, height: int, width: int, orient:
     else:
         what, content = read(image)
         picture = _open(content, what)
-    _check_size(picture.size, what)
+    size = picture.size
+    _check_size(size, what)
     with _decoding(what):
+        # What the caller gave stays whole: only a picture opened here is drafted.
+        # Turned, one whose size was rounded up would begin a part of a pixel off, unless nothing had to be rounded.
+        whole = not any(side % _LARGEST_SHRINK for side in size)
+        if decode == "fast" and isinstance(picture, JpegImageFile) and picture is not image and (whole or not orient):
+            shrunk = _draft(picture, resize)
         picture.load()
-    rgb = _to_rgb(_upright(picture) if orient else picture, what)
-    return _resize_and_crop(rgb, resize=resize, height=height, width=width)
+    upright = _upright(picture) if orient else picture
+    if upright.size != picture.size:
+        size = size[::-1]
+    return _resize_and_crop(_to_rgb(upright, what), size=size, shrunk=shrunk, resize=resize, height=height, width=width)
 
 
 def normalise(pixels: NDArray[np.uint8], *, mean: RGB, std: RGB, layout: Layout) -> NDArray[np.float32]:
-    """Compute ``(pixels / 255 - mean) / std`` in float32 by looking up each of the 256 values of a channel.
+    """Compute ``(pixels / 255 - mean) / std`` in float32.
 
     Args:
         pixels: uint8 ``(n, height, width, 3)``.
@@ -114,25 +135,18 @@ def normalise(pixels: NDArray[np.uint8], *, mean: RGB, std: RGB, layout: Layout)
     Returns:
         float32 ``(n, 3, height, width)`` for NCHW, ``(n, height, width, 3)`` for NHWC; C-contiguous.
     """
-    table = _table(mean, std)
     n, height, width, channels = pixels.shape
     shape = (n, channels, height, width) if layout == "NCHW" else pixels.shape
     result = np.empty(shape, np.float32)
     planes = result if layout == "NCHW" else result.transpose(0, 3, 1, 2)
     for image, channel in np.ndindex(n, channels):
-        # One image's plane at a time stays in the cache: 0.13 ms an image in a batch of 8, and 0.69 for a batch's.
-        # mode="clip" writes straight into `out`; no uint8 is out of range, so nothing is ever clipped.
-        np.take(table[channel], pixels[image, ..., channel], out=planes[image, channel], mode="clip")
+        # One image's plane at a time stays in the cache, and is worked on in place: 0.08 ms an image in a batch of 8,
+        # where a table of the 256 values takes 0.12.
+        plane = planes[image, channel]
+        np.divide(pixels[image, ..., channel], np.float32(255), out=plane, dtype=np.float32)
+        plane -= np.float32(mean[channel])
+        plane /= np.float32(std[channel])
     return result
-
-
-@functools.lru_cache(maxsize=16)
-def _table(mean: RGB, std: RGB) -> NDArray[np.float32]:
-    """Return what each value of each channel becomes: float32 ``(3, 256)``."""
-    levels = np.arange(256, dtype=np.float32) / np.float32(255)
-    table = (levels - np.array(mean, np.float32)[:, None]) / np.array(std, np.float32)[:, None]
-    table.flags.writeable = False
-    return table
 
 
 def _from_array(array: NDArray[Any]) -> Image.Image:
@@ -248,23 +262,35 @@ def _grey(values: NDArray[Any], what: str) -> NDArray[np.uint8]:
     return ((wide + 128) // 257).astype(np.uint8)
 
 
-def _resize_and_crop(rgb: Image.Image, *, resize: int, height: int, width: int) -> NDArray[np.uint8]:
+def _draft(picture: JpegImageFile, resize: int) -> int:
+    """Have a large JPEG decoded smaller, and return how many times."""
+    (width, height), shorter = picture.size, min(picture.size)
+    drafted = picture.draft(None, (width * _MARGIN * resize // shorter, height * _MARGIN * resize // shorter))
+    return 1 if drafted is None else round(width / drafted[1][2])
+
+
+def _resize_and_crop(
+    rgb: Image.Image, *, size: tuple[int, int], shrunk: int, resize: int, height: int, width: int
+) -> NDArray[np.uint8]:
     """Resize over little more than what the crop keeps; uint8 ``(height, width, 3)``.
+
+    *size* is the picture's true one, and *shrunk* how many times smaller it was decoded.
 
     The truncation of the longer side and the rounding half to even are torchvision's. Pillow takes the box in float32,
     and a box inexact on both axes tips two roundings of one pixel now and then (41 of 10,555 noise images differed by
     2): on the shorter side it is widened to where it is exact.
     """
-    shorter = min(rgb.size)
+    shorter = min(size)
     spans = []
-    for side, crop in zip(rgb.size, (width, height), strict=True):
+    for side, crop in zip(size, (width, height), strict=True):
         resized = resize * side // shorter
         start = round((resized - crop) / 2)
         stop = start + crop
         # Multiples of `step` lie at binary fractions of a source pixel. It is 1 for 256, and for 232 it is 29.
         step = _odd_part(resized // math.gcd(resized, side)) if side == shorter else 1
         first, last = start // step * step, -(-stop // step) * step
-        spans.append((first * side / resized, last * side / resized, last - first, slice(start - first, stop - first)))
+        scale = resized * shrunk
+        spans.append((first * side / scale, last * side / scale, last - first, slice(start - first, stop - first)))
     (left, right, columns, x), (top, bottom, rows, y) = spans
     resized_rgb = rgb.resize((columns, rows), Image.Resampling.BILINEAR, box=(left, top, right, bottom))
     return np.array(np.asarray(resized_rgb)[y, x])

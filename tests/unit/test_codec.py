@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2
 
 from tests.fake_triton import batch
@@ -28,6 +29,11 @@ def reply(raw: bytes, *, version: str = "2", output: str = "scores") -> Any:
     return message
 
 
+def request(pixels: NDArray[Any], *, version: int | None) -> Any:
+    """Return what the server reads out of our request for *pixels*."""
+    return service_pb2.ModelInferRequest.FromString(_codec.infer_request(pixels, contract=CONTRACT, version=version))
+
+
 def packed(*rows: bytes) -> bytes:
     """Return strings as Triton packs them: each behind its length in 4 bytes."""
     return b"".join(len(row).to_bytes(4, "little") + row for row in rows)
@@ -36,7 +42,7 @@ def packed(*rows: bytes) -> bytes:
 def test_a_request_says_all_that_the_server_needs() -> None:
     """Names, type, shape and version are the contract's and the call's; the pixels travel as they are."""
     pixels = batch(1, 2)
-    message: Any = _codec.infer_request(pixels, contract=CONTRACT, version=7)
+    message = request(pixels, version=7)
     assert (message.model_name, message.model_version) == ("clf", "7")
     (tensor,) = message.inputs
     assert (tensor.name, tensor.datatype, list(tensor.shape)) == ("image", "UINT8", [2, 8, 8, 3])
@@ -44,9 +50,22 @@ def test_a_request_says_all_that_the_server_needs() -> None:
     assert [output.name for output in message.outputs] == ["scores"]
 
 
+@pytest.mark.parametrize("side", [1, 6, 7, 8, 85, 86, 210])
+def test_the_request_is_what_protobuf_would_write(side: int) -> None:
+    """Byte for byte, whatever the length of the pixels' length is, and from a view that skips memory too."""
+    pixels = np.random.default_rng(side).integers(0, 256, (2 * side, side, side, 3), dtype=np.uint8)[::2]
+    expected = service_pb2.ModelInferRequest(model_name="clf", model_version="3")
+    expected.inputs.add(name="image", datatype="UINT8", shape=pixels.shape)
+    expected.outputs.add(name="scores")
+    expected.raw_input_contents.append(pixels.tobytes())
+    message = _codec.infer_request(pixels, contract=CONTRACT, version=3)
+    assert message == expected.SerializeToString()
+    assert message == _codec.serialise(message) == _codec.serialise(expected)
+
+
 def test_no_version_is_an_empty_one() -> None:
     """Triton chooses where the version is empty."""
-    message: Any = _codec.infer_request(batch(1), contract=CONTRACT, version=None)
+    message = request(batch(1), version=None)
     assert message.model_version == ""
 
 

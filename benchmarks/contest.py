@@ -1,0 +1,166 @@
+"""Run the contenders of a workload: tune each group, then measure the best of each in interleaved rounds."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import attrs
+
+from benchmarks.figures import Round, rates
+from benchmarks.workloads import Variant, Workload
+
+ROOT: Final = Path(__file__).parent.parent
+Progress = Callable[[str], None]
+
+
+class Failed(Exception):  # noqa: N818 - it stands for a result
+    """A contender ended; the text is the last line that it wrote."""
+
+
+class Contender:
+    """A running contender; a context manager."""
+
+    def __init__(self, python: Path, program: str, task: Mapping[str, Any]) -> None:
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        self._process = subprocess.Popen(
+            [str(python), "-m", f"benchmarks.contenders.{program}", json.dumps(task)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+        )
+
+    def run(self, images: int) -> Round:
+        """Have it classify so many images.
+
+        Raises:
+            Failed: If it ended instead.
+        """
+        try:
+            stdin, stdout = self._process.stdin, self._process.stdout
+            assert stdin is not None
+            assert stdout is not None
+            stdin.write(f"{images}\n")
+            stdin.flush()
+            while line := stdout.readline():
+                # A peer's library may write to stdout too.
+                if line.startswith("{"):
+                    return Round.from_line(json.loads(line))
+        except BrokenPipeError:
+            pass
+        self._process.wait()
+        self._log.seek(0)
+        raise Failed(" ".join(self._log.read().decode(errors="replace").strip().splitlines()[-1:]) or "no answer")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._log.close()
+
+
+@attrs.frozen(kw_only=True)
+class Result:
+    """What the best variant of a group did."""
+
+    variant: Variant
+    rounds: tuple[Round, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Length:
+    """How long to measure.
+
+    Attributes:
+        rounds: Interleaved rounds.
+        seconds: How long a contender runs in each, for a workload of length 1.
+        tuning: How long a variant runs to show what it can, likewise; 0 takes the first of each group instead.
+    """
+
+    rounds: int
+    seconds: float
+    tuning: float
+
+
+def contest(
+    workload: Workload,
+    *,
+    task: Mapping[str, Any],
+    pythons: Mapping[str, Path],
+    length: Length,
+    progress: Progress,
+) -> dict[str, Result]:
+    """Return what the best of each group did; who cannot run is named to *progress* and left out.
+
+    Args:
+        workload: What to run.
+        task: What is the same for all: addresses and pictures.
+        pythons: The interpreter of each peer's environment; those that are missing do not take part.
+        length: How long.
+        progress: Called with a line for each stage.
+    """
+    best: dict[str, tuple[float, Variant]] = {}
+    for variant in workload.variants:
+        if variant.environment is not None and variant.environment not in pythons:
+            continue
+        if not length.tuning and variant.group in best:
+            continue
+        try:
+            with _start(variant, workload, task, pythons) as contender:
+                rate = contender.run(variant.share).rate
+                rate = contender.run(variant.images(rate * length.tuning * workload.seconds)).rate
+        except Failed as failure:
+            progress(f"  {variant.group} ({variant.label}) cannot run: {failure}")
+            continue
+        progress(f"  {variant.group} ({variant.label}): {rate:.0f} images/s")
+        if variant.group not in best or rate > best[variant.group][0]:
+            best[variant.group] = (rate, variant)
+    rounds: dict[str, list[Round]] = {group: [] for group in best}
+    with ExitStack() as stack:
+        running = []
+        for group, (rate, variant) in best.items():
+            contender = stack.enter_context(_start(variant, workload, task, pythons))
+            running.append((group, contender, variant.images(rate * length.seconds * workload.seconds)))
+        # Number 0 warms up, and does not count.
+        for number in range(length.rounds + 1):
+            progress(f"  round {number} of {length.rounds}")
+            # Every other round backwards, so that nobody always comes after the same one.
+            for group, contender, images in running if number % 2 else running[::-1]:
+                if group not in rounds:
+                    continue
+                try:
+                    done = contender.run(images if number else best[group][1].share)
+                except Failed as failure:
+                    progress(f"  {group} failed and is left out: {failure}")
+                    del rounds[group]
+                    continue
+                if number:
+                    rounds[group].append(done)
+    return {group: Result(variant=best[group][1], rounds=tuple(done)) for group, done in rounds.items()}
+
+
+def _start(variant: Variant, workload: Workload, task: Mapping[str, Any], pythons: Mapping[str, Path]) -> Contender:
+    model = variant.model
+    own = {"model": model.name, "dtype": model.dtype, "input": model.input, "output": model.output}
+    python = Path(sys.executable) if variant.environment is None else pythons[variant.environment]
+    full = {**task, **own, "onnx": str(model.onnx), **workload.common, **variant.settings}
+    return Contender(python, variant.program, full)
+
+
+def best_peer(results: Mapping[str, Result], dtype: str) -> str | None:
+    """Return the group of the fastest peer whose model takes *dtype*, if there is one."""
+    peers: Iterable[str] = (
+        group for group, result in results.items() if result.variant.peer and result.variant.model.dtype == dtype
+    )
+    return max(peers, key=lambda group: rates(results[group].rounds).median, default=None)

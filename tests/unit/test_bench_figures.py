@@ -1,0 +1,132 @@
+"""The benchmark's arithmetic and its page, without a benchmark."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import page
+from benchmarks.aims import Aim, judge
+from benchmarks.contest import Result, best_peer
+from benchmarks.figures import Round, Spread, cpu, percentile, rates, ratio
+from benchmarks.served import Model
+from benchmarks.workloads import FP32, NAIVE, UINT8, Variant, Workload, workloads
+
+
+def rounds(*speeds: float, cpu_share: float = 0.5, latencies: tuple[float, ...] = ()) -> tuple[Round, ...]:
+    """Return rounds of 100 images at these images per second."""
+    return tuple(Round(images=100, seconds=100 / v, cpu=cpu_share * 100 / v, latencies=latencies) for v in speeds)
+
+
+def model(dtype: str) -> Model:
+    """Return a model that nobody serves."""
+    return Model(name=f"m_{dtype}", dtype=dtype, input="image", output="scores", onnx=Path("m.onnx"))
+
+
+def result(group: str, *speeds: float, dtype: str = "FP32", peer: bool = False, **more: Any) -> Result:
+    """Return what a contender did."""
+    variant = Variant(group=group, program="x", environment=None, model=model(dtype), peer=peer, settings={"batch": 8})
+    return Result(variant=variant, rounds=rounds(*speeds, **more))
+
+
+def test_rates_and_cpu_are_medians_with_their_spread() -> None:
+    """100 images in a second are 100 a second; half a core of it is 5 seconds for 1000."""
+    assert rates(rounds(100, 300, 200)) == Spread(200, 100, 300)
+    assert cpu(rounds(100)).median == pytest.approx(5)
+
+
+def test_a_ratio_is_taken_round_by_round() -> None:
+    """A round in which the whole machine was slow changes neither the median nor the spread."""
+    spread = ratio(rounds(200, 20, 200), rounds(100, 10, 50))
+    assert (spread.median, spread.low, spread.high) == pytest.approx((2, 2, 4))
+    with pytest.raises(ValueError, match="zip"):
+        ratio(rounds(1, 2), rounds(1))
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.5, 50), (0.99, 99), (1.0, 100), (0.001, 1)])
+def test_percentiles_are_the_nearest_rank_in_ms(share: float, expected: float) -> None:
+    """Of 1 to 100 ms half stay within 50, and 99 of 100 within 99."""
+    shuffled = tuple(((i * 37) % 100 + 1) / 1000 for i in range(100))
+    assert percentile(rounds(10, latencies=shuffled), share) == pytest.approx(expected)
+    assert percentile(rounds(10), share) is None
+
+
+def test_an_aim_is_judged_by_its_median() -> None:
+    """The fastest peer of the dtype counts; more is better for rates, and less for CPU."""
+    results = {
+        "small": {
+            UINT8: result(UINT8, 400, 500, dtype="UINT8"),
+            "slow": result("slow", 100, 100, peer=True),
+            "fast": result("fast", 200, 200, peer=True),
+            "other": result("other", 300, 300, dtype="UINT8", peer=True),
+            "floor": result("floor", 900, 900),
+        }
+    }
+    assert best_peer(results["small"], "FP32") == "fast"
+    assert best_peer(results["small"], "UINT8") == "other"
+    aim = Aim(title="t", workload="small", ours=UINT8, theirs=None, bound=2.2)
+    outcome = judge(aim, results)
+    assert (outcome.against, outcome.met) == ("fast", True)
+    assert outcome.reached == Spread(2.25, 2.0, 2.5)
+    assert not judge(Aim(title="t", workload="small", ours=UINT8, theirs=None, bound=2.3), results).met
+    least = Aim(title="t", workload="small", ours=UINT8, theirs="floor", bound=1.1, of="cpu_per_thousand")
+    assert not judge(least, results).met
+    assert judge(least, {"small": results["small"] | {"floor": results["small"][UINT8]}}).met
+
+
+def test_what_did_not_run_is_not_met() -> None:
+    """An aim without its contender says so, and the table too."""
+    outcome = judge(Aim(title="t", workload="small", ours=FP32, theirs=NAIVE, bound=2), {"small": {}})
+    assert (outcome.reached, outcome.met) == (None, False)
+    assert page.aims_table([outcome]).endswith(f"| t | {NAIVE} | >= 2 | - | not measured |")
+
+
+def test_the_tables_say_who_was_how_fast() -> None:
+    """The fastest comes first, ours stands out, and each peer's row says how many times as fast we were."""
+    workload = Workload(name="small", title="Small ones", variants=())
+    results = {
+        "peer": result("peer", 100, 200, peer=True, latencies=(0.001, 0.003)),
+        UINT8: result(UINT8, 300, 500, dtype="UINT8"),
+    }
+    lines = page.workload_table(workload, results).splitlines()
+    assert lines[0] == "### Small ones"
+    assert lines[-2:] == [
+        f"| **{UINT8}** | batch 8 | 400 (300 to 500) | 1.33 | - / - | - |",
+        "| peer | batch 8 | 150 (100 to 200) | 3.75 | 1.0 / 3.0 | 2.75 (2.50 to 3.00) |",
+    ]
+
+
+def test_figures_go_between_the_marks_and_nowhere_else() -> None:
+    """What stands around them is kept; written twice gives the same page."""
+    text = f"# Title\n\n{page.BEGIN}\nold\n{page.END}\n\nEnd.\n"
+    written = page.into(text, "new")
+    assert written == f"# Title\n\n{page.BEGIN}\n\nnew\n\n{page.END}\n\nEnd.\n"
+    assert page.into(written, "new") == written
+    for broken in ("no marks", page.BEGIN, page.END + page.BEGIN, text + page.END):
+        with pytest.raises(ValueError, match="The page needs"):
+            page.into(broken, "new")
+
+
+def test_the_page_has_its_marks() -> None:
+    """A run of an hour does not fail at its end."""
+    text = (Path(__file__).parents[2] / "docs" / "performance.md").read_text(encoding="utf-8")
+    assert "checked" in page.into(text, "checked")
+
+
+def test_requests_are_full_for_everybody_that_works_at_once() -> None:
+    """No contender waits for a last half-filled round of its own threads."""
+    variant = Variant(
+        group="g", program="p", environment=None, model=model("FP32"), settings={"batch": 8, "threads": 3}
+    )
+    assert [variant.images(wanted) for wanted in (0, 1, 50, 100)] == [24, 24, 48, 96]
+    assert variant.label == "batch 8, 3 in flight"
+
+
+def test_every_aim_names_groups_that_run() -> None:
+    """The names in the aims are those of the workloads' groups."""
+    from benchmarks.aims import AIMS, BESIDE
+
+    models = {dtype: model(dtype) for dtype in ("FP32", "UINT8")}
+    groups = {w.name: {v.group for v in w.variants} for w in workloads(models, models)}
+    for aim in (*AIMS, *BESIDE):
+        assert {aim.ours, aim.theirs or aim.ours} <= groups[aim.workload]
