@@ -57,6 +57,20 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """Measure the client beside its peers and write docs/performance.md; `-- --quick` is rough and writes nothing."""
+    session.install("--quiet", "-e", ".[bench]")
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session
+def image(session: nox.Session) -> None:
+    """Build the images, run and push them: on the Docker engine that answers, or, as root, on one of their own."""
+    session.install("--quiet", "-e", ".[image]")
+    session.run("pytest", "tests/image", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and formatting."""
     session.install("--quiet", "ruff==0.17.6")

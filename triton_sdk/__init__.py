@@ -2,14 +2,16 @@
 
 from triton_sdk._calls import Inference
 from triton_sdk._version import __version__
+from triton_sdk.aio import AsyncResNetClient
 from triton_sdk.client import ResNetClient
-from triton_sdk.config import ClientConfig, RetryPolicy, Tls
+from triton_sdk.config import ClientConfig, Coalesce, RetryPolicy, Tls
 from triton_sdk.contract import ModelContract, TensorSpec
 from triton_sdk.errors import (
     ClientClosedError,
     ConfigurationError,
     ContractError,
     DeadlineExceededError,
+    EventLoopError,
     InferenceFailedError,
     InvalidImageError,
     InvalidRequestError,
@@ -23,14 +25,19 @@ from triton_sdk.errors import (
 )
 from triton_sdk.images import ImageLike
 from triton_sdk.predictions import ClassScore, Prediction
+from triton_sdk.versions import Fallback, Shadow, ShadowReport, Split, Version
 
 __all__ = [
+    "AsyncResNetClient",
     "ClassScore",
     "ClientClosedError",
     "ClientConfig",
+    "Coalesce",
     "ConfigurationError",
     "ContractError",
     "DeadlineExceededError",
+    "EventLoopError",
+    "Fallback",
     "ImageLike",
     "Inference",
     "InferenceFailedError",
@@ -45,9 +52,13 @@ __all__ = [
     "ServerError",
     "ServerOverloadedError",
     "ServerUnavailableError",
+    "Shadow",
+    "ShadowReport",
+    "Split",
     "TensorSpec",
     "Tls",
     "TransportError",
     "TritonError",
+    "Version",
     "__version__",
 ]

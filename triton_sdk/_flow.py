@@ -7,21 +7,39 @@ without sockets or clocks.
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from itertools import count
 from typing import Any, TypeAlias, TypeVar
 
 import attrs
 from google.protobuf.message import Message
+from numpy.typing import NDArray
 
 from triton_sdk import _codec
 from triton_sdk._codec import IndexRow
 from triton_sdk._failures import Failure, judge, to_error
+from triton_sdk._log import LOG
 from triton_sdk.config import ClientConfig, RetryPolicy
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import ModelNotFoundError
+from triton_sdk.telemetry import Hook
 
 _T = TypeVar("_T")
+
+
+@attrs.frozen(eq=False)
+class Joinable:
+    """What is in an inference request that may be joined with others of its kind.
+
+    Attributes:
+        batch: The tensor, ``(n, *input.shape)``.
+        contract: By which it is sent.
+        version: The version that is asked for.
+    """
+
+    batch: NDArray[Any]
+    contract: ModelContract
+    version: int | None
 
 
 @attrs.frozen
@@ -30,13 +48,17 @@ class Send:
 
     Attributes:
         method: Name of the remote procedure.
-        message: What to send.
+        message: What to send; bytes are a message that is serialised already.
         timeout: Longest time to wait for the reply, in seconds.
+        metadata: Keys and values to send with it, beside the client's own.
+        joinable: What is in it, where it may travel with others in one request.
     """
 
     method: str
-    message: Message
+    message: Message | bytes
     timeout: float
+    metadata: tuple[tuple[str, str], ...] = ()
+    joinable: Joinable | None = None
 
 
 @attrs.frozen
@@ -53,8 +75,18 @@ class Work:
     job: Callable[[], Any]
 
 
+@attrs.frozen
+class Spawn:
+    """Run another flow in the background; the outcome is whether it was begun, and not dropped because too many are.
+
+    What becomes of it nobody waits for; an error of it is logged.
+    """
+
+    flow: "Flow[object]"
+
+
 Reply: TypeAlias = Message | Failure
-Flow: TypeAlias = Generator[Send | Sleep | Work, Any, _T]
+Flow: TypeAlias = Generator[Send | Sleep | Work | Spawn, Any, _T]
 
 
 class Budget:
@@ -87,6 +119,7 @@ class Session:
     Attributes:
         config: Where the server is.
         given_labels: The user's names of the classes.
+        hooks: Who is told of each call.
         clock: Seconds that only grow.
         uniform: Draws from [0, 1).
         budget: The store of retries.
@@ -94,10 +127,12 @@ class Session:
         labels: The server's names of the classes, once it was asked.
         versions: The versions that *contract* is known to speak for.
         latest: The version that answered the last call that named none.
+        missing: Versions that the server did not have ready, and until when a Fallback passes them over.
     """
 
     config: ClientConfig
     given_labels: Sequence[str] | None = None
+    hooks: Sequence[Hook] = ()
     clock: Callable[[], float] = time.monotonic
     uniform: Callable[[], float] = random.random
     budget: Budget = attrs.field(default=attrs.Factory(lambda self: Budget(self.config.retry), takes_self=True))
@@ -105,10 +140,18 @@ class Session:
     labels: Sequence[str] | None = None
     versions: frozenset[int] = frozenset()
     latest: int | None = None
+    missing: Mapping[int | None, float] = attrs.field(factory=dict)
 
 
 def ask(
-    session: Session, method: str, message: Message, *, task: str, version: int | None, deadline: float
+    session: Session,
+    method: str,
+    message: Message | bytes,
+    *,
+    task: str,
+    version: int | None,
+    deadline: float,
+    joinable: Joinable | None = None,
 ) -> Flow[Any]:
     """Send a request, again where that may help, and return the reply.
 
@@ -119,6 +162,7 @@ def ask(
         task: What it is for, with the server's address: ``"infer with model 'resnet50' at localhost:8001"``.
         version: The version that is asked for.
         deadline: When the clock reads this, the call is over.
+        joinable: What is in it, where it may travel with others in one request.
 
     Raises:
         TransportError: If no answer came.
@@ -132,15 +176,17 @@ def ask(
         if left <= 0:
             failures.append(Failure("DEADLINE_EXCEEDED", "no time was left to send the request"))
             break
-        outcome = yield Send(method, message, left)
+        outcome = yield Send(method, message, left, joinable=joinable)
         if not isinstance(outcome, Failure):
             return outcome
         failures.append(outcome)
         if not judge(outcome).retry or len(failures) >= policy.max_attempts:
             break
-        wait = session.uniform() * min(policy.cap, policy.base * 2 ** (len(failures) - 1))
+        # Beyond 2**60 no cap is left to reach, and beyond 2**1023 no float.
+        wait = session.uniform() * min(policy.cap, policy.base * 2 ** min(len(failures) - 1, 60))
         if session.clock() + wait >= deadline or not session.budget.spend():
             break
+        LOG.info("Cannot %s: %s. Trying again in %.0f ms.", task, outcome.code, wait * 1000)
         yield Sleep(wait)
     if failures[-1].code == "NOT_FOUND" and (not judge(failures[-1]).retry or session.budget.spend()):
         # Triton says only that it is unknown; its index says what is known.

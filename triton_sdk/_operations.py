@@ -1,8 +1,8 @@
 """What each call of a client does, as generators over requests; see `_flow` for what they yield."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import attrs
 import numpy as np
@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 from triton_sdk import _calls, _codec
 from triton_sdk._calls import Inference
 from triton_sdk._failures import Failure, judge, to_error
-from triton_sdk._flow import Flow, Send, Session, Sleep, Work, ask, index, not_ready_reason, ready_versions
+from triton_sdk._flow import Flow, Joinable, Send, Session, Sleep, Work, ask, index, not_ready_reason, ready_versions
+from triton_sdk._hooks import observed
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import ConfigurationError, DeadlineExceededError, ModelNotFoundError, TransportError
 from triton_sdk.images import ImageLike
 from triton_sdk.predictions import Prediction, to_probabilities, top_k
+
+_T = TypeVar("_T")
 
 # How often wait_ready() asks, and how long it waits for one answer, in seconds.
 _FIRST_POLL: Final = 0.05
@@ -25,11 +28,17 @@ _POLL_TIMEOUT: Final = 5.0
 
 def contract(session: Session, *, deadline: float) -> Flow[ModelContract]:
     """Return what the model takes and gives, asking the server the first time."""
-    return session.contract or (yield from _learn(session, deadline))
+    return session.contract or (yield from learn(session, deadline))
 
 
 def infer(session: Session, batch: NDArray[Any], *, version: int | None, deadline: float) -> Flow[Inference]:
     """Return the scores of *batch*; if it takes several requests, the version that answers the first answers all."""
+    flow = _infer(session, batch, version=version, deadline=deadline)
+    images = len(batch) if np.ndim(batch) else 0
+    return observed(flow, session, operation="infer", version=version, images=images, answered=_version_of)
+
+
+def _infer(session: Session, batch: NDArray[Any], *, version: int | None, deadline: float) -> Flow[Inference]:
     known = yield from contract(session, deadline=deadline)
     _calls.check_batch(batch, known)
     answers: list[Inference] = []
@@ -37,9 +46,31 @@ def infer(session: Session, batch: NDArray[Any], *, version: int | None, deadlin
         asked = answers[0].model_version if answers else version
         message = _codec.infer_request(part, contract=known, version=asked)
         task = _task(session, "infer with", asked)
-        reply = yield from ask(session, "ModelInfer", message, task=task, version=asked, deadline=deadline)
+        joinable = Joinable(part, known, asked)
+        reply = yield from ask(
+            session, "ModelInfer", message, task=task, version=asked, deadline=deadline, joinable=joinable
+        )
         answers.append(_codec.inference(reply, contract=known, images=len(part), version=asked))
     return attrs.evolve(answers[0], scores=np.concatenate([answer.scores for answer in answers]))
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Found:
+    """What a version found in some images.
+
+    Attributes:
+        probabilities: float32 ``(n, classes)``.
+        model_version: The version that answered, as the server says.
+        contract: By which the images were made.
+        batch: The tensor that was sent, ``(n, *input.shape)`` of the contract's dtype.
+        seconds: From sending it to the answer, retries and waits included.
+    """
+
+    probabilities: NDArray[np.float32]
+    model_version: int
+    contract: ModelContract
+    batch: NDArray[Any]
+    seconds: float
 
 
 def predict(
@@ -51,35 +82,78 @@ def predict(
     deadline: float,
     first: int | None = None,
 ) -> Flow[list[Prediction]]:
-    """Return a prediction for each of *images*; *first* is the place of the first one in the user's list.
+    """Return a prediction for each of *images*; *first* is the place of the first one in the user's list."""
+    found = yield from find(session, images, version=version, deadline=deadline, first=first)
+    return (yield from describe(session, found, top=top, deadline=deadline))
+
+
+def find(
+    session: Session,
+    images: Sequence[ImageLike],
+    *,
+    version: int | None,
+    deadline: float,
+    first: int | None = None,
+) -> Flow[Found]:
+    """Return what the model finds in *images*, as `predict` does.
 
     Versions may differ in how images are resized. Where the user names none, the images are made for the one that
     answered last; should another one answer, they are made again for that one, and its second answer counts.
     """
-    known, fresh = session.contract, False
+    flow = _find(session, images, version=version, deadline=deadline, first=first)
+    return observed(flow, session, operation="predict", version=version, images=len(images), answered=_version_of)
+
+
+def _find(
+    session: Session, images: Sequence[ImageLike], *, version: int | None, deadline: float, first: int | None
+) -> Flow[Found]:
+    known, fresh, begin = session.contract, False, session.clock()
+    in_time = partial(_in_time, session, begin, deadline)
     if known is None or (version is not None and version not in session.versions):
-        known, fresh = (yield from _learn(session, deadline)), True
+        known, fresh = (yield from learn(session, deadline)), True
     if version is None:
-        images = yield Work(partial(_calls.rereadable, images, first=first))
+        images = yield Work(partial(in_time, partial(_calls.rereadable, images, first=first)))
     expected = version or session.latest
     while True:
         resize = known.resize_for(expected)
-        batch = yield Work(partial(_calls.prepare, images, contract=known, resize=resize, first=first))
-        answer = yield from infer(session, batch, version=version, deadline=deadline)
+        decode = session.config.decode
+        prepare = partial(_calls.prepare, images, contract=known, resize=resize, first=first, decode=decode)
+        batch = yield Work(partial(in_time, prepare))
+        sent = session.clock()
+        answer = yield from _infer(session, batch, version=version, deadline=deadline)
+        taken = session.clock() - sent
         if answer.model_version not in session.versions:
             # A version that is new to this client may have brought settings of its own.
-            known = known if fresh else (yield from _learn(session, deadline))
+            known = known if fresh else (yield from learn(session, deadline))
             session.versions |= {answer.model_version}
         if version is None:
             session.latest = answer.model_version
         if version is not None or known.resize_for(answer.model_version) == resize:
             break
         version = expected = answer.model_version
-    probabilities = to_probabilities(answer.scores, scores=known.scores)
-    labels = yield from _labels(session, known, deadline)
+    return Found(
+        probabilities=to_probabilities(answer.scores, scores=known.scores),
+        model_version=answer.model_version,
+        contract=known,
+        batch=batch,
+        seconds=taken,
+    )
+
+
+def _in_time(session: Session, begin: float, deadline: float, job: Callable[[], _T]) -> _T:
+    """Do the *job* unless the time is up: its turn may come late, where many wait, and it would then be in vain."""
+    if session.clock() < deadline:
+        return job()
+    failure = Failure("DEADLINE_EXCEEDED", "no time was left to prepare the images")
+    raise to_error([failure], task=_task(session, "infer with"), seconds=session.clock() - begin)
+
+
+def describe(session: Session, found: Found, *, top: int, deadline: float) -> Flow[list[Prediction]]:
+    """Name the *top* classes of what was found."""
+    labels = yield from _labels(session, found.contract, found.model_version, deadline)
     return [
-        Prediction(top=top_k(row, k=top, labels=labels), model=answer.model, model_version=answer.model_version)
-        for row in probabilities
+        Prediction(top=top_k(row, k=top, labels=labels), model=found.contract.model, model_version=found.model_version)
+        for row in found.probabilities
     ]
 
 
@@ -143,7 +217,7 @@ def _raise_if_hopeless(session: Session, failure: Failure, version: int | None) 
         raise to_error([failure], task=_task(session, "ask for the readiness of", version), seconds=0.0)
 
 
-def _learn(session: Session, deadline: float) -> Flow[ModelContract]:
+def learn(session: Session, deadline: float) -> Flow[ModelContract]:
     """Read the contract from the server, and keep it."""
     message = _codec.config_request(session.config.model)
     task = _task(session, "read the configuration of")
@@ -157,17 +231,24 @@ def _learn(session: Session, deadline: float) -> Flow[ModelContract]:
     return known
 
 
-def _labels(session: Session, known: ModelContract, deadline: float) -> Flow[Sequence[str] | None]:
-    """Return the names of the classes: the user's, or the server's, or None."""
+def _labels(session: Session, known: ModelContract, version: int, deadline: float) -> Flow[Sequence[str] | None]:
+    """Return the names of the classes: the user's, or the server's, or None.
+
+    All versions have the same; *version* is asked, for it has just answered, and another one may be broken.
+    """
     if session.given_labels is not None or not known.labelled:
         return session.given_labels
     labels = session.labels
     if labels is None:
-        message = _codec.labels_request(_calls.zero_image(known), contract=known)
-        task = _task(session, "read the labels of")
-        reply = yield from ask(session, "ModelInfer", message, task=task, version=None, deadline=deadline)
+        message = _codec.labels_request(_calls.zero_image(known), contract=known, version=version)
+        task = _task(session, "read the labels of", version)
+        reply = yield from ask(session, "ModelInfer", message, task=task, version=version, deadline=deadline)
         labels = session.labels = _codec.labels(reply, contract=known)
     return labels
+
+
+def _version_of(answer: Inference | Found) -> int:
+    return answer.model_version
 
 
 def _which(session: Session, version: int | None = None) -> str:

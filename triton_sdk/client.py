@@ -1,40 +1,48 @@
 """The client for threads."""
 
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from numpy.typing import NDArray
 
-from triton_sdk import _calls, _operations
-from triton_sdk._calls import BATCH_SIZE, Inference
+from triton_sdk import _calls
+from triton_sdk._base import IN_FLIGHT, RETRY, BaseClient
+from triton_sdk._calls import Inference
 from triton_sdk._drive import Transport, run
-from triton_sdk._flow import Flow, Session
+from triton_sdk._flow import Flow
+from triton_sdk._gate import Gate, Room, beside_us
+from triton_sdk._threads import Background, Lane, gathered
 from triton_sdk._transport import GrpcTransport
-from triton_sdk.config import ClientConfig, RetryPolicy, Tls, seconds
+from triton_sdk.config import RetryPolicy, Tls
 from triton_sdk.contract import ModelContract
-from triton_sdk.errors import ClientClosedError
-from triton_sdk.images import ImageLike
+from triton_sdk.errors import TritonError
+from triton_sdk.images import Decode, ImageLike
 from triton_sdk.predictions import Prediction
+from triton_sdk.telemetry import Hook
+from triton_sdk.versions import Key, Version
 
 _T = TypeVar("_T")
-_RETRY: Final = RetryPolicy()
 
 
-class ResNetClient:
+class ResNetClient(BaseClient):
     """Ask an image classifier on a Triton server; safe to share between threads, usable in forked children.
 
     Nothing is sent before the first call. Every *timeout* is in seconds, for the whole call with its retries and waits.
 
     Args:
-        url: ``HOST:PORT`` of the server's gRPC endpoint, or a gRPC target such as ``dns:///name:8001``.
+        url: ``HOST:PORT`` of the server's gRPC endpoint, several of them, which take turns, or a gRPC target such as
+            ``dns:///name:8001``, whose addresses take turns.
         model: The model's name.
         timeout: What a call may take where it names no *timeout* of its own.
         retry: When to try again.
         tls: How to encrypt; plain text when None.
         metadata: Keys and values sent with each request, such as ``("authorization", "Bearer ...")``.
         labels: Names of the classes; None takes the server's where it has them.
+        decode: ``"fast"`` decodes large JPEGs at a part of their size, two to three times as fast and almost the same:
+            see `ClientConfig`.
+        hooks: Who is told of each call: see `triton_sdk.telemetry`.
         transport: Another way to the server than gRPC, for tests; closed with the client.
 
     Raises:
@@ -43,56 +51,51 @@ class ResNetClient:
 
     def __init__(
         self,
-        url: str,
+        url: str | Iterable[str],
         *,
         model: str = "resnet50",
         timeout: float = 30.0,
-        retry: RetryPolicy = _RETRY,
+        retry: RetryPolicy = RETRY,
         tls: Tls | None = None,
         metadata: Iterable[tuple[str, str]] = (),
         labels: Sequence[str] | None = None,
+        decode: Decode = "exact",
+        hooks: Sequence[Hook] = (),
         transport: Transport | None = None,
     ) -> None:
-        config = ClientConfig(url=url, model=model, timeout=timeout, retry=retry, tls=tls, metadata=metadata)
-        self._session = Session(config=config, given_labels=None if labels is None else tuple(labels))
-        self._transport = transport or GrpcTransport(config)
-        self._closed = False
-
-    @classmethod
-    def from_config(cls, config: ClientConfig, *, labels: Sequence[str] | None = None) -> Self:
-        """Make a client of *config*.
-
-        Raises:
-            ConfigurationError: If a TLS file cannot be read.
-        """
-        return cls(
-            config.url,
-            model=config.model,
-            timeout=config.timeout,
-            retry=config.retry,
-            tls=config.tls,
-            metadata=config.metadata,
+        super().__init__(
+            url,
+            model=model,
+            timeout=timeout,
+            retry=retry,
+            tls=tls,
+            metadata=metadata,
             labels=labels,
+            decode=decode,
+            hooks=hooks,
         )
-
-    @classmethod
-    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Make a client of the ``TRITON_*`` variables that `ClientConfig.from_env` reads.
-
-        Raises:
-            ConfigurationError: If variables are missing or cannot be used: all of them, by name.
-        """
-        return cls.from_config(ClientConfig.from_env(environ))
+        config = self._session.config
+        self._transport = transport or GrpcTransport(config)
+        self._gate = Gate(Room(shared=beside_us(config.url)))
+        self._background = Background(self._transport)
 
     def predict(
-        self, image: ImageLike, *, version: int | None = None, top_k: int = 5, timeout: float | None = None
+        self,
+        image: ImageLike,
+        *,
+        version: Version = None,
+        key: Key | None = None,
+        top_k: int = 5,
+        timeout: float | None = None,
     ) -> Prediction:
         """Classify one image.
 
         Args:
             image: A path, the bytes or an open binary file of a picture, a PIL image, or RGB pixels, uint8
                 ``(h, w, 3)``.
-            version: The version to ask; None lets the server choose, as a rule its highest.
+            version: The version to ask, or how to choose one: a `Split`, a `Fallback` or a `Shadow`; None leaves it to
+                the server, which takes its highest as a rule.
+            key: Whom the call is for: calls with the same key go to the same version of a `Split`.
             top_k: How many classes to name.
             timeout: What the call may take; None means the client's.
 
@@ -104,15 +107,18 @@ class ResNetClient:
             TransportError: If no answer came.
             ServerError: If the server refused.
         """
-        return self._predict([image], version=version, top_k=top_k, deadline=self._deadline(timeout), first=None)[0]
+        deadline = self._deadline(timeout)
+        return self._run(self._predict([image], version=version, key=key, top_k=top_k, deadline=deadline))[0]
 
     def predict_many(
         self,
         images: Iterable[ImageLike],
         *,
-        version: int | None = None,
+        version: Version = None,
+        key: Key | None = None,
         top_k: int = 5,
         batch_size: int | None = None,
+        in_flight: int = IN_FLIGHT,
         timeout: float | None = None,
     ) -> list[Prediction]:
         """Classify images in their order, many with each request; no images give no predictions.
@@ -120,24 +126,61 @@ class ResNetClient:
         A new version may come into use on the way: each prediction names its own.
 
         Args:
-            images: Each as for `predict`; taken one batch at a time.
-            version: The version to ask; None lets the server choose, as a rule its highest.
+            images: Each as for `predict`; taken one batch at a time, at most *in_flight* ahead.
+            version: The version to ask, or how to choose one: a `Split`, a `Fallback` or a `Shadow`; None leaves it to
+                the server, which takes its highest as a rule.
+            key: Whom the call is for: calls with the same key go to the same version of a `Split`.
             top_k: How many classes to name for each.
             batch_size: Images to prepare and send at once, 16 when None; never more in a request than the model takes.
+            in_flight: Batches under way at once, so that some are decoded while the server works on others; 1 does all
+                in the calling thread.
             timeout: What the whole call may take; None means the client's for each batch, so that a long list is no
                 reason to fail.
 
         Raises:
             InvalidImageError: If one is no image; the message says which, counted from 0.
-            TritonError: As for `predict`.
+            TritonError: As for `predict`. The first failure ends the call.
         """
-        whole = None if timeout is None else self._deadline(timeout)
-        _calls.positive(batch_size, "batch_size")
-        predictions: list[Prediction] = []
-        for batch in _calls.batched(images, batch_size or BATCH_SIZE):
-            deadline = self._deadline(None) if whole is None else whole
-            predictions += self._predict(batch, version=version, top_k=top_k, deadline=deadline, first=len(predictions))
-        return predictions
+        flow = self._many(version=version, key=key, top_k=top_k, timeout=timeout)
+        found = dict(self._gathered(images, flow, batch_size=batch_size, in_flight=in_flight))
+        return [prediction for first in sorted(found) for prediction in found[first]]
+
+    def predict_stream(
+        self,
+        images: Iterable[ImageLike],
+        *,
+        version: Version = None,
+        key: Key | None = None,
+        top_k: int = 5,
+        batch_size: int | None = None,
+        in_flight: int = IN_FLIGHT,
+        timeout: float | None = None,
+    ) -> Generator[tuple[int, Prediction | TritonError], None, None]:
+        """Classify images without end, and yield what becomes of each, with its place, as it comes.
+
+        What is wrong with one image is yielded in its place and hurts no other; what the server fails with is yielded
+        for each image of the batch. Images are taken as results are: at most *in_flight* batches ahead, and one more.
+
+        Args:
+            images: Each as for `predict`, however many.
+            version: As for `predict`.
+            key: As for `predict`.
+            top_k: How many classes to name for each.
+            batch_size: As for `predict_many`.
+            in_flight: As for `predict_many`.
+            timeout: What each batch may take; None means the client's.
+
+        Yields:
+            The image's place, from 0, and its prediction or why there is none. Batches come as they end, the images of
+            one in their order.
+
+        Raises:
+            ConfigurationError: If an argument is out of its range.
+            ClientClosedError: If the client was closed.
+            ContractError: If the model is no image classifier.
+        """
+        flow = self._stream(version=version, key=key, top_k=top_k, timeout=timeout)
+        return _flat(self._gathered(images, flow, batch_size=batch_size, in_flight=in_flight))
 
     def infer(self, batch: NDArray[Any], *, version: int | None = None, timeout: float | None = None) -> Inference:
         """Send a prepared tensor, exactly as the contract says, and return the scores as the model gave them.
@@ -152,8 +195,7 @@ class ResNetClient:
             InvalidRequestError: If the tensor does not fit the contract, or is empty.
             TritonError: As for `predict`.
         """
-        _calls.positive(version, "version")
-        return self._run(_operations.infer(self._session, batch, version=version, deadline=self._deadline(timeout)))
+        return self._run(self._infer(batch, version, timeout))
 
     def contract(self, *, timeout: float | None = None) -> ModelContract:
         """Return what the model takes and gives; the server is asked the first time only.
@@ -162,7 +204,7 @@ class ResNetClient:
             ContractError: If the model is no image classifier.
             TritonError: As for `predict`.
         """
-        return self._run(_operations.contract(self._session, deadline=self._deadline(timeout)))
+        return self._run(self._contract(timeout))
 
     def versions(self, *, timeout: float | None = None) -> tuple[int, ...]:
         """Return the model's versions that are ready, in order.
@@ -171,7 +213,7 @@ class ResNetClient:
             ModelNotFoundError: If the server does not have the model.
             TritonError: As for `predict`.
         """
-        return self._run(_operations.versions(self._session, deadline=self._deadline(timeout)))
+        return self._run(self._versions(timeout))
 
     def ready(self, version: int | None = None, timeout: float | None = None) -> bool:
         """Return whether the model, or one version of it, can be asked now; False if the server does not answer.
@@ -180,8 +222,7 @@ class ResNetClient:
             ClientClosedError: If the client was closed.
             ServerError: If the server refuses the question itself, for credentials perhaps.
         """
-        _calls.positive(version, "version")
-        return self._run(_operations.ready(self._session, version=version, deadline=self._deadline(timeout)))
+        return self._run(self._ready(version, timeout))
 
     def wait_ready(self, timeout: float = 60.0, version: int | None = None) -> None:
         """Wait until the model, or one version of it, can be asked.
@@ -191,13 +232,12 @@ class ResNetClient:
             ClientClosedError: If the client was closed.
             ServerError: If the server refuses the question itself, for credentials perhaps.
         """
-        _calls.positive(version, "version")
-        deadline = self._deadline(timeout)
-        self._run(_operations.wait_ready(self._session, version=version, deadline=deadline, timeout=timeout))
+        self._run(self._wait_ready(timeout, version))
 
     def close(self) -> None:
         """Free the connection; calls under way in other threads end with a ClientClosedError."""
         self._closed = True
+        self._background.close()
         self._transport.close()
 
     def __enter__(self) -> Self:
@@ -208,23 +248,36 @@ class ResNetClient:
     ) -> None:
         self.close()
 
-    def __repr__(self) -> str:
-        state = ", closed" if self._closed else ""
-        return f"{type(self).__name__}({self._session.config.url!r}, model={self._session.config.model!r}{state})"
-
-    def _predict(
-        self, images: Sequence[ImageLike], *, version: int | None, top_k: int, deadline: float, first: int | None
-    ) -> list[Prediction]:
-        _calls.positive(version, "version")
-        _calls.positive(top_k, "top_k")
-        return self._run(
-            _operations.predict(self._session, images, version=version, top=top_k, deadline=deadline, first=first)
-        )
-
-    def _deadline(self, timeout: float | None) -> float:
-        return self._session.clock() + (self._session.config.timeout if timeout is None else seconds(timeout))
+    def _gathered(
+        self,
+        images: Iterable[ImageLike],
+        flow: Callable[[int, Sequence[ImageLike]], Flow[list[_T]]],
+        *,
+        batch_size: int | None,
+        in_flight: int,
+    ) -> Generator[tuple[int, list[_T]], None, None]:
+        """Return an iterator over the place of each batch and its results, as they come."""
+        size, in_flight = self._sizes(images, batch_size, in_flight)
+        self._open()
+        flows = ((first, flow(first, batch)) for first, batch in _placed(images, size))
+        if in_flight == 1:
+            return ((first, self._run(one)) for first, one in flows)
+        return gathered(flows, Lane(self._transport, self._gate), in_flight=in_flight, spawn=self._background.spawn)
 
     def _run(self, flow: Flow[_T]) -> _T:
-        if self._closed:
-            raise ClientClosedError(f"The client for {self._session.config.url} is closed; make a new one.")
-        return run(flow, self._transport)
+        self._open()
+        return run(flow, self._transport, spawn=self._background.spawn)
+
+
+def _placed(images: Iterable[_T], size: int) -> Iterator[tuple[int, list[_T]]]:
+    """Yield the images in lists of *size*, each with the place of its first one."""
+    first = 0
+    for batch in _calls.batched(images, size):
+        yield first, batch
+        first += len(batch)
+
+
+def _flat(batches: Generator[tuple[int, list[_T]], None, None]) -> Generator[tuple[int, _T], None, None]:
+    with closing(batches):
+        for first, results in batches:
+            yield from enumerate(results, start=first)

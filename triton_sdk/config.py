@@ -9,6 +9,7 @@ from typing import Any, Final, Self, TypeVar
 import attrs
 
 from triton_sdk.errors import ConfigurationError
+from triton_sdk.images import Decode
 
 # What gRPC takes as a name system in front of an address; plain HOST:PORT means dns.
 _SCHEMES: Final = ("dns", "ipv4", "ipv6", "unix", "unix-abstract", "xds")
@@ -25,6 +26,21 @@ def _number(value: float, what: str, *, least: float = 0.0, most: float = math.i
         bound = f"at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
         raise ConfigurationError(f"{what} is {value!r}; a number {bound} was expected.")
     return value
+
+
+def whole(value: int, what: str, *, least: int = 1) -> int:
+    """Return *value* if it is a whole number from *least*.
+
+    Raises:
+        ConfigurationError: If it is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ConfigurationError(f"{what} is {value!r}; a whole number from {least} was expected.")
+    return value
+
+
+def _joined(url: str | Iterable[str]) -> str:
+    return url if isinstance(url, str) else ",".join(url)
 
 
 def _metadata(entries: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
@@ -54,7 +70,7 @@ class RetryPolicy:
         max_attempts: Tries in all, the first included; 1 turns retries off.
         base: Longest first wait, in seconds.
         cap: Longest wait ever, in seconds.
-        budget: Retries that each call earns, from 0 to 1: with 0.2 a server sees at most 1.2 times the calls.
+        budget: Retries that each call earns, from 0 to 1: with 0.1 a sick server sees 1.1 times the calls plus *burst*.
         burst: Retries in the store at the start, and at most.
 
     Raises:
@@ -64,7 +80,7 @@ class RetryPolicy:
     max_attempts: int = 3
     base: float = 0.05
     cap: float = 1.0
-    budget: float = 0.2
+    budget: float = 0.1
     burst: int = 10
 
     def __attrs_post_init__(self) -> None:
@@ -73,6 +89,27 @@ class RetryPolicy:
         _number(self.cap, "cap")
         _number(self.budget, "budget", most=1)
         _number(self.burst, "burst")
+
+
+@attrs.frozen(kw_only=True)
+class Coalesce:
+    """How the calls of an async client share requests.
+
+    Attributes:
+        max_batch: Most images in a shared request, from 2; never more than the model takes.
+        max_wait_s: Longest time that an image waits for others, in seconds; 0 joins only what is there at the same turn
+            of the event loop.
+
+    Raises:
+        ConfigurationError: If a value is out of its range.
+    """
+
+    max_batch: int = 8
+    max_wait_s: float = 0.002
+
+    def __attrs_post_init__(self) -> None:
+        whole(self.max_batch, "max_batch", least=2)
+        _number(self.max_wait_s, "max_wait_s")
 
 
 @attrs.frozen(kw_only=True)
@@ -105,29 +142,35 @@ class ClientConfig:
     """All that a client needs to know about its server.
 
     Attributes:
-        url: ``HOST:PORT`` of the server's gRPC endpoint, or a gRPC target such as ``dns:///name:8001``.
+        url: ``HOST:PORT`` of the server's gRPC endpoint, or a gRPC target such as ``dns:///name:8001``, whose addresses
+            take turns. Several of the former take turns as well, in one text with commas or in any other iterable; what
+            one does not answer, the next one is asked.
         model: The model's name.
         timeout: Seconds that a call may take, retries and waits included, where it names no other.
         retry: When to try again.
         tls: How to encrypt; plain text when None.
         metadata: Keys and values sent with each request, such as ``("authorization", "Bearer ...")``; never shown.
+        decode: ``"fast"`` decodes large JPEGs at a part of their size, see `to_pixels`; ``"exact"`` never does.
 
     Raises:
         ConfigurationError: If a value cannot be used; the value of a metadata entry is not repeated.
     """
 
-    url: str
+    url: str = attrs.field(converter=_joined)
     model: str = "resnet50"
     timeout: float = 30.0
     retry: RetryPolicy = RetryPolicy()
     tls: Tls | None = None
     metadata: tuple[tuple[str, str], ...] = attrs.field(default=(), converter=_metadata, repr=False)
+    decode: Decode = "exact"
 
     def __attrs_post_init__(self) -> None:
-        _url(self.url)
+        _urls(self.url)
         if not self.model:
             raise ConfigurationError("model is empty; the name of a served model was expected.")
         seconds(self.timeout)
+        if self.decode not in ("exact", "fast"):
+            raise ConfigurationError(f"decode is {self.decode!r}; 'exact' or 'fast' was expected.")
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -144,7 +187,7 @@ class ClientConfig:
         tls_wanted = _take(environ, "TRITON_TLS", _flag, problems) or False
         tls_parts = {name: environ.get(f"TRITON_TLS_{name.upper()}") or None for name in attrs.fields_dict(Tls)}
         given: dict[str, Any] = {
-            "url": _take(environ, "TRITON_GRPC_URL", _url, problems),
+            "url": _take(environ, "TRITON_GRPC_URL", _urls, problems),
             "model": _take(environ, "TRITON_MODEL", str, problems),
             "timeout": _take(environ, "TRITON_TIMEOUT_S", lambda text: seconds(float(text)), problems),
             "retry": _take(environ, "TRITON_MAX_ATTEMPTS", lambda text: RetryPolicy(max_attempts=int(text)), problems),
@@ -194,6 +237,20 @@ def seconds(value: float) -> float:
     if _number(value, "timeout") <= 0:
         raise ConfigurationError(f"timeout is {value!r}; more than 0 seconds was expected.")
     return value
+
+
+def endpoints(url: str) -> tuple[str, ...]:
+    """Return the addresses in *url*; a gRPC target with a scheme is one, for gRPC itself knows of lists there."""
+    scheme, colon, _ = url.partition(":")
+    if colon and scheme in _SCHEMES:
+        return (url,)
+    return tuple(part.strip() for part in url.split(","))
+
+
+def _urls(url: str) -> str:
+    for part in endpoints(url):
+        _url(part)
+    return url
 
 
 def _url(url: str) -> str:

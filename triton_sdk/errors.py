@@ -6,6 +6,7 @@
     ├── ConfigurationError (ValueError)      a setting or an argument cannot be used
     ├── InvalidImageError (ValueError)       an image cannot be read or is not one
     ├── ClientClosedError (RuntimeError)     the client was closed before the call
+    ├── EventLoopError (RuntimeError)        an async client was used outside its own event loop
     ├── ContractError                        the model is no image classifier that this client can serve
     ├── LocalServerError (RuntimeError)      a local Triton could not be installed, started or kept
     ├── TransportError                       no answer came
@@ -35,6 +36,10 @@ class InvalidImageError(TritonError, ValueError):
 
 class ClientClosedError(TritonError, RuntimeError):
     """The client was closed before the call."""
+
+
+class EventLoopError(TritonError, RuntimeError):
+    """An async client was used in another event loop, or another process, than the one of its first call."""
 
 
 class ContractError(TritonError):

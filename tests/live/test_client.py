@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from scripts import golden, seeded
-from scripts.onnx_session import run
+from scripts.onnx_session import Session
 from tests.pictures import jpeg
 from triton_sdk import (
     ImageLike,
@@ -37,7 +37,8 @@ def client(served: LocalTriton) -> ResNetClient:
 def reference(seed: int, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return the probabilities that onnxruntime gives for the original graph on reference preprocessing."""
     normalised = (pixels / np.float32(255) - np.array(IMAGENET_MEAN, np.float32)) / np.array(IMAGENET_STD, np.float32)
-    logits = run(seeded.build("mobilenetv2", seed=seed, progress=lambda _: None), normalised.transpose(0, 3, 1, 2))
+    model = seeded.build("mobilenetv2", seed=seed, progress=lambda _: None)
+    logits = Session(model).scores(normalised.transpose(0, 3, 1, 2))
     exponentials: NDArray[np.float32] = np.exp(logits - logits.max(axis=1, keepdims=True))
     exponentials /= exponentials.sum(axis=1, keepdims=True)
     return exponentials

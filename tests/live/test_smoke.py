@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import attrs
 import numpy as np
 import pytest
 
@@ -65,6 +66,24 @@ def test_another_contract_is_found(endpoint: Endpoint, copy: Path) -> None:
         manifest.read_text(encoding="utf-8").replace('"name": "image"', '"name": "picture"'), encoding="utf-8"
     )
     assert ("metadata", "mobilenetv2 v1") in failures(list(smoke(endpoint, repository=copy, complete=True)))
+
+
+@pytest.mark.parametrize("name", ["golden.npz", "manifest.json"])
+def test_damaged_files_fail_their_own_checks(endpoint: Endpoint, copy: Path, name: str) -> None:
+    """What cannot be read is a failed row of that version; every other check is still made."""
+    (copy / "mobilenetv2" / "1" / name).write_bytes(b"damaged")
+    results = list(smoke(endpoint, repository=copy, complete=True))
+    assert ("golden, gRPC", "mobilenetv2 v1") in failures(results)
+    assert {subject for _, subject in failures(results)} == {"mobilenetv2 v1", "server"}
+    assert ("in parallel", "server") in failures(results)
+
+
+def test_a_server_without_metrics_is_checked_all_the_same(endpoint: Endpoint, packaged: Path) -> None:
+    """Where the metrics cannot be reached, the checks that need them say so and the numbers are still checked."""
+    results = list(
+        smoke(attrs.evolve(endpoint, metrics="http://127.0.0.1:1/metrics"), repository=packaged, complete=True)
+    )
+    assert {check for check, _ in failures(results)} == {"batching", "GPU"}
 
 
 def test_no_server_is_one_failed_row() -> None:

@@ -1,6 +1,7 @@
 """The public API as users write it; nothing runs, mypy checks it."""
 
 import io
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from triton_sdk import (
+    AsyncResNetClient,
     ClassScore,
     ClientConfig,
+    Coalesce,
     DeadlineExceededError,
+    Fallback,
     ImageLike,
     Inference,
     InvalidImageError,
@@ -19,8 +23,12 @@ from triton_sdk import (
     ResNetClient,
     RetryPolicy,
     ServerUnavailableError,
+    Shadow,
+    ShadowReport,
+    Split,
     Tls,
     TritonError,
+    Version,
 )
 
 
@@ -72,6 +80,86 @@ def predict(client: ResNetClient) -> tuple[str, float, int]:
         scores: NDArray[np.float32] = answer.scores
     assert len(scores) == len(many)
     return prediction.label, first.probability, prediction.model_version
+
+
+def agreement(found: ShadowReport) -> float | None:
+    """Read a report; what a report function returns does not matter."""
+    if found.error is not None:
+        failed: TritonError = found.error
+        raise failed
+    same: bool | None = found.same_top1
+    pair: tuple[Prediction, Prediction | None] = (found.primary, found.candidate)
+    slower: float = found.candidate_latency_s - found.primary_latency_s
+    return found.largest_difference if same or all(pair) else slower
+
+
+def versions(client: ResNetClient) -> list[Prediction]:
+    """Say in every way which version to ask."""
+    split = Split({1: 90, 2: 10})
+    weights: dict[int, float] = {1: 0.9, 2: 0.1}
+    chosen: int = Split(weights).choose("user-7")
+    shadow = Shadow(1, 2, 0.1, agreement)
+    mirrored: bool = shadow.mirrors(b"user-7")
+    assert mirrored
+    ways: list[Version] = [
+        None,
+        chosen,
+        split,
+        Fallback(2, 1),
+        Fallback(split, None),
+        shadow,
+        Shadow(primary=Fallback(split, 1), candidate=3, fraction=0.5, report=print, timeout=0.5),
+        Shadow(None, 2, 1, lambda found: found.key),
+    ]
+    many = client.predict_many(["cat.jpg"], version=split, key=7)
+    return many + [client.predict("cat.jpg", version=version, key="user-7") for version in ways]
+
+
+def stream(client: ResNetClient) -> list[int]:
+    """Walk over results as they come."""
+    places = []
+    for place, result in client.predict_stream(images(), version=2, key="user-7", batch_size=8, in_flight=2, timeout=5):
+        if isinstance(result, Prediction):
+            places.append(place)
+        else:
+            failed: TritonError = result
+            assert failed
+    many: list[Prediction] = client.predict_many(images(), version=2, key=7, in_flight=1)
+    one: Prediction = client.predict("cat.jpg", key=b"user-7")
+    assert one in many
+    return places
+
+
+async def more() -> AsyncIterator[ImageLike]:
+    """Yield images."""
+    for one in images():
+        yield one
+
+
+async def awaited() -> list[Prediction]:
+    """Ask in every way from an event loop."""
+    urls = ["triton-0:8001", "triton-1:8001"]
+    async with AsyncResNetClient(urls, coalesce=Coalesce(max_batch=16, max_wait_s=0.005)) as client:
+        await client.wait_ready(timeout=5)
+        up: bool = await client.ready(2)
+        versions: tuple[int, ...] = await client.versions()
+        contract: ModelContract = await client.contract()
+        answer: Inference = await client.infer(np.zeros((2, *contract.input.shape), np.uint8), version=versions[-1])
+        one: Prediction = await client.predict("cat.jpg", version=2, key="user-7", top_k=3, timeout=0.5)
+        many: list[Prediction] = await client.predict_many(more(), batch_size=16, in_flight=4)
+        many += await client.predict_many(images())
+        async for _place, result in client.predict_stream(more(), in_flight=2):
+            if isinstance(result, Prediction):
+                many.append(result)
+            else:
+                failed: TritonError = result
+                raise failed
+        assert up
+        assert len(answer.scores)
+    client = AsyncResNetClient.from_env({"TRITON_GRPC_URL": "a:1,b:1"})
+    client = AsyncResNetClient.from_config(ClientConfig(url="a:1"), coalesce=Coalesce())
+    await client.close()
+    return [one, *many]
 
 
 def handle(client: ResNetClient) -> Prediction | None:

@@ -19,6 +19,17 @@ WRONG = {
     'ResNetClient("localhost:8001").predict("cat.jpg").top[0].probability = 1.0': "misc",
     'ResNetClient("localhost:8001").infer([[1.0]])': "arg-type",
     "RetryPolicy(3)": "call-arg",
+    'ResNetClient("localhost:8001").predict("cat.jpg", version={1: 90, 2: 10})': "arg-type",
+    'ResNetClient("localhost:8001").predict("cat.jpg", version=Split({1: 90, 2: 10}), key=1.5)': "arg-type",
+    'ResNetClient("localhost:8001").ready(Split({1: 90, 2: 10}))': "arg-type",
+    'Split({"1": 90})': "dict-item",
+    "Split({1: 90}, {2: 10})": "call-arg",
+    "Split({1: 90}).choose(None)": "arg-type",
+    "Fallback([2, 1])": "arg-type",
+    "Fallback(Shadow(1, 2, 0.1, print), 1)": "arg-type",
+    "Shadow(1, None, 0.1, print)": "arg-type",
+    "Shadow(1, 2, 0.1, len)": "arg-type",
+    "Shadow(1, 2, 0.1)": "call-arg",
     'ClientConfig(url="localhost:8001", retry=3)': "arg-type",
 }
 
@@ -32,7 +43,7 @@ def test_right_uses_pass_and_wrong_ones_do_not(tmp_path: Path) -> None:
         message = "needs mypy: pip install -e '.[types]'"
         pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
     wrong = tmp_path / "wrong.py"
-    wrong.write_text("\n".join(["from triton_sdk import ClientConfig, ResNetClient, RetryPolicy", *WRONG]) + "\n")
+    wrong.write_text("\n".join(["from triton_sdk import *", *WRONG]) + "\n")
     config = str(HERE.parents[1] / "setup.cfg")
     cache = str(tmp_path / "cache")
     out, problems, _ = api.run(["--config-file", config, "--cache-dir", cache, str(HERE / "api.py"), str(wrong)])

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from triton_sdk import ClientConfig, ConfigurationError, RetryPolicy, Tls
+from triton_sdk import ClientConfig, Coalesce, ConfigurationError, RetryPolicy, Tls
+from triton_sdk.config import endpoints
 
 TOKEN = "s3cret-t0ken"
 
@@ -19,6 +20,8 @@ TOKEN = "s3cret-t0ken"
         "dns:///triton-infer-headless.triton:8001",
         "ipv4:10.0.0.7:8001",
         "unix:/run/triton.sock",
+        "a:8001,b:8001",
+        "ipv4:10.0.0.7:8001,10.0.0.8:8001",
     ],
 )
 def test_an_address_that_grpc_can_use_is_kept(url: str) -> None:
@@ -28,7 +31,19 @@ def test_an_address_that_grpc_can_use_is_kept(url: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["", "localhost", "http://localhost:8001", "https://x:1/", "localhost:http", "x:0", "x:65536", ":8001", "dns:"],
+    [
+        "",
+        "localhost",
+        "http://localhost:8001",
+        "https://x:1/",
+        "localhost:http",
+        "x:0",
+        "x:65536",
+        ":8001",
+        "dns:",
+        "a:1,",
+        "a:1,b",
+    ],
 )
 def test_an_address_that_grpc_would_misread_is_refused(url: str) -> None:
     """Without a port gRPC would take 443, and with http:// a host of that name: both are told at once."""
@@ -127,3 +142,20 @@ class TestFromEnv:
         for name in ("GRPC_URL", "TIMEOUT_S", "MAX_ATTEMPTS", "TLS:", "TLS_CERTIFICATE", "TOKEN"):
             assert f"TRITON_{name}" in str(caught.value)
         assert TOKEN not in str(caught.value)
+
+
+def test_several_addresses_are_one_text() -> None:
+    """A list of addresses is kept as gRPC's own lists are written; one that is wrong is refused."""
+    assert ClientConfig(url=["a:1", "b:2"]).url == "a:1,b:2"
+    assert endpoints("a:1, b:2") == ("a:1", "b:2")
+    assert endpoints("ipv4:10.0.0.7:1,10.0.0.8:1") == ("ipv4:10.0.0.7:1,10.0.0.8:1",)
+    for wrong in ([], ["a:1", "http://b:2"]):
+        with pytest.raises(ConfigurationError, match="HOST:PORT"):
+            ClientConfig(url=wrong)
+
+
+@pytest.mark.parametrize("settings", [{"max_batch": 1}, {"max_batch": 2.5}, {"max_wait_s": -1}, {"max_wait_s": "1"}])
+def test_a_rule_for_sharing_requests_is_checked(settings: dict[str, Any]) -> None:
+    """At least two images, and a wait that is a time."""
+    with pytest.raises(ConfigurationError, match="was expected"):
+        Coalesce(**settings)

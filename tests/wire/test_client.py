@@ -16,6 +16,7 @@ import grpc
 import numpy as np
 import pytest
 
+from tests.blocking import Blocking
 from tests.fake_triton import FakeTriton, Refused, batch, image
 from tests.wire.server import Served, serve
 from triton_sdk import (
@@ -43,9 +44,22 @@ def served() -> Iterator[Served]:
         yield served
 
 
+@pytest.fixture(params=[ResNetClient, Blocking])
+def kind(request: pytest.FixtureRequest) -> Any:
+    """Return how to make a client: of threads, and of an event loop."""
+    return request.param
+
+
 @pytest.fixture
-def client(served: Served) -> Iterator[ResNetClient]:
+def client(served: Served, kind: Any) -> Iterator[ResNetClient]:
     """Return a client of that server."""
+    with kind(served.url, model="clf") as client:
+        yield client
+
+
+@pytest.fixture
+def shared(served: Served) -> Iterator[ResNetClient]:
+    """Return a client of that server for threads."""
     with ResNetClient(served.url, model="clf") as client:
         yield client
 
@@ -151,10 +165,10 @@ def test_a_server_that_refuses_once_is_asked_again(client: ResNetClient, served:
     assert served.triton.count("ModelInfer") == 2
 
 
-def test_a_message_may_be_large(served: Served) -> None:
+def test_a_message_may_be_large(served: Served, kind: Any) -> None:
     """A request of 42 MB and a reply of 4.4 MB pass gRPC's default limit of 4 MiB."""
     served.triton.max_batch = 220_000
-    with ResNetClient(served.url, model="clf") as client:
+    with kind(served.url, model="clf") as client:
         assert client.infer(np.zeros((220_000, 8, 8, 3), np.uint8)).scores.shape == (220_000, 5)
 
 
@@ -197,9 +211,9 @@ class TestDeadline:
 
 
 class TestConnection:
-    def test_a_closed_port_fails_at_once(self, closed_port: int) -> None:
+    def test_a_closed_port_fails_at_once(self, kind: Any, closed_port: int) -> None:
         """Where nothing listens, the error comes long before the deadline and says what to check."""
-        with ResNetClient(f"127.0.0.1:{closed_port}") as client:
+        with kind(f"127.0.0.1:{closed_port}") as client:
             begin = time.monotonic()
             with pytest.raises(
                 ServerUnavailableError, match=rf"127.0.0.1:{closed_port} \(3 attempts.*Check the address"
@@ -231,18 +245,19 @@ class TestConnection:
         with slow_link(served.port, seconds=0.15) as port, ResNetClient(f"127.0.0.1:{port}", model="clf") as client:
             assert client.ready(timeout=20)
 
-    def test_the_same_client_recovers_from_a_restart(self) -> None:
+    def test_the_same_client_recovers_from_a_restart(self, kind: Any) -> None:
         """While the server is away each call fails at once; 2 s after it is back, the same client works again."""
         with serve(FakeTriton()) as first:
-            client = ResNetClient(first.url, model="clf")
-            client.predict(image(1))
-        for _ in range(3):
-            with pytest.raises(ServerUnavailableError):
+            port = first.port
+            with kind(first.url, model="clf") as client:
                 client.predict(image(1))
-        with serve(FakeTriton(), port=first.port):
-            client.wait_ready(timeout=2)
-            assert client.predict(image(1)).model_version == 2
-        client.close()
+                first.server.stop(0).wait()
+                for _ in range(3):
+                    with pytest.raises(ServerUnavailableError):
+                        client.predict(image(1))
+                with serve(FakeTriton(), port=port):
+                    client.wait_ready(timeout=2)
+                    assert client.predict(image(1)).model_version == 2
 
     def test_a_call_outlives_a_restart_under_it(self) -> None:
         """A request that is under way when the server dies is answered by the one that takes its place."""
@@ -266,9 +281,9 @@ class TestConnection:
                 assert answer.result(20).model_version == 3
             client.close()
 
-    def test_closing_ends_the_calls_under_way(self, client: ResNetClient, served: Served) -> None:
-        """A call in another thread ends at once with the error of a closed client."""
-        client.contract()
+    def test_closing_ends_the_calls_under_way(self, shared: ResNetClient, served: Served) -> None:
+        """A call in another thread ends at once with the error of a closed shared."""
+        shared.contract()
         entered, release = threading.Event(), threading.Event()
 
         def hang(_method: str, _message: object) -> None:
@@ -277,9 +292,9 @@ class TestConnection:
 
         served.triton.twist = hang
         with ThreadPoolExecutor(1) as pool:
-            answer = pool.submit(client.infer, batch(1))
+            answer = pool.submit(shared.infer, batch(1))
             entered.wait(10)
-            client.close()
+            shared.close()
             with pytest.raises(ClientClosedError):
                 answer.result(5)
             release.set()
@@ -301,13 +316,13 @@ def test_metadata_goes_with_every_request(served: Served) -> None:
     assert served.metadata[-1]["x-tenant"] == "blue"
 
 
-def test_threads_share_a_client(client: ResNetClient, served: Served) -> None:
+def test_threads_share_a_client(shared: ResNetClient, served: Served) -> None:
     """16 threads at once each get the answers to their own images, the first call included."""
     barrier = threading.Barrier(16)
 
     def ask(thread: int) -> list[int]:
         barrier.wait(10)
-        return [client.predict(image(thread + turn), version=1).index for turn in range(20)]
+        return [shared.predict(image(thread + turn), version=1).index for turn in range(20)]
 
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(ask, range(16)))

@@ -1,0 +1,127 @@
+"""Callers give up, many at once."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.live.faults import scene
+from tests.pictures import jpeg
+from triton_sdk import AsyncResNetClient, ClientClosedError, Coalesce, Inference
+from triton_sdk.local import LocalTriton
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@asynccontextmanager
+async def storm_proof(server: LocalTriton, **settings: Any) -> AsyncIterator[AsyncResNetClient]:
+    """Open a client of the quick model; in the end no task is left, and no error that nobody has seen."""
+    unseen: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unseen.append(context))
+    async with AsyncResNetClient(server.grpc_url, model="quick", **settings) as client:
+        await client.infer(scene.pixels())
+        yield client
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert unseen == []
+
+
+async def storm(
+    call: Callable[[int], Coroutine[Any, Any, Any]], *, calls: int, longest: float, seed: int = 0
+) -> dict[int, Any]:
+    """Make so many calls at once, cancel each after up to *longest* seconds, and return what came of the others."""
+    draw, loop = random.Random(seed), asyncio.get_running_loop()
+    tasks = [asyncio.create_task(call(number)) for number in range(calls)]
+    for task in tasks:
+        loop.call_later(draw.uniform(0, longest), task.cancel)
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    return {n: found for n, found in enumerate(outcomes) if not isinstance(found, asyncio.CancelledError)}
+
+
+def grey(level: int) -> NDArray[np.uint8]:
+    """Return a prepared tensor of one image of one level, uint8 (1, 8, 8, 3)."""
+    return np.full((1, 8, 8, 3), level % 256, np.uint8)
+
+
+@pytest.mark.parametrize("coalesce", [None, Coalesce(max_batch=8, max_wait_s=0.002)], ids=["alone", "together"])
+def test_a_storm_of_cancellations_leaves_the_others_their_own_answers(
+    server: LocalTriton, coalesce: Coalesce | None
+) -> None:
+    """Of 500 calls, three times, many are cancelled; each of the others is right, and nothing is left behind."""
+
+    async def scenario(storms: int) -> None:
+        async with storm_proof(server, coalesce=coalesce) as client:
+            expected = [(await client.infer(grey(level))).scores for level in range(256)]
+            survivors = 0
+            for seed in range(storms):
+                answers = await storm(lambda n: client.infer(grey(n)), calls=500, longest=0.3, seed=seed)
+                for number, answer in answers.items():
+                    assert isinstance(answer, Inference)
+                    np.testing.assert_allclose(answer.scores, expected[number % 256], atol=1e-6)
+                survivors += len(answers)
+                await asyncio.gather(*(client.infer(grey(level), timeout=5) for level in range(50)))
+            assert 0 < survivors < 500 * storms
+
+    asyncio.run(scenario(1))
+    threads, descriptors = scene.threads(), scene.descriptors()
+    asyncio.run(scenario(3))
+    scene.wait_until(lambda: scene.threads() <= threads)
+    scene.wait_until(lambda: scene.descriptors() <= descriptors)
+
+
+def test_cancelled_decoding_makes_room_again(server: LocalTriton) -> None:
+    """After 200 photographs whose callers gave up, before their turn or in it, the next ones are served at once."""
+
+    async def scenario() -> None:
+        photo = jpeg(640, 480, seed=1)
+        async with storm_proof(server) as client:
+            expected = await client.predict(photo)
+            answers = await storm(lambda _: client.predict(photo), calls=200, longest=0.2)
+            assert len(answers) < 200
+            assert all(answer == expected for answer in answers.values())
+            assert await asyncio.gather(*(client.predict(photo, timeout=10) for _ in range(8))) == [expected] * 8
+
+    asyncio.run(scenario())
+
+
+def test_lists_and_streams_may_be_given_up(server: LocalTriton) -> None:
+    """A list that is cancelled, and a stream that is left, take what they had begun along."""
+
+    async def leave_early(client: AsyncResNetClient, results: int) -> None:
+        stream = client.predict_stream(endless(), batch_size=2)
+        async for _ in stream:
+            results -= 1
+            if results < 0:
+                break
+        await stream.aclose()
+
+    def endless() -> Any:
+        while True:
+            yield grey(7)[0]
+
+    async def scenario() -> None:
+        async with storm_proof(server) as client:
+            lists = await storm(lambda _: client.predict_many([grey(1)[0]] * 200, batch_size=4), calls=20, longest=0.2)
+            assert len(lists) < 20
+            await asyncio.gather(*(leave_early(client, results) for results in range(20)))
+            assert len(await client.predict_many([grey(1)[0]] * 20, timeout=10)) == 20
+
+    asyncio.run(scenario())
+
+
+def test_closing_in_a_storm_ends_every_call(server: LocalTriton) -> None:
+    """Each of 300 calls that are under way when the client is closed has an answer or the error of a closed client."""
+
+    async def scenario() -> None:
+        async with storm_proof(server) as client:
+            tasks = [asyncio.create_task(client.infer(grey(n))) for n in range(300)]
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await client.close()
+            outcomes = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)
+            assert {type(found) for found in outcomes} == {Inference, ClientClosedError}
+
+    asyncio.run(scenario())

@@ -1,0 +1,57 @@
+"""What long and careless use leaves behind: nothing."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.live.faults import scene
+from tests.live.faults.conftest import Connect
+from tests.live.faults.scene import pixels
+from triton_sdk.local import LocalTriton
+
+pytestmark = pytest.mark.timeout(120)
+# What memory may grow by, which is 230 bytes for each of 18,000 requests; it was below half of that.
+FLAT = 4 << 20
+
+
+def ask(client: scene.Client, requests: int) -> None:
+    """Make so many requests, from four threads."""
+    batch = pixels()
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(lambda: [client.infer(batch) for _ in range(requests // 4)]) for _ in range(4)]:
+            done.result()
+
+
+def left_behind(server: LocalTriton, use: Callable[[], None]) -> int:
+    """Return by how many bytes memory has grown after *use*; threads and descriptors, of both sides, are as before."""
+    threads, ours, theirs = scene.threads(), scene.descriptors(), scene.descriptors(server.pid)
+    memory = scene.resident()
+    use()
+    # gRPC closes in the background.
+    scene.wait_until(lambda: scene.threads() <= threads)
+    scene.wait_until(lambda: scene.descriptors() <= ours)
+    scene.wait_until(lambda: scene.descriptors(server.pid) <= theirs)
+    return scene.resident() - memory
+
+
+def test_twenty_thousand_requests_leave_nothing(connect: Connect, server: LocalTriton) -> None:
+    """After the first 2,000 requests, 18,000 more take no memory, threads or descriptors."""
+    client = connect(server.grpc_url)
+    ask(client, 2_000)
+    grown = left_behind(server, lambda: ask(client, 18_000))
+    assert grown < FLAT
+
+
+def test_two_hundred_clients_leave_nothing(make: Connect, server: LocalTriton) -> None:
+    """After the first 20, opening, using and closing 180 more clients takes no memory, threads or descriptors."""
+
+    def open_and_close(times: int) -> None:
+        for _ in range(times):
+            client = make(server.grpc_url, model="quick")
+            client.infer(pixels())
+            client.close()
+
+    open_and_close(20)
+    grown = left_behind(server, lambda: open_and_close(180))
+    assert grown < FLAT

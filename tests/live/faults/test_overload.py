@@ -1,0 +1,111 @@
+"""The server has too much to do, loses its model, or is sick."""
+
+import time
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from statistics import median
+
+import pytest
+
+from tests.fake_triton import FakeTriton, Refused, batch
+from tests.live.faults import scene
+from tests.live.faults.conftest import Connect
+from tests.live.faults.scene import Load, at_once, outcome, pixels
+from tests.tcp_proxy import TcpProxy
+from tests.wire.server import serve
+from triton_sdk import ModelNotFoundError, ResNetClient, ServerOverloadedError, ServerUnavailableError
+from triton_sdk.local import LocalTriton
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@contextmanager
+def full_queue(server: LocalTriton) -> Iterator[None]:
+    """Keep the model with the short queue busy for 2 s, and its queue full; all who wait get their answers."""
+
+    def insist(seconds: float) -> None:
+        while type(error := outcome(lambda: client.infer(pixels(seconds))).error) is ServerOverloadedError:
+            time.sleep(0.01)
+        assert error is None
+
+    with ResNetClient(server.grpc_url, model="crowded") as client, ThreadPoolExecutor(3) as pool:
+        client.infer(pixels())
+        answers = [pool.submit(insist, 2)]
+        # It leaves the queue at once.
+        time.sleep(0.1)
+        answers += [pool.submit(insist, 0) for _ in range(2)]
+        scene.wait_until(lambda: scene.metric(server, "nv_inference_pending_request_count", "crowded") == 2)
+        yield
+        assert not answers[0].done()
+        for answer in answers:
+            answer.result(20)
+
+
+def test_a_full_queue_rejects_at_once_and_is_not_asked_again(
+    connect: Connect, server: LocalTriton, proxy: TcpProxy
+) -> None:
+    """Each rejection is an error of its own kind, made from one request, and does not wait for anything.
+
+    The whole of a call, with the server's part, takes below 10 ms in the median of twenty, each less than 200 ms.
+    """
+    client = connect(proxy.url, "crowded")
+    client.infer(pixels())
+    before = proxy.requests
+    with full_queue(server):
+        calls = [outcome(lambda: client.infer(pixels())) for _ in range(20)]
+        together = at_once(lambda: client.infer(pixels()), 20)
+    assert {type(call.error) for call in calls + together} == {ServerOverloadedError}
+    assert proxy.requests - before == 40
+    assert median(call.seconds for call in calls) < 0.01
+    assert max(call.seconds for call in calls) < 0.2
+    client.infer(pixels())
+
+
+def control(server: LocalTriton, model: str, verb: str) -> None:
+    """Tell the server to load or unload *model*, and wait until it has."""
+    request = urllib.request.Request(f"{server.http_url}/v2/repository/models/{model}/{verb}", b"{}")
+    scene.OPENER.open(request, timeout=20).close()
+
+
+def test_a_model_that_is_unloaded_under_its_calls_gives_answers_or_typed_errors(
+    connect: Connect, server: LocalTriton
+) -> None:
+    """Calls under way are answered, later ones fail in kind, and none that begins after the model is back fails."""
+    client = connect(server.grpc_url, "sleeper")
+    client.infer(pixels())
+    with Load(lambda: client.infer(pixels(0.02))) as load:
+        load.wait_for(10)
+        unloading = time.monotonic()
+        try:
+            control(server, "sleeper", "unload")
+            load.wait_for(20)
+        finally:
+            control(server, "sleeper", "load")
+        loaded = time.monotonic()
+        load.wait_for(20)
+    assert {type(error) for error in load.errors} <= {ModelNotFoundError, ServerUnavailableError}
+    assert len(load.errors) >= 10
+    assert [call for call in load.outcomes if call.error and (call.end < unloading or call.begin > loaded)] == []
+
+
+@pytest.mark.parametrize("when", ["from the start", "later"])
+def test_a_sick_server_sees_at_most_a_fifth_more(connect: Connect, when: str) -> None:
+    """Where every request is refused, 400 calls of 8 threads make at most 480 requests, each call a typed error."""
+    triton = FakeTriton()
+
+    def refuse(_method: str, _message: object) -> None:
+        raise Refused("UNAVAILABLE", "out of order")
+
+    with serve(triton) as served:
+        client = connect(served.url, "clf")
+        if when == "later":
+            client.infer(batch(1))
+        triton.twist, before = refuse, len(triton.asked)
+        with ThreadPoolExecutor(8) as pool:
+            calls = list(pool.map(lambda _: outcome(lambda: client.infer(batch(1))), range(400)))
+        assert {type(call.error) for call in calls} == {ServerUnavailableError}
+        assert 400 < len(triton.asked) - before <= 480
+        triton.twist = lambda _method, _message: None
+        client.infer(batch(1))

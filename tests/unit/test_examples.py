@@ -1,0 +1,122 @@
+"""The examples, run against a server in memory: what their readers copy works."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from examples import ab_split, batch_job, fastapi_service
+from tests.fake_triton import image
+from tests.pictures import jpeg
+from triton_sdk import AsyncResNetClient, ResNetClient, RetryPolicy, ServerUnavailableError, Split
+from triton_sdk.telemetry import on_call
+from triton_sdk.testing import Fault, ScriptedTransport
+
+
+@pytest.fixture
+def transport() -> ScriptedTransport:
+    """Return a server that always finds the same, in two versions."""
+    return ScriptedTransport([{"goldfish": 0.9, "tench": 0.1}], versions=(1, 2))
+
+
+class TestFastApi:
+    @pytest.fixture
+    def service(self, transport: ScriptedTransport) -> Iterator[TestClient]:
+        """Start the service on that server."""
+        app = fastapi_service.create_app(
+            lambda: AsyncResNetClient("scripted:1", transport=transport, retry=RetryPolicy(base=0))
+        )
+        with TestClient(app) as service:
+            yield service
+
+    def test_an_image_is_classified(self, service: TestClient, transport: ScriptedTransport) -> None:
+        """The body is the image, the answer is JSON; the version may be chosen."""
+        answer = service.post("/predict", params={"version": 1}, content=jpeg(60, 40))
+        assert answer.status_code == 200
+        body = answer.json()
+        assert (body["label"], body["model_version"], list(body["top"])[:2]) == ("goldfish", 1, ["goldfish", "tench"])
+        assert transport.requests[0].timeout <= 2
+
+    @pytest.mark.parametrize(
+        ("fault", "status"),
+        [("overloaded", 503), ("unavailable", 503), ("slow", 504), ("failed", 502), ("denied", 502)],
+    )
+    def test_errors_become_statuses(
+        self, service: TestClient, transport: ScriptedTransport, fault: Fault, status: int
+    ) -> None:
+        """Callers learn whose fault it is and whether to come back, and nothing of the server's words."""
+        transport.fail(fault, times=3 if fault == "unavailable" else 1)
+        answer = service.post("/predict", content=jpeg(60, 40))
+        assert answer.status_code == status
+        assert answer.json()["error"].endswith("Error")
+        assert ("Retry-After" in answer.headers) == (status == 503)
+
+    @pytest.mark.parametrize("body", [b"", b"no image"])
+    def test_what_is_no_image_is_the_caller_s_fault(self, service: TestClient, body: bytes) -> None:
+        """The answer says what is wrong with it."""
+        answer = service.post("/predict", content=body)
+        assert answer.status_code == 422
+        assert "given bytes" in answer.json()["error"]
+
+    def test_readiness_follows_the_server(self, service: TestClient, transport: ScriptedTransport) -> None:
+        """The probe turns red and green with the model."""
+        assert service.get("/ready").status_code == 200
+        transport.stop()
+        assert service.get("/ready").status_code == 503
+
+    def test_the_client_is_closed_with_the_service(self, service: TestClient, transport: ScriptedTransport) -> None:
+        """Nothing is left open when the service ends."""
+        service.__exit__(None, None, None)
+        assert transport.closed
+        service.__enter__()
+
+
+class TestBatchJob:
+    @pytest.fixture
+    def photos(self, tmp_path: Path) -> Path:
+        """Return a folder with twenty images, two of which are none."""
+        for number in range(20):
+            (tmp_path / f"{number:02}.jpg").write_bytes(b"no image" if number in (3, 7) else jpeg(60, 40))
+        return tmp_path
+
+    def test_an_interrupted_job_goes_on(self, photos: Path, tmp_path: Path, transport: ScriptedTransport) -> None:
+        """After a failure of the server, a second run does what is left, and a third has nothing to do."""
+        table = tmp_path / "labels.csv"
+        with ResNetClient("scripted:1", transport=transport, retry=RetryPolicy(max_attempts=1)) as client:
+            client.predict(image(1))
+            transport.fail("unavailable", times=100)
+            with pytest.raises(ServerUnavailableError):
+                batch_job.classify(client, photos, table)
+        transport = ScriptedTransport([{"goldfish": 0.9}])
+        with ResNetClient("scripted:1", transport=transport) as client:
+            (photos / "00.jpg").rename(photos / "later")
+            assert batch_job.classify(client, photos, table) == (17, 2)
+            (photos / "later").rename(photos / "00.jpg")
+            assert batch_job.classify(client, photos, table) == (1, 0)
+            assert batch_job.classify(client, photos, table) == (0, 0)
+        rows = {row[0]: row[1:] for row in csv.reader(table.read_text().splitlines())}
+        assert len(rows) == 20
+        assert (rows["00.jpg"], rows["03.jpg"]) == (["goldfish", "0.9000", "1"], ["", "", ""])
+
+
+class TestAbSplit:
+    def test_users_stay_with_their_version(self, transport: ScriptedTransport) -> None:
+        """About a tenth go to the candidate, the same ones each time, and both versions are measured."""
+        comparison = ab_split.Comparison()
+        with ResNetClient("scripted:1", transport=transport, hooks=[on_call(comparison.record)]) as client:
+            split = Split({1: 90, 2: 10})
+            first = ab_split.serve_users(client, image(1), split=split, users=range(150))
+            assert ab_split.serve_users(client, image(1), split=split, users=range(150)) == first
+            transport.fail("failed")
+            ab_split.serve_users(client, image(1), split=split, users=range(1))
+        candidates = sum(version == 2 for version in first.values())
+        # Three standard deviations around 15.
+        assert 15 - 11 <= candidates <= 15 + 11
+        assert {version: len(times) for version, times in comparison.latencies.items()} == {
+            1: 2 * (150 - candidates),
+            2: 2 * candidates,
+        }
+        assert sum(comparison.errors.values()) == 1
+        assert "version 1: " in str(comparison)

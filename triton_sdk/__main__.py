@@ -1,0 +1,247 @@
+"""Classify images from a terminal: ``python -m triton_sdk predict PATH...``."""
+
+import argparse
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TextIO, TypeAlias
+
+import attrs
+
+from triton_sdk._version import __version__
+from triton_sdk.client import ResNetClient
+from triton_sdk.config import ClientConfig
+from triton_sdk.errors import (
+    ClientClosedError,
+    ConfigurationError,
+    ContractError,
+    ModelNotFoundError,
+    TransportError,
+    TritonError,
+)
+from triton_sdk.predictions import Prediction
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+DEFAULT_URL: Final = "localhost:8001"
+SUFFIXES: Final = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
+# What the next image would meet as well.
+_FINAL: Final = (ClientClosedError, ConfigurationError, ContractError, ModelNotFoundError, TransportError)
+# As shells report a program that Ctrl-C ended.
+_INTERRUPTED: Final = 130
+
+Write: TypeAlias = Callable[[Path, Prediction], None]
+
+_EPILOG: Final = f"""\
+Folders are searched for images ({", ".join(suffix[1:] for suffix in SUFFIXES)}) with all their subfolders. What
+cannot be read is a line on stderr and no reason to stop.
+
+Without --url the address, TLS and token come from the environment: TRITON_GRPC_URL, TRITON_MODEL, TRITON_TIMEOUT_S,
+TRITON_TOKEN, TRITON_TLS, TRITON_TLS_CA, ...; without that, from {DEFAULT_URL}.
+
+Exit status: 0 all were classified, 1 some were not, 2 wrong usage, {_INTERRUPTED} interrupted.
+
+  python -m triton_sdk predict photo.jpg
+  python -m triton_sdk predict --url gpu:8001 --model mobilenetv2 --csv photos/ > labels.csv
+  python -m triton_sdk predict --json --top-k 3 photos/ | jq -r '.path + " " + .label'
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program, and return its exit status."""
+    options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Names of files are bytes, and need not be text.
+            stream.reconfigure(errors="surrogateescape")
+    try:
+        return _predict(options)
+    except KeyboardInterrupt:
+        _say("Interrupted.")
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Whoever reads the results has seen enough; Python would complain when it closes stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def images(paths: Iterable[Path], *, problem: Callable[[str], None]) -> Iterator[Path]:
+    """Yield the images that *paths* name, those in folders in order; a folder without any is a *problem*."""
+    for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        found = False
+        for image in sorted(path.rglob("*")):
+            if image.suffix.lower() in SUFFIXES and image.is_file():
+                found = True
+                yield image
+        if not found:
+            problem(f"{path}: no images in this folder")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m triton_sdk", description="Ask an image classifier on Triton.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    predict = commands.add_parser(
+        "predict",
+        help="classify images",
+        description="Classify images, and whole folders of them.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    predict.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="an image, or a folder of images")
+    predict.add_argument("--url", metavar="HOST:PORT", help="the server's gRPC endpoint")
+    predict.add_argument("--model", metavar="NAME", help="the model's name; resnet50 unless given")
+    predict.add_argument("--version", type=_positive, metavar="N", help="the model's version; the server's choice")
+    predict.add_argument("--top-k", type=_positive, default=1, metavar="K", help="how many classes to name; 1")
+    predict.add_argument("--timeout", type=float, metavar="S", help="seconds for each batch, retries included; 30")
+    form = predict.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print a JSON object for each image, on a line of its own")
+    form.add_argument("--csv", action="store_true", help="print CSV: path, label, probability and more, a row a class")
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1")
+    return int(text)
+
+
+def _predict(options: argparse.Namespace) -> int:
+    try:
+        client = ResNetClient.from_config(_config(options))
+    except ConfigurationError as error:
+        _say(str(error))
+        return 2
+    failures: list[str] = []
+
+    def problem(line: str) -> None:
+        failures.append(line)
+        _say(line)
+
+    with client, _progress() as show:
+        found = list(images(options.paths, problem=problem))
+        write = _writer(options, sys.stdout)
+        show(0, len(found))
+        results = client.predict_stream(found, version=options.version, top_k=options.top_k)
+        try:
+            _report(results, found, write=write, problem=problem, show=show)
+        except TritonError as error:
+            problem(str(error))
+    return 1 if failures else 0
+
+
+def _config(options: argparse.Namespace) -> ClientConfig:
+    """Return the configuration: flags first, then the environment."""
+    flags = {"url": options.url, "model": options.model, "timeout": options.timeout}
+    variables = {"url": "TRITON_GRPC_URL", "model": "TRITON_MODEL", "timeout": "TRITON_TIMEOUT_S"}
+    given = {name: value for name, value in flags.items() if value is not None}
+    # What a flag replaces may be wrong in the environment.
+    replaced = {variables[name] for name in given}
+    environ = {name: value for name, value in os.environ.items() if value and name not in replaced}
+    config = ClientConfig.from_env({"TRITON_GRPC_URL": DEFAULT_URL, **environ})
+    return attrs.evolve(config, **given)
+
+
+def _report(
+    results: Generator[tuple[int, Prediction | TritonError], None, None],
+    paths: Sequence[Path],
+    *,
+    write: Write,
+    problem: Callable[[str], None],
+    show: Callable[[int, int], None],
+) -> None:
+    """Write the results in the order of *paths*; go on after an image that is at fault itself.
+
+    Raises:
+        TritonError: If the server, and not an image, is the reason: the next one would fail as well.
+    """
+    early: dict[int, Prediction | TritonError] = {}
+    turn = 0
+    with closing(results):
+        for done, (place, found) in enumerate(results, start=1):
+            early[place] = found
+            while turn in early:
+                result = early.pop(turn)
+                if isinstance(result, Prediction):
+                    write(paths[turn], result)
+                elif isinstance(result, _FINAL):
+                    raise result
+                else:
+                    problem(f"{paths[turn]}: {result}")
+                turn += 1
+            show(done, len(paths))
+
+
+def _writer(options: argparse.Namespace, out: TextIO) -> Write:
+    if options.json:
+        return lambda path, found: _line(out, json.dumps(_record(path, found), ensure_ascii=False))
+    if options.csv:
+        table = csv.writer(out, lineterminator="\n")
+        table.writerow(("path", "rank", "label", "index", "probability", "model", "model_version"))
+
+        def rows(path: Path, found: Prediction) -> None:
+            table.writerows(
+                (path, rank, score.label, score.index, f"{score.probability:.6f}", found.model, found.model_version)
+                for rank, score in enumerate(found.top, start=1)
+            )
+
+        return rows
+    return lambda path, found: _line(out, f"{path}: {', '.join(map(str, found.top))}")
+
+
+def _record(path: Path, found: Prediction) -> dict[str, object]:
+    return {
+        "path": str(path),
+        "label": found.label,
+        "probability": found.probability,
+        "model": found.model,
+        "model_version": found.model_version,
+        "top": [{"index": s.index, "label": s.label, "probability": s.probability} for s in found.top],
+    }
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on stderr, if that is a terminal and rich is installed."""
+    bar = _bar() if sys.stderr.isatty() else None
+    if bar is None:
+        yield lambda _done, _total: None
+        return
+    with bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _bar() -> "Progress | None":
+    try:
+        from rich import progress
+        from rich.console import Console
+    except ModuleNotFoundError:
+        return None
+    columns = (progress.BarColumn(), progress.MofNCompleteColumn(), progress.TimeRemainingColumn())
+    # Results pass above the bar only where they go to the same terminal; elsewhere they are none of rich's business.
+    return progress.Progress(
+        *columns, console=Console(stderr=True), redirect_stdout=sys.stdout.isatty(), transient=True
+    )
+
+
+def _say(line: str) -> None:
+    _line(sys.stderr, line)
+
+
+def _line(out: TextIO, line: str) -> None:
+    out.write(f"{line}\n")
+    out.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""What both clients are made of: their settings, the checks of their arguments, and the flow of each call."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, Self
+
+import attrs
+from numpy.typing import NDArray
+
+from triton_sdk import _calls, _operations, _routing, _streams
+from triton_sdk._calls import Inference
+from triton_sdk._flow import Flow, Session
+from triton_sdk.config import ClientConfig, RetryPolicy, Tls, seconds, whole
+from triton_sdk.contract import ModelContract
+from triton_sdk.errors import ClientClosedError, TritonError
+from triton_sdk.images import Decode, ImageLike
+from triton_sdk.predictions import Prediction
+from triton_sdk.telemetry import Hook
+from triton_sdk.versions import Key, Version
+
+# One batch on its way, one that is decoded, and one that is ready to follow.
+IN_FLIGHT: Final = 3
+RETRY: Final = RetryPolicy()
+
+
+def settings(config: ClientConfig) -> dict[str, Any]:
+    """Return *config* as the arguments of a client."""
+    return {field.name: getattr(config, field.name) for field in attrs.fields(ClientConfig)}
+
+
+class BaseClient:
+    """The part of a client that neither waits nor sends."""
+
+    def __init__(
+        self,
+        url: str | Iterable[str],
+        *,
+        model: str,
+        timeout: float,
+        retry: RetryPolicy,
+        tls: Tls | None,
+        metadata: Iterable[tuple[str, str]],
+        labels: Sequence[str] | None,
+        decode: Decode,
+        hooks: Sequence[Hook],
+    ) -> None:
+        config = ClientConfig(
+            url=url, model=model, timeout=timeout, retry=retry, tls=tls, metadata=metadata, decode=decode
+        )
+        self._session = Session(
+            config=config, given_labels=None if labels is None else tuple(labels), hooks=tuple(hooks)
+        )
+        self._closed = False
+
+    @classmethod
+    def from_config(
+        cls, config: ClientConfig, *, labels: Sequence[str] | None = None, hooks: Sequence[Hook] = ()
+    ) -> Self:
+        """Make a client of *config*.
+
+        Raises:
+            ConfigurationError: If a TLS file cannot be read.
+        """
+        return cls(**settings(config), labels=labels, hooks=hooks)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Make a client of the ``TRITON_*`` variables that `ClientConfig.from_env` reads.
+
+        Raises:
+            ConfigurationError: If variables are missing or cannot be used: all of them, by name.
+        """
+        return cls.from_config(ClientConfig.from_env(environ))
+
+    def __repr__(self) -> str:
+        state = ", closed" if self._closed else ""
+        return f"{type(self).__name__}({self._session.config.url!r}, model={self._session.config.model!r}{state})"
+
+    def _predict(
+        self,
+        images: Sequence[ImageLike],
+        *,
+        version: Version,
+        key: Key | None,
+        top_k: int,
+        deadline: float,
+        first: int | None = None,
+    ) -> Flow[list[Prediction]]:
+        _calls.positive(top_k, "top_k")
+        return _routing.predict(
+            self._session, images, version=version, key=key, top=top_k, deadline=deadline, first=first
+        )
+
+    def _many(
+        self, *, version: Version, key: Key | None, top_k: int, timeout: float | None
+    ) -> Callable[[int, Sequence[ImageLike]], Flow[list[Prediction]]]:
+        """Return what makes the flow of one batch, given the place of its first image."""
+        whole_call = None if timeout is None else self._deadline(timeout)
+
+        def flow(first: int, batch: Sequence[ImageLike]) -> Flow[list[Prediction]]:
+            deadline = self._deadline(None) if whole_call is None else whole_call
+            return self._predict(batch, version=version, key=key, top_k=top_k, deadline=deadline, first=first)
+
+        return flow
+
+    def _stream(
+        self, *, version: Version, key: Key | None, top_k: int, timeout: float | None
+    ) -> Callable[[int, Sequence[ImageLike]], Flow[list[Prediction | TritonError]]]:
+        """Return what makes the flow of one batch of a stream."""
+        allowed = self._session.config.timeout if timeout is None else seconds(timeout)
+        _calls.positive(top_k, "top_k")
+
+        def flow(_first: int, batch: Sequence[ImageLike]) -> Flow[list[Prediction | TritonError]]:
+            predict = partial(
+                self._predict, version=version, key=key, top_k=top_k, deadline=self._session.clock() + allowed
+            )
+            return _streams.outcomes(self._session, batch, predict)
+
+        return flow
+
+    def _sizes(self, images: object, batch_size: int | None, in_flight: int) -> tuple[int, int]:
+        """Return how many images to take at once, and how many batches may be under way."""
+        _calls.positive(batch_size, "batch_size")
+        whole(in_flight, "in_flight")
+        size = batch_size or _calls.BATCH_SIZE
+        alone = isinstance(images, list | tuple) and len(images) <= size
+        return size, 1 if alone else in_flight
+
+    def _deadline(self, timeout: float | None) -> float:
+        return self._session.clock() + (self._session.config.timeout if timeout is None else seconds(timeout))
+
+    def _open(self) -> None:
+        if self._closed:
+            raise ClientClosedError(f"The client for {self._session.config.url} is closed; make a new one.")
+
+    def _infer(self, batch: NDArray[Any], version: int | None, timeout: float | None) -> Flow[Inference]:
+        _calls.positive(version, "version")
+        return _operations.infer(self._session, batch, version=version, deadline=self._deadline(timeout))
+
+    def _contract(self, timeout: float | None) -> Flow[ModelContract]:
+        return _operations.contract(self._session, deadline=self._deadline(timeout))
+
+    def _versions(self, timeout: float | None) -> Flow[tuple[int, ...]]:
+        return _operations.versions(self._session, deadline=self._deadline(timeout))
+
+    def _ready(self, version: int | None, timeout: float | None) -> Flow[bool]:
+        _calls.positive(version, "version")
+        return _operations.ready(self._session, version=version, deadline=self._deadline(timeout))
+
+    def _wait_ready(self, timeout: float, version: int | None) -> Flow[None]:
+        _calls.positive(version, "version")
+        return _operations.wait_ready(self._session, version=version, deadline=self._deadline(timeout), timeout=timeout)

@@ -1,0 +1,204 @@
+"""Which versions a call asks, one after the other or one beside the other, as generators over requests."""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final, cast
+
+import attrs
+import numpy as np
+from PIL import Image
+
+from triton_sdk import _calls, _operations, _sources
+from triton_sdk._flow import Budget, Flow, Session, Spawn, Work
+from triton_sdk._log import LOG
+from triton_sdk._operations import Found
+from triton_sdk.config import RetryPolicy
+from triton_sdk.errors import (
+    ClientClosedError,
+    InferenceFailedError,
+    InvalidImageError,
+    ModelNotFoundError,
+    ServerUnavailableError,
+    TritonError,
+)
+from triton_sdk.images import ImageLike
+from triton_sdk.predictions import Prediction, to_probabilities
+from triton_sdk.versions import Key, Shadow, ShadowReport, Version, route
+
+# How long a version that is not there or not ready is passed over, where there is another one. To ask it costs a
+# tensor, some requests and, where it could not be loaded, retries that other calls may need.
+_MISSING_S: Final = 1.0
+_ONCE: Final = RetryPolicy(max_attempts=1, budget=0, burst=0)
+
+
+def predict(
+    session: Session,
+    images: Sequence[ImageLike],
+    *,
+    version: Version,
+    key: Key | None,
+    top: int,
+    deadline: float,
+    first: int | None = None,
+) -> Flow[list[Prediction]]:
+    """Return a prediction for each of *images*, all from the one version that *version* and *key* decide on.
+
+    Args:
+        session: What the client's calls share.
+        images: At least one.
+        version: Whom to ask.
+        key: Whose call it is; None draws.
+        top: How many classes to name for each.
+        deadline: When the clock reads this, the call is over.
+        first: The place of the first image in the user's list; None where there is only one.
+
+    Raises:
+        ConfigurationError: If *version* or *key* cannot be used.
+        TritonError: As for `_operations.predict`; of several versions, the error of the one that was asked last.
+    """
+    chosen = route(version, key=key, uniform=session.uniform)
+    if len(chosen.versions) > 1 or chosen.shadow:
+        images = yield Work(partial(_calls.rereadable, images, first=first))
+    found = yield from _find(session, images, chosen.versions, deadline=deadline, first=first)
+    predictions = yield from _operations.describe(session, found, top=top, deadline=deadline)
+    # A version is not compared with itself.
+    if chosen.shadow and found.model_version != chosen.shadow.candidate:
+        yield from _shadow(session, chosen.shadow, images, found, predictions, key)
+    return predictions
+
+
+def _find(
+    session: Session, images: Sequence[ImageLike], versions: Sequence[int | None], *, deadline: float, first: int | None
+) -> Flow[Found]:
+    """Ask the first of *versions*, and the others, one after the other, where it is not there or fails."""
+    version, *others = versions
+    if others and session.missing.get(version, -math.inf) > session.clock():
+        return (yield from _find(session, images, others, deadline=deadline, first=first))
+    try:
+        return (yield from _operations.find(session, images, version=version, deadline=deadline, first=first))
+    except TritonError as error:
+        others = yield from _worth_asking(session, error, others, deadline)
+        if not others:
+            raise
+        if isinstance(error, ModelNotFoundError | ServerUnavailableError):
+            session.missing = {**session.missing, version: session.clock() + _MISSING_S}
+        LOG.info("Asking version %s, for version %s failed: %s", others[0], version, error)
+        try:
+            return (yield from _find(session, images, others, deadline=deadline, first=first))
+        except TritonError as last:
+            last.add_note(f"Version {version} was asked before: {error}")
+            raise
+
+
+def _worth_asking(
+    session: Session, error: TritonError, versions: list[int | None], deadline: float
+) -> Flow[list[int | None]]:
+    """Return those of *versions* that may answer where one failed with *error*."""
+    if isinstance(error, ModelNotFoundError | InferenceFailedError):
+        return versions
+    if isinstance(error, ServerUnavailableError):
+        # Either this version or the whole server. A small question tells which, and does not burden a sick server.
+        for place, version in enumerate(versions):
+            if (yield from _operations.ready(session, version=version, deadline=deadline)):
+                return versions[place:]
+    return []
+
+
+def _shadow(
+    session: Session,
+    shadow: Shadow,
+    images: Sequence[ImageLike],
+    found: Found,
+    predictions: Sequence[Prediction],
+    key: Key | None,
+) -> Flow[None]:
+    """Begin to ask the candidate; nothing is waited for but a copy of the images, where the tensor may not serve."""
+    known = found.contract
+    kept: Sequence[ImageLike] | None = None
+    if shadow.candidate not in session.versions or (
+        known.resize_for(shadow.candidate) != known.resize_for(found.model_version)
+    ):
+        kept = yield Work(partial(_copies, images))
+        if not kept:
+            return
+    if not (yield Spawn(_mirror(session, shadow, kept, found, predictions, key))):
+        LOG.debug("Version %d was not asked beside %d: too many are under way", shadow.candidate, found.model_version)
+
+
+def _mirror(
+    session: Session,
+    shadow: Shadow,
+    images: Sequence[ImageLike] | None,
+    found: Found,
+    predictions: Sequence[Prediction],
+    key: Key | None,
+) -> Flow[None]:
+    """Ask the candidate about *images*, or where there are none about the tensor that was sent; report what it says."""
+    # One attempt, and a store of its own: a sick candidate takes no retry from the callers. It is none of their calls,
+    # so the hooks are not told.
+    config = attrs.evolve(session.config, retry=_ONCE)
+    side = attrs.evolve(session, config=config, budget=Budget(_ONCE), hooks=())
+    begin = side.clock()
+    deadline, top = begin + shadow.timeout, len(predictions[0].top)
+    report: Callable[..., ShadowReport] = partial(ShadowReport, primary_latency_s=found.seconds, key=key)
+    try:
+        if images is None:
+            answer = yield from _operations.infer(side, found.batch, version=shadow.candidate, deadline=deadline)
+            theirs = attrs.evolve(
+                found,
+                probabilities=to_probabilities(answer.scores, scores=found.contract.scores),
+                model_version=answer.model_version,
+                seconds=side.clock() - begin,
+            )
+        else:
+            theirs = yield from _operations.find(side, images, version=shadow.candidate, deadline=deadline)
+        described = yield from _operations.describe(side, theirs, top=top, deadline=deadline)
+    except ClientClosedError:
+        return
+    except TritonError as error:
+        failed = partial(report, candidate=None, same_top1=None, largest_difference=None, error=error)
+        reports = [failed(primary=ours, candidate_latency_s=side.clock() - begin) for ours in predictions]
+    else:
+        if side.contract != session.contract:
+            session.contract, session.labels = side.contract, side.labels
+        session.versions |= {shadow.candidate}
+        differences = np.abs(theirs.probabilities - found.probabilities).max(axis=1)
+        reports = [
+            report(
+                primary=ours,
+                candidate=other,
+                same_top1=ours.index == other.index,
+                largest_difference=float(difference),
+                candidate_latency_s=theirs.seconds,
+                error=None,
+            )
+            for ours, other, difference in zip(predictions, described, differences, strict=True)
+        ]
+    yield Work(partial(_tell, shadow.report, reports))
+
+
+def _tell(listener: Callable[[ShadowReport], object], reports: Sequence[ShadowReport]) -> None:
+    for report in reports:
+        try:
+            listener(report)
+        except Exception:
+            LOG.exception("The report function of a Shadow failed")
+
+
+def _copies(images: Sequence[ImageLike]) -> list[ImageLike]:
+    """Return *images* as they are now, or none where one cannot be had any more.
+
+    The caller may delete a file, close a picture or write into an array while the candidate is asked.
+    """
+    try:
+        return [_copy(image) for image in images]
+    except (InvalidImageError, OSError, ValueError):
+        LOG.debug("The images of a call were gone before a candidate could be asked about them", exc_info=True)
+        return []
+
+
+def _copy(image: ImageLike) -> ImageLike:
+    if isinstance(image, np.ndarray | Image.Image):
+        return cast(ImageLike, image.copy())
+    return image if isinstance(image, bytes) else _sources.read(image)[1]

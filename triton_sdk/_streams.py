@@ -1,0 +1,77 @@
+"""What a batch of a stream comes to: for each image its own prediction or its own error."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from triton_sdk import _calls
+from triton_sdk._flow import Flow, Session, Work
+from triton_sdk.errors import ClientClosedError, ConfigurationError, ContractError, InvalidImageError, TritonError
+from triton_sdk.images import ImageLike
+from triton_sdk.predictions import Prediction
+
+
+def outcomes(
+    session: Session, images: Sequence[ImageLike], predict: Callable[[Sequence[ImageLike]], Flow[list[Prediction]]]
+) -> Flow[list[Prediction | TritonError]]:
+    """Return for each of *images* what *predict* gives, or why there is nothing.
+
+    Images that cannot be used are found one by one only where *predict* refused the batch, for most batches have none;
+    the rest is then predicted without them. What concerns not these images but every call is raised.
+    """
+    images = yield Work(partial(_read, images))
+    results: list[Prediction | TritonError] = [_UNKNOWN] * len(images)
+    places = []
+    for place, image in enumerate(images):
+        if isinstance(image, InvalidImageError):
+            results[place] = image
+        else:
+            places.append(place)
+    sifted = False
+    while places:
+        try:
+            found: Sequence[Prediction | TritonError] = yield from predict([images[place] for place in places])
+        except (ClientClosedError, ConfigurationError, ContractError):
+            raise
+        except TritonError as error:
+            if isinstance(error, InvalidImageError) and not sifted:
+                sifted = True
+                reasons = yield Work(partial(_sift, session, [images[place] for place in places]))
+                for place, reason in zip(places, reasons, strict=True):
+                    results[place] = reason or _UNKNOWN
+                places = [place for place, reason in zip(places, reasons, strict=True) if reason is None]
+                continue
+            found = [error] * len(places)
+        for place, result in zip(places, found, strict=True):
+            results[place] = result
+        break
+    return results
+
+
+# Stands where no result is yet.
+_UNKNOWN = TritonError()
+
+
+def _read(images: Sequence[ImageLike]) -> list[ImageLike | InvalidImageError]:
+    """Return *images* with the bytes in place of open files, or why one cannot be read."""
+    read: list[ImageLike | InvalidImageError] = []
+    for image in images:
+        try:
+            read += _calls.rereadable([image], first=None)
+        except InvalidImageError as error:
+            read.append(error)
+    return read
+
+
+def _sift(session: Session, images: Sequence[ImageLike]) -> list[InvalidImageError | None]:
+    """Return for each image why it cannot be used, or None."""
+    reasons: list[InvalidImageError | None] = []
+    for image in images:
+        reason = None
+        if session.contract is not None:
+            resize, decode = session.contract.resize_for(session.latest), session.config.decode
+            try:
+                _calls.prepare([image], contract=session.contract, resize=resize, first=None, decode=decode)
+            except InvalidImageError as error:
+                reason = error
+        reasons.append(reason)
+    return reasons

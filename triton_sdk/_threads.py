@@ -1,0 +1,129 @@
+"""Flows in threads: some at once for a call over many images, and some in the background."""
+
+import os
+import threading
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from triton_sdk._drive import Transport, run
+from triton_sdk._flow import Flow, Reply, Send
+from triton_sdk._gate import Gate
+from triton_sdk._log import LOG
+
+_T = TypeVar("_T")
+_NAME: Final = "triton-sdk"
+_BACKGROUND_THREADS: Final = 2
+# Flows in the background, those that wait for a thread included.
+MOST_IN_BACKGROUND: Final = 32
+
+
+class Stopped(Exception):  # noqa: N818 - nobody gets to see it
+    """Nobody waits for this flow any more."""
+
+
+class Lane:
+    """A transport and a worker for flows that go together: when one fails, the others end at their next step."""
+
+    def __init__(self, transport: Transport, gate: Gate) -> None:
+        self._transport, self._gate = transport, gate
+        self.stopped = threading.Event()
+
+    def send(self, request: Send) -> Reply:
+        """Return the reply."""
+        self._go_on()
+        reply: Reply = self._gate.send(self._transport.send, request)
+        return reply
+
+    def work(self, job: Callable[[], Any]) -> Any:
+        """Call *job* when there is room."""
+        self._go_on()
+
+        def still_wanted() -> Any:
+            self._go_on()
+            return job()
+
+        return self._gate.work(still_wanted)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, unless all are stopped."""
+        self.stopped.wait(seconds)
+        self._go_on()
+
+    def close(self) -> None:
+        """Leave the transport as it is."""
+
+    def _go_on(self) -> None:
+        if self.stopped.is_set():
+            raise Stopped
+
+
+def gathered(
+    flows: Iterator[tuple[int, Flow[_T]]], lane: Lane, *, in_flight: int, spawn: Callable[[Flow[object]], bool]
+) -> Generator[tuple[int, _T], None, None]:
+    """Yield the place and the result of each flow as they end.
+
+    The next flow is only taken when fewer than *in_flight* are under way. The first failure is raised and stops the
+    others; so does closing the iterator. What is on its way to the server then comes back to nobody.
+    """
+    pool = ThreadPoolExecutor(in_flight, thread_name_prefix=_NAME)
+    running: dict[Future[_T], int] = {}
+    try:
+        while True:
+            while len(running) < in_flight and not any(future.done() for future in running):
+                place, flow = next(flows, (0, None))
+                if flow is None:
+                    break
+                driven = partial(run, flow, lane, sleep=lane.sleep, work=lane.work, spawn=spawn)
+                # In the caller's context, where its trace is.
+                running[pool.submit(copy_context().run, driven)] = place
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                yield running.pop(future), future.result()
+    finally:
+        lane.stopped.set()
+        pool.shutdown(wait=not running, cancel_futures=True)
+
+
+class Background:
+    """Runs flows that nobody waits for, in two threads that are made when the first comes."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        # Entered again where a flow has ended before its end is asked for.
+        self._lock = threading.RLock()
+        self._pool: ThreadPoolExecutor | None = None
+        self._pid, self._under_way, self._closed = os.getpid(), 0, False
+
+    def spawn(self, flow: Flow[object]) -> bool:
+        """Run *flow* soon; False if there are too many, or the client is closed."""
+        with self._lock:
+            if self._pid != os.getpid():
+                # The threads stayed in the parent.
+                self._pool, self._pid, self._under_way = None, os.getpid(), 0
+            if self._closed or self._under_way >= MOST_IN_BACKGROUND:
+                return False
+            self._pool = self._pool or ThreadPoolExecutor(_BACKGROUND_THREADS, thread_name_prefix=_NAME)
+            self._under_way += 1
+            self._pool.submit(copy_context().run, self._run, flow).add_done_callback(self._ended)
+        return True
+
+    def close(self) -> None:
+        """Drop what has not begun; what is under way ends with its transport."""
+        with self._lock:
+            self._closed, pool = True, self._pool
+        if pool is not None and self._pid == os.getpid():
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _run(self, flow: Flow[object]) -> None:
+        try:
+            run(flow, self._transport, spawn=self.spawn)
+        except Exception:
+            LOG.debug("A flow in the background failed.", exc_info=True)
+
+    def _ended(self, _done: Future[None]) -> None:
+        with self._lock:
+            self._under_way -= 1
