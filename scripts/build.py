@@ -1,5 +1,6 @@
 """Make a version's files from a model: the graph that is served, golden data, and the proof that both are the same."""
 
+import math
 import platform
 from importlib import metadata
 from pathlib import Path
@@ -137,9 +138,8 @@ def _contract(
             f"The graph takes {classifier.input}, which clients cannot send. Leave --keep-input out, so that it takes "
             "pixels."
         )
-    std = preprocessing.std or source.std
-    if not all(part > 0 for part in std):
-        raise TaskFailure(f"--std has to be above 0 for each channel, not {std}.")
+    mean, std = preprocessing.mean or source.mean, preprocessing.std or source.std
+    _check_scaling(mean, std)
     shortest = max(classifier.height, classifier.width)
     resize = preprocessing.resize or source.resize or round(shortest * RESIZE_PER_CROP)
     if resize < shortest:
@@ -155,10 +155,21 @@ def _contract(
         layout=classifier.layout if keep_input else "NHWC",
         max_batch=config_pbtxt.DEFAULT_MAX_BATCH,
         resize=resize,
-        mean=preprocessing.mean or source.mean,
+        mean=mean,
         std=std,
         scores="probabilities",
     )
+
+
+def _check_scaling(mean: RGB, std: RGB) -> None:
+    """Refuse numbers that cannot be meant; the proof would pass with them, and every answer be wrong."""
+    if not all(0 < part < math.inf for part in std):
+        raise TaskFailure(f"--std has to be a number above 0 for each channel, not {std}.")
+    if not all(-1 <= part <= 1 for part in mean):
+        raise TaskFailure(
+            f"--mean is for pixels in [0, 1], not {mean}. For numbers on the scale of 0 to 255 divide both --mean and "
+            "--std by 255."
+        )
 
 
 def _measure(

@@ -183,7 +183,7 @@ def _fill(job: _Job) -> None:
                 reached = max(reached, size)
                 if idle >= job.patience.attempts:
                     raise job.refuse(f"{error} ({idle} tries){_kept(job)}") from error
-                time.sleep(min(job.patience.cap, job.patience.backoff * 2**idle))
+                time.sleep(min(job.patience.cap, job.patience.backoff * 2 ** max(idle - 1, 0)))
 
 
 def _kept(job: _Job) -> str:

@@ -54,7 +54,8 @@ class Endpoint:
         """
         problem = TaskFailure(f"{url!r} is no address: give HOST or HOST:HTTP_PORT, for example localhost:8000.")
         try:
-            parts = urllib3.util.parse_url(url)
+            # Without the slashes "localhost:8000" reads as scheme and path.
+            parts = urllib3.util.parse_url(url if "://" in url else f"//{url}")
         except urllib3.exceptions.LocationParseError as error:
             raise problem from error
         if not parts.host or parts.scheme not in (None, "http") or (parts.path or "/") != "/":

@@ -30,11 +30,11 @@ class Finding:
         return f"{self.severity}: {where + ': ' if where else ''}{self.message} [{self.rule}]"
 
 
-def error(rule: str, message: str, *, version: int | None = None) -> Finding:
+def error(rule: str, message: str) -> Finding:
     """Return a finding that keeps a model from being served rightly."""
-    return Finding(severity="error", rule=rule, message=message, version=version)
+    return Finding(severity="error", rule=rule, message=message)
 
 
-def warning(rule: str, message: str, *, version: int | None = None) -> Finding:
-    """Return a finding that does not keep a model from being served."""
-    return Finding(severity="warning", rule=rule, message=message, version=version)
+def warning(rule: str, message: str) -> Finding:
+    """Return a finding of what few expect; the rest of the repository is served."""
+    return Finding(severity="warning", rule=rule, message=message)

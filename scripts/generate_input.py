@@ -157,6 +157,8 @@ def body(tensor: NDArray[np.uint8] | NDArray[np.float32], contract: ModelContrac
 
 def _write(body: dict[str, Any], *, path: Path) -> None:
     """Write *body* without a blank in one step: whoever reads *path* meanwhile sees the old file or the new one."""
+    if path.is_dir():
+        raise TaskFailure(f"Cannot write {path}: it is a folder. Name the file to write.")
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         try:

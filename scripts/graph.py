@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from scripts.errors import TaskFailure
+from scripts.manifest import Quantisation
 from scripts.nodes import all_nodes, images_of, opset_of, tensors
 from scripts.onnx_session import Session, first_line
 from triton_sdk.contract import Layout, TensorSpec
-
-Quantisation = Literal["none", "static", "dynamic"]
 
 # KServe's names of the element types that an image or its scores may have.
 _DTYPES: Mapping[int, str] = {TensorProto.FLOAT: "FP32", TensorProto.FLOAT16: "FP16", TensorProto.UINT8: "UINT8"}

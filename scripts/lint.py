@@ -148,7 +148,11 @@ def _check_subfolders(folder: Path, versions: Mapping[int, Path]) -> Iterator[Fi
             "it, or move it out.",
         )
     if not versions:
-        yield error("no-versions", "There is no version: Triton refuses the model. Package one.")
+        yield warning(
+            "no-versions",
+            "No version is packaged: Triton refuses the model. `invoke serve` and `invoke build-image` leave it out; "
+            f"for other servers package one (invoke package-model --model {folder.name}) or move the folder away.",
+        )
 
 
 def _check_modes(folder: Path) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from scripts.errors import TaskFailure
 from scripts.finding import Finding, error, warning
 from scripts.lint_config import is_onnx, max_batch
 from scripts.manifest import Manifest
-from scripts.nodes import all_nodes, images_of
+from scripts.nodes import all_nodes, images_of, opset_of
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import ContractError
 
@@ -115,8 +115,8 @@ def _check_resize(known: Manifest, config: Mapping[str, Any]) -> Iterator[Findin
 
 
 def _check_age(model: onnx.ModelProto) -> Iterator[Finding]:
-    opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
-    for what, found, newest in (("IR version", model.ir_version, NEWEST_IR), ("operator set", opset, NEWEST_OPSET)):
+    ages = (("IR version", model.ir_version, NEWEST_IR), ("operator set", opset_of(model), NEWEST_OPSET))
+    for what, found, newest in ages:
         if found > newest:
             yield error(
                 "too-new",

@@ -73,15 +73,6 @@ class Session:
         return np.concatenate([self.scores(batch[i : i + 1]) for i in range(len(batch))])
 
 
-def run(model: onnx.ModelProto | Path, batch: NDArray[Any]) -> NDArray[np.float32]:
-    """Run *model* once on *batch*, whatever dtype and shape it takes, and return its scores: FP32 ``(n, classes)``.
-
-    Raises:
-        TaskFailure: If onnxruntime cannot load the model, or the model fails on *batch*.
-    """
-    return Session(model).scores(batch)
-
-
 def first_line(error: Exception) -> str:
     """Return the first line of what *error* says, without a full stop."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -1,15 +1,12 @@
-"""Serve a model repository from this machine until told to stop."""
+"""Serve a model repository from this machine, for a while or until told to stop."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from scripts import models
+from scripts import docker, models
 from scripts.errors import TaskFailure
 from scripts.shell import Command, attach
 from triton_sdk.local import LocalTriton
-
-# The first release in which NVIDIA mended what its bulletins of 2025 and 2026 list.
-DOCKER_IMAGE = "nvcr.io/nvidia/tritonserver:26.07-py3"
 
 
 def require_models(repository: Path) -> None:
@@ -24,6 +21,41 @@ def require_models(repository: Path) -> None:
             "  invoke package-model --model resnet50                     (real weights, from the internet)\n"
             "  invoke package-model --model resnet50 --weights seeded    (made here, no internet needed)"
         )
+
+
+def left_out(repository: Path) -> list[str]:
+    """Return the models that have a configuration and no version yet, which would keep Triton from starting."""
+    ready = {version.model for version in models.packaged(repository)}
+    return [path.parent.name for path in sorted(repository.glob("*/config.pbtxt")) if path.parent.name not in ready]
+
+
+def choice(repository: Path) -> tuple[str, ...]:
+    """Return the server's flags that load the packaged models alone; none where that is all there are."""
+    if not left_out(repository):
+        return ()
+    names = dict.fromkeys(version.model for version in models.packaged(repository))
+    return ("--model-control-mode=explicit", *(f"--load-model={name}" for name in names))
+
+
+def local(
+    repository: Path, *, progress: Callable[[str], None], http_port: int = 0, grpc_port: int = 0, metrics_port: int = 0
+) -> LocalTriton:
+    """Return a local server for the packaged models of *repository*, not yet started.
+
+    Raises:
+        TaskFailure: If no version is packaged.
+    """
+    require_models(repository)
+    if names := left_out(repository):
+        progress(f"Leaving out {', '.join(names)}: no version of it is packaged")
+    return LocalTriton(
+        repository,
+        http_port=http_port,
+        grpc_port=grpc_port,
+        metrics_port=metrics_port,
+        args=choice(repository),
+        progress=progress,
+    )
 
 
 def serve(
@@ -41,8 +73,7 @@ def serve(
         TaskFailure: If there is nothing to serve.
         LocalServerError: If the server cannot be installed or started, or stops unasked.
     """
-    require_models(repository)
-    with LocalTriton(
+    with local(
         repository, http_port=http_port, grpc_port=grpc_port, metrics_port=metrics_port, progress=progress
     ) as server:
         announce(server)
@@ -58,8 +89,9 @@ def docker_command(repository: Path, *, http_port: int, grpc_port: int, metrics_
     return Command(
         (
             "docker", "run", "--rm", "--init", "--shm-size=256m", *(["--gpus=all"] if gpu else []), *ports,
-            f"--volume={repository.resolve()}:/models:ro", DOCKER_IMAGE,
+            f"--volume={repository.resolve()}:/models:ro", docker.BASE,
             "tritonserver", "--model-repository=/models", "--disable-auto-complete-config",
+            *choice(repository),
         )
     )  # fmt: skip
 

@@ -12,7 +12,7 @@ from typing import Literal
 import attrs
 import numpy as np
 
-from scripts import generate_input, golden, models
+from scripts import generate_input, golden, manifest, models
 from scripts.endpoint import Answer, Endpoint
 from scripts.errors import TaskFailure
 from scripts.golden import Golden
@@ -30,6 +30,7 @@ CALL_TIMEOUT_S = 60.0
 # A GPU multiplies in TF32, with 10 bits of mantissa, unless told otherwise. Emulated on a CPU that moved a probability
 # of the seeded ResNet50 by 0.016 and of the seeded MobileNetV2 by 0.061, the best class staying the same.
 GPU_TOLERANCE = 0.1
+CPU_ONLY = "CPU only: the server reports no GPU"
 
 
 @attrs.frozen(kw_only=True)
@@ -59,15 +60,31 @@ class _Skipped(Exception):  # noqa: N818 - an outcome
 
 @attrs.frozen(kw_only=True)
 class _Version:
-    """A version that is served, with what was packaged for it, if it is known here."""
+    """A version that is served, with the folder in which it was packaged, if that is here."""
 
     model: str
     number: int
-    manifest: Manifest | None
-    golden: Golden | None
+    folder: Path | None
 
     def __str__(self) -> str:
         return f"{self.model} v{self.number}"
+
+    @property
+    def known(self) -> bool:
+        """Whether it was packaged here, so that there is something to compare with."""
+        return self.folder is not None and (self.folder / manifest.FILE).exists()
+
+    def manifest(self) -> Manifest:
+        """Return its manifest."""
+        if self.folder is None or not self.known:
+            raise _Skipped("not packaged here: nothing to compare with")
+        return manifest.read(self.folder / manifest.FILE)
+
+    def golden(self) -> Golden:
+        """Return its golden data."""
+        if self.folder is None or not self.known:
+            raise _Skipped("not packaged here: no golden data")
+        return golden.load(self.folder / golden.FILE)
 
 
 def smoke(endpoint: Endpoint, *, repository: Path, complete: bool) -> Iterator[Result]:
@@ -84,7 +101,11 @@ def smoke(endpoint: Endpoint, *, repository: Path, complete: bool) -> Iterator[R
         if result.state == "failed":
             return
     packaged = {(p.model, p.version): p for p in models.packaged(repository)}
-    served = _served(endpoint)
+    try:
+        served = _served(endpoint)
+    except TaskFailure as error:
+        yield Result(check="models", subject="server", state="failed", figure=str(error))
+        return
     for key in sorted(packaged.keys() - served):
         state: State = "failed" if complete else "skipped"
         yield Result(
@@ -95,22 +116,19 @@ def smoke(endpoint: Endpoint, *, repository: Path, complete: bool) -> Iterator[R
     by_model: dict[str, list[_Version]] = {}
     for model, number in sorted(served):
         known = packaged.get((model, number))
-        version = _Version(
-            model=model,
-            number=number,
-            manifest=known.manifest if known else None,
-            golden=golden.load(known.path / golden.FILE) if known and known.manifest else None,
-        )
+        version = _Version(model=model, number=number, folder=known.path if known else None)
         by_model.setdefault(model, []).append(version)
-    gpu = _gpu(endpoint)
+    hardware = _run("GPU", "server", lambda: _gpu(endpoint))
+    # Where the metrics do not tell, there may be one.
+    gpu = hardware.figure != CPU_ONLY
     for model, versions in by_model.items():
         with ResNetClient(endpoint.grpc, model=model, timeout=CALL_TIMEOUT_S) as client:
             for version in versions:
-                yield from _version_checks(endpoint, client, version, gpu=gpu is not None)
+                yield from _version_checks(endpoint, client, version, gpu=gpu)
             yield from _model_checks(endpoint, client, versions)
     if len(by_model) > 1:
-        yield _run("in parallel", "server", lambda: _parallel(endpoint, by_model, gpu=gpu is not None))
-    yield Result(check="GPU", subject="server", state="ok", figure=gpu or "CPU only: the server reports no GPU")
+        yield _run("in parallel", "server", lambda: _parallel(endpoint, by_model, gpu=gpu))
+    yield hardware
 
 
 def _version_checks(endpoint: Endpoint, client: ResNetClient, version: _Version, *, gpu: bool) -> Iterator[Result]:
@@ -165,15 +183,13 @@ def _served(endpoint: Endpoint) -> set[tuple[str, int]]:
 
 def _metadata(answer: Answer, version: _Version) -> str:
     _expect_ok(answer)
-    if version.manifest is None:
-        raise _Skipped("not packaged here: nothing to compare with")
-    contract = version.manifest.contract
+    contract = version.manifest().contract
     for side, spec in (("inputs", contract.input), ("outputs", contract.output)):
         batch = [-1] if contract.max_batch else []
         expected = {"name": spec.name, "datatype": spec.dtype, "shape": batch + list(spec.shape)}
-        got = {key: answer.body[side][0].get(key) for key in expected}
-        if got != expected or len(answer.body[side]) != 1:
-            raise _Failed(f"{side} are {answer.body[side]}, packaged was {expected}")
+        told = answer.body.get(side, [])
+        if [{key: tensor.get(key) for key in expected} for tensor in told] != [expected]:
+            raise _Failed(f"{side} are {told}, packaged was {expected}")
     return f"{contract.input} -> {contract.output}"
 
 
@@ -197,12 +213,11 @@ def _request(contract: ModelContract) -> bytes:
 
 
 def _golden(client: ResNetClient, version: _Version, *, gpu: bool) -> str:
-    if version.golden is None or version.manifest is None:
-        raise _Skipped("not packaged here: no golden data")
-    tolerance = max(version.manifest.tolerance, GPU_TOLERANCE if gpu else 0.0)
+    right = version.golden()
+    tolerance = max(version.manifest().tolerance, GPU_TOLERANCE if gpu else 0.0)
     worst = 0.0
     # One by one: for a dynamically quantised model the figures depend on what shares the batch.
-    for image, expected in zip(version.golden.input, version.golden.output, strict=True):
+    for image, expected in zip(right.input, right.output, strict=True):
         answer = client.infer(image[np.newaxis], version=version.number)
         if answer.model_version != version.number:
             raise _Failed(f"version {answer.model_version} answered, not {version.number}")
@@ -212,7 +227,7 @@ def _golden(client: ResNetClient, version: _Version, *, gpu: bool) -> str:
             raise _Failed(f"the best class is another one than packaged (largest difference {worst:.2g})")
     if not worst <= tolerance:
         raise _Failed(f"largest difference {worst:.2g} is above {tolerance:.2g}")
-    return f"{len(version.golden.input)} images, largest difference {worst:.1e} <= {tolerance:.1e}, same top-1"
+    return f"{len(right.input)} images, largest difference {worst:.1e} <= {tolerance:.1e}, same top-1"
 
 
 def _latest(client: ResNetClient, version: _Version) -> str:
@@ -262,19 +277,22 @@ def _latency(client: ResNetClient, version: _Version) -> str:
 
 
 def _parallel(endpoint: Endpoint, by_model: dict[str, list[_Version]], *, gpu: bool) -> str:
-    everything = [version for versions in by_model.values() for version in versions if version.golden]
+    everything = [version for versions in by_model.values() for version in versions if version.known]
     if not everything:
         raise _Skipped("nothing of it is packaged here")
 
     def ask(version: _Version) -> None:
         with ResNetClient(endpoint.grpc, model=version.model, timeout=CALL_TIMEOUT_S) as client:
-            _golden(client, version, gpu=gpu)
+            try:
+                _golden(client, version, gpu=gpu)
+            except (_Failed, TaskFailure, TritonError) as error:
+                raise _Failed(f"{version}: {error}") from error
 
     with ThreadPoolExecutor(len(everything)) as pool:
         list(pool.map(ask, everything))
     return f"{len(by_model)} models, {len(everything)} versions at once: every answer right"
 
 
-def _gpu(endpoint: Endpoint) -> str | None:
+def _gpu(endpoint: Endpoint) -> str:
     memory = endpoint.counters().samples("nv_gpu_memory_total_bytes")
-    return f"{len(memory)} GPU(s), {sum(memory) / 2**30:.0f} GiB" if memory else None
+    return f"{len(memory)} GPU(s), {sum(memory) / 2**30:.0f} GiB" if memory else CPU_ONLY

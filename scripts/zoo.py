@@ -24,7 +24,6 @@ class ZooModel:
         sha256: The file's hash, in hexadecimal.
         size_bytes: The file's length.
         resize: Length of the shorter side before the crop, in pixels.
-        crop: Side of the centre crop that the model sees, in pixels.
         mean: Mean of each channel, for pixels in [0, 1].
         std: Standard deviation of each channel, likewise.
     """
@@ -35,7 +34,6 @@ class ZooModel:
     sha256: str
     size_bytes: int
     resize: int = 256
-    crop: int = 224
     mean: RGB = IMAGENET_MEAN
     std: RGB = IMAGENET_STD
 
@@ -90,6 +88,7 @@ _MODELS = (
 ZOO: Mapping[str, ZooModel] = MappingProxyType(
     {model.name: model for model in reversed(_MODELS)} | {model.stem: model for model in _MODELS}
 )
+ARCHITECTURES = frozenset(model.name for model in _MODELS)
 
 
 def lookup(name: str) -> ZooModel:

@@ -237,6 +237,9 @@ REFUSALS: dict[str, tuple[Callable[[Callable[..., Source]], Source], dict[str, A
     "hidden name": (lambda s: s(), {"model": ".hidden"}, "cannot name a model"),
     "resize below crop": (lambda s: s(), {"resize": 8}, "smaller than the image"),
     "no spread": (lambda s: s(), {"std": (0.0, 1.0, 1.0)}, "above 0"),
+    "endless spread": (lambda s: s(), {"std": (1.0, float("inf"), 1.0)}, "above 0"),
+    "mean of bytes": (lambda s: s(), {"mean": (123.675, 116.28, 103.53)}, "divide both"),
+    "mean that is none": (lambda s: s(), {"mean": (float("nan"), 0.0, 0.0)}, "pixels in"),
     "too new": (lambda s: s(ir_version=14), {}, "IR version 14"),
     "several images at once": (lambda s: s(batch=4), {}, "exactly 4 images"),
 }

@@ -18,6 +18,8 @@ nv_inference_count{model="b",version="1"} 50
     ("url", "http", "grpc"),
     [
         ("localhost", "http://localhost:8000", "localhost:8001"),
+        ("localhost:8000", "http://localhost:8000", "localhost:8001"),
+        ("triton-infer:9", "http://triton-infer:9", "triton-infer:10"),
         ("10.1.2.3:9000", "http://10.1.2.3:9000", "10.1.2.3:9001"),
         ("http://triton.example:80/", "http://triton.example:80", "triton.example:81"),
         ("[::1]:8000", "http://[::1]:8000", "[::1]:8001"),

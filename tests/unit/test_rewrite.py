@@ -11,7 +11,7 @@ from scripts import golden
 from scripts.errors import TaskFailure
 from scripts.graph import inspect, load
 from scripts.measure import batch_difference, fused_difference
-from scripts.onnx_session import Session, run
+from scripts.onnx_session import Session
 from scripts.rewrite import add_softmax, free_batch, fuse
 from tests.unit.tiny_models import CLASSES, classifier, constant, softmax, value
 from triton_sdk.contract import IMAGENET_MEAN, IMAGENET_STD
@@ -90,7 +90,7 @@ def test_a_fused_model_takes_pixels_and_gives_the_same_probabilities(tiny: onnx.
     result = fused(tiny)
     assert signature(result) == ["image 2 ['n', 8, 8, 3]", "probabilities 1 ['n', 5]"]
     assert difference(tiny, result) <= limit
-    together = run(result, IMAGES)
+    together = Session(result).scores(IMAGES)
     np.testing.assert_allclose(together, Session(result).alone(IMAGES), atol=1e-6)
     np.testing.assert_allclose(together.sum(axis=1), 1, atol=1e-5)
     assert len({row.tobytes() for row in together}) == len(IMAGES)
@@ -171,7 +171,7 @@ def test_the_input_may_be_kept(tail: Sequence[onnx.NodeProto]) -> None:
     tiny = classifier(tail=tail)
     result = add_softmax(tiny, inspect(tiny))
     assert signature(result) == ["data 1 ['n', 3, 8, 8]", "probabilities 1 ['n', 5]"]
-    np.testing.assert_allclose(run(result, np.ones((2, 3, 8, 8), np.float32)).sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(Session(result).scores(np.ones((2, 3, 8, 8), np.float32)).sum(axis=1), 1, atol=1e-5)
 
 
 def reshaping(shape: Sequence[int], *, as_node: bool = False) -> onnx.ModelProto:
@@ -207,7 +207,7 @@ def test_a_fixed_batch_is_freed_where_that_is_the_same_function(fixed: onnx.Mode
     # What was noted of values inside says that there is one image.
     assert not freed.graph.value_info
     batch = np.random.default_rng(1).normal(size=(4, 3, 8, 8)).astype(np.float32)
-    np.testing.assert_allclose(run(freed, batch), Session(fixed).alone(batch), rtol=1e-5)
+    np.testing.assert_allclose(Session(freed).scores(batch), Session(fixed).alone(batch), rtol=1e-5)
     assert inspect(fixed).batch == 1
 
 
@@ -295,7 +295,7 @@ def test_the_batch_of_all_is_not_the_only_one_that_counts() -> None:
 def test_a_model_that_fails_on_its_input_says_on_what() -> None:
     """The message names the tensor and its shape."""
     with pytest.raises(TaskFailure, match=r"data float32 \(1, 4, 8, 8\)"):
-        run(classifier(), np.zeros((1, 4, 8, 8), np.float32))
+        Session(classifier()).scores(np.zeros((1, 4, 8, 8), np.float32))
 
 
 @pytest.mark.data

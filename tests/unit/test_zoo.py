@@ -27,7 +27,7 @@ def test_each_row_is_complete_and_unlike_the_others() -> None:
         assert model.url.startswith("https://")
         assert model.url.endswith(f"/{model.stem}.onnx")
         assert model.stem.startswith(f"{model.name}-")
-        assert (model.resize, model.crop, model.mean[0], model.std[0]) == (256, 224, 0.485, 0.229)
+        assert (model.resize, model.mean[0], model.std[0]) == (256, 0.485, 0.229)
 
 
 def test_default_resnet_is_pinned_to_a_revision() -> None:
