@@ -1,15 +1,20 @@
 """Tasks: take an image classifier from an ONNX file to a checked endpoint. `invoke --list` shows them all."""
 
+import re
 from pathlib import Path
 
 from invoke import Collection, Context, task
 
-from scripts import checkenv, lint, models, settings
+from scripts import aws, checkenv, delivery, docker, lint, models, settings, zoo
 from scripts import serve as serving
 from scripts.endpoint import HTTP_PORT, Endpoint
 from scripts.errors import TaskFailure
 from scripts.generate_input import generate as write_request
-from scripts.report import download_bar, reporting, say, step, table
+from scripts.image_report import megabytes
+from scripts.registry import Registry, Rules
+from scripts.registry import create as create_in_registry
+from scripts.report import download_bar, layer_bar, reporting, say, step, table
+from scripts.shell import LocalRunner
 from scripts.smoke import smoke
 from scripts.sources import Source
 from triton_sdk.contract import RGB
@@ -19,10 +24,11 @@ from triton_sdk.local import LocalTriton
 REPOSITORY = "model_repository"
 
 
-def _number(text: str, *, name: str, least: int = 1) -> int:
+def _number(text: str, *, name: str, least: int = 1, most: int = 2**31 - 1) -> int:
     """Parse an integer here, since Invoke answers a wrong one with a traceback."""
-    if not text.isascii() or not text.isdigit() or int(text) < least:
-        raise TaskFailure(f"--{name} takes a whole number from {least} on, not {text!r}.")
+    if not re.fullmatch("[0-9]{1,10}", text) or not least <= int(text) <= most:
+        upper = f"to {most}" if most < 2**31 - 1 else "on"
+        raise TaskFailure(f"--{name} takes a whole number from {least} {upper}, not {text!r}.")
     return int(text)
 
 
@@ -44,7 +50,8 @@ def _rgb(text: str, *, name: str) -> RGB | None:
 def check_env(c: Context, repository: str = REPOSITORY) -> None:
     """Look at the tools, settings and models here, and say what to do about each gap."""
     with reporting():
-        rows = checkenv.check(settings.load(), root=settings.ROOT, repository=Path(repository))
+        known = settings.load()
+        rows = checkenv.check(known, root=settings.ROOT, repository=Path(repository), runner=LocalRunner())
         table("Environment", ("", "state", "found", "what to do"), [(r.what, r.state, r.found, r.advice) for r in rows])
         if any(row.state == "failed" for row in rows):
             raise TaskFailure("Mend what is marked as failed.")
@@ -90,11 +97,13 @@ def package_model(
         elif weights == "seeded":
             source = Source.seeded(model, seed=_number(seed, name="seed", least=0))
         else:
-            cache = settings.cache_folder()
-            source = Source.zoo(model if weights == "zoo" else weights, cache=cache, downloaded=downloaded)
+            wanted = model if weights == "zoo" else weights
+            if weights in zoo.ARCHITECTURES:
+                raise TaskFailure(f"--weights takes zoo, seeded or one file of the zoo: is --model {weights} meant?")
+            source = Source.zoo(wanted, cache=settings.cache_folder(), downloaded=downloaded)
         made = models.package(
             source,
-            model=model or Path(onnx).stem,
+            model=model or Path(onnx).resolve().stem,
             repository=Path(repository),
             version=_optional_number(version, name="version"),
             labels=read_labels(labels) if labels else None,
@@ -114,8 +123,8 @@ def lint_repository(c: Context, repository: str = REPOSITORY) -> None:
     with reporting():
         findings = lint.lint(Path(repository))
         if findings:
-            rows = [(f.severity, f.model, str(f.version or ""), f.rule, f.message) for f in findings]
-            table(f"Findings in {repository}", ("", "model", "version", "rule", "what and why"), rows)
+            rows = [(f.severity, f.model, str(f.version or ""), f"{f.message} [{f.rule}]") for f in findings]
+            table(f"Findings in {repository}", ("", "model", "version", "what and why"), rows)
         errors = sum(f.severity == "error" for f in findings)
         if errors:
             raise TaskFailure(f"{errors} error(s) in {repository}: Triton would refuse or misread it.")
@@ -182,10 +191,12 @@ def serve(
     with reporting():
         folder = Path(repository)
         ports = {
-            "http_port": _number(http_port, name="http-port", least=0),
-            "grpc_port": _number(grpc_port, name="grpc-port", least=0),
-            "metrics_port": _number(metrics_port, name="metrics-port", least=0),
+            "http_port": _number(http_port, name="http-port", least=0, most=65535),
+            "grpc_port": _number(grpc_port, name="grpc-port", least=0, most=65535),
+            "metrics_port": _number(metrics_port, name="metrics-port", least=0, most=65535),
         }
+        if not docker and (gpu or dry_run):
+            raise TaskFailure("--gpu and --dry-run belong to --docker.")
         if docker:
             command = serving.docker_command(folder, gpu=gpu, **ports)
             say(str(command))
@@ -220,8 +231,9 @@ def smoke_test(c: Context, local: bool = False, url: str = "", repository: str =
         folder = Path(repository)
         drawing = Path(picture) if picture else None
         if local:
-            serving.require_models(folder)
-            with LocalTriton(folder, progress=step) as server:
+            if url:
+                raise TaskFailure("--local starts a server here, --url names one that runs: give one of them.")
+            with serving.local(folder, progress=step) as server:
                 endpoint = Endpoint(http=server.http_url, grpc=server.grpc_url, metrics=server.metrics_url)
                 _smoke(endpoint, folder, complete=True, picture=drawing)
             return
@@ -244,7 +256,107 @@ def _smoke(endpoint: Endpoint, repository: Path, *, complete: bool, picture: Pat
     failed = sum(r.state == "failed" for r in results)
     if failed:
         raise TaskFailure(f"{failed} of {len(results)} checks failed.")
-    say(f"{len(results)} checks, none failed.")
+    skipped = sum(r.state == "skipped" for r in results)
+    say(f"{len(results)} checks, none failed{f', {skipped} skipped' if skipped else ''}.")
 
 
-namespace = Collection(check_env, package_model, lint_repository, generate_input, serve, smoke_test)
+@task(
+    help={
+        "cpu": "Build the small image with the pip wheel's Triton, for laptops and tests, instead of NVIDIA's.",
+        "slim": "Put only the server and its ONNX Runtime backend on NVIDIA's -min image.",
+        "base": "The image to build on, NAME:TAG or NAME:TAG@sha256:DIGEST (default: TRITON_BASE_IMAGE, or NVIDIA's).",
+        "minimal": "With --slim: the -min image (default: the base's name with -min).",
+        "platform": "Such as linux/amd64 (default: the engine's own).",
+        "tag": "NAME:TAG of the image (default: triton-infer:REVISION-MODELS).",
+        "repository": "Folder with the packaged models.",
+        "dry_run": "Only print the commands.",
+    }
+)
+def build_image(
+    c: Context,
+    cpu: bool = False,
+    slim: bool = False,
+    base: str = "",
+    minimal: str = "",
+    platform: str = "",
+    tag: str = "",
+    repository: str = REPOSITORY,
+    dry_run: bool = False,
+) -> None:
+    """Build the image that serves the packaged models: each version a layer of its own."""
+    with reporting():
+        if cpu and slim:
+            raise TaskFailure("--cpu and --slim are two different images: choose one.")
+        known = settings.load().get("TRITON_BASE_IMAGE")
+        order = docker.Order(
+            repository=Path(repository),
+            kind="cpu" if cpu else "slim" if slim else "full",
+            base=base or (None if cpu else known),
+            minimal=minimal or None,
+            platform=platform or None,
+            tag=tag or None,
+        )
+        if dry_run:
+            for command in docker.plan(order, runner=LocalRunner(), root=settings.ROOT)[1]:
+                say(str(command))
+            return
+        image = docker.build(order, runner=LocalRunner(), root=settings.ROOT, progress=step)
+        rows = [(megabytes(layer.size), layer.made_by[:100]) for layer in image.largest()]
+        table(f"Largest layers of {image.name}", ("size", "made by"), rows)
+        say(f"{image.name}: {image.verdict}")
+
+
+@task
+def create_repository(c: Context) -> None:
+    """Create the image repository in ECR, or bring the one that is there up to date, and print its address."""
+    with reporting():
+        loaded = settings.load()
+        access = aws.open_access(loaded)
+        registry = Registry.from_settings(loaded, region=access.region)
+        create_in_registry(access, registry, Rules.from_settings(loaded), progress=step)
+        say(registry.uri)
+
+
+@task(
+    help={
+        "cpu": "Build and push the CPU image.",
+        "image": "Push this image, which is there already, instead of building one.",
+        "tag": "Tag in the registry (default: IMAGE_TAG, or the git revision and a digest of the models).",
+        "repository": "Folder with the packaged models.",
+        "dry_run": "Only print the commands.",
+    }
+)
+def push_triton(
+    c: Context,
+    cpu: bool = False,
+    image: str = "",
+    tag: str = "",
+    repository: str = REPOSITORY,
+    dry_run: bool = False,
+) -> None:
+    """Push the image to ECR, built if need be, and write its digest to build/image.json."""
+    with reporting(), layer_bar() as layers:
+        loaded = settings.load()
+        base = None if cpu else loaded.get("TRITON_BASE_IMAGE")
+        order = docker.Order(repository=Path(repository), kind="cpu" if cpu else "full", base=base)
+        wanted = delivery.Wanted(order=order, image=image or None, tag=tag or loaded.get("IMAGE_TAG"))
+        if dry_run:
+            for command in delivery.plan(loaded, wanted, runner=LocalRunner()):
+                say(command)
+            return
+        pushed = delivery.deliver(loaded, wanted, runner=LocalRunner(), progress=step, layers=layers)
+        say(pushed.summary)
+        say(pushed.reference)
+
+
+namespace = Collection(
+    check_env,
+    package_model,
+    lint_repository,
+    generate_input,
+    serve,
+    smoke_test,
+    build_image,
+    create_repository,
+    push_triton,
+)

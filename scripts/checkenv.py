@@ -7,14 +7,17 @@ from typing import Literal
 
 import attrs
 
-from scripts import models
+from scripts import aws, engine, models, registry
 from scripts.errors import TaskFailure
+from scripts.registry import Registry
 from scripts.settings import Settings
-from scripts.shell import Command, capture
+from scripts.shell import Command, Completed, Runner, capture
 from triton_sdk.errors import LocalServerError
 from triton_sdk.local import interpreters
 
-State = Literal["ok", "missing", "failed"]
+State = Literal["ok", "missing", "warning", "failed"]
+# NVIDIA's image alone takes 15 GB and more; the CPU image and its build fit in this, in bytes.
+ENOUGH_DISK = 5_000_000_000
 
 
 @attrs.frozen(kw_only=True)
@@ -23,7 +26,8 @@ class Row:
 
     Attributes:
         what: Its name.
-        state: ``missing`` is a gap that only some tasks mind; ``failed`` is one that must be mended.
+        state: ``missing`` is a gap that only some tasks mind; ``warning`` is no gap yet; ``failed`` is one that must be
+            mended.
         found: What is there; never a secret.
         advice: What to do about it, and for which tasks it matters.
     """
@@ -34,18 +38,20 @@ class Row:
     advice: str = ""
 
 
-def check(settings: Settings, *, root: Path, repository: Path) -> list[Row]:
+def check(settings: Settings, *, root: Path, repository: Path, runner: Runner) -> list[Row]:
     """Look for everything that the tasks use."""
     return [
         Row(what="Python", state="ok", found=platform.python_version()),
         _local_triton(),
         _models(repository),
-        _program("docker", ("docker", "version", "--format", "{{.Server.Version}}"), "an engine, for serve --docker"),
+        _program("docker", ("docker", "--version"), "for images, and serve --docker"),
+        _engine(runner),
+        _disk(root, runner),
         _program("helm", ("helm", "version", "--short"), "to deploy to a cluster"),
         _program("kubectl", ("kubectl", "version", "--client"), "to reach a cluster"),
         _gpu(),
-        _env_file(settings, root),
-        _aws(settings),
+        _env_file(settings, root, runner),
+        *_aws(settings),
     ]
 
 
@@ -89,26 +95,90 @@ def _gpu() -> Row:
     return Row(what="GPU", state="missing" if done.status else "ok", found=found, advice=advice if done.status else "")
 
 
-def _env_file(settings: Settings, root: Path) -> Row:
+def _engine(runner: Runner) -> Row:
+    what = "Docker engine"
+    try:
+        return Row(what=what, state="ok", found=engine.require(runner))
+    except TaskFailure as error:
+        found, _, advice = str(error).partition("\n")
+        return Row(what=what, state="missing", found=found, advice=advice)
+
+
+def _disk(root: Path, runner: Runner) -> Row:
+    what, places = "disk", {"here": root}
+    try:
+        told = runner.capture(Command(("docker", "info", "--format", "{{.DockerRootDir}}")))
+    except TaskFailure:  # no docker
+        told = Completed(status=1, output="")
+    # An engine elsewhere, or in a virtual machine, names a folder of its own.
+    images = Path(told.output.strip())
+    if told.status == 0 and images.is_absolute() and images.is_dir():
+        places["for Docker"] = images
+    free = {name: shutil.disk_usage(place).free for name, place in places.items()}
+    found = ", ".join(f"{size / 1e9:.0f} GB free {name}" for name, size in free.items())
+    if min(free.values()) < ENOUGH_DISK:
+        advice = "too little for an image: docker system df shows what takes it, docker system prune makes room"
+        return Row(what=what, state="missing", found=found, advice=advice)
+    return Row(what=what, state="ok", found=found)
+
+
+def _env_file(settings: Settings, root: Path, runner: Runner) -> Row:
     what = ".env"
-    if settings.problems:
-        return Row(what=what, state="failed", found="cannot be used", advice="\n".join(settings.problems))
+    problems = list(settings.problems)
+    if (root / ".env").exists() and _is_in_git(root, runner):
+        problems.append(
+            ".env is tracked by git: git rm --cached .env, and make new keys, since the old ones are in its history."
+        )
+    if problems:
+        return Row(what=what, state="failed", found="cannot be used", advice="\n".join((*problems, *settings.warnings)))
     if not (root / ".env").is_file():
         return Row(
             what=what, state="missing", found="no such file", advice="cp .env.example .env; fill in what you use"
         )
+    if settings.warnings:
+        return Row(what=what, state="warning", found="read, with doubts", advice="\n".join(settings.warnings))
     return Row(what=what, state="ok", found="read")
 
 
-def _aws(settings: Settings) -> Row:
+def _is_in_git(root: Path, runner: Runner) -> bool:
+    try:
+        told = runner.capture(Command(("git", "-C", str(root), "ls-files", "--error-unmatch", ".env")))
+    except TaskFailure:  # no git
+        return False
+    return told.status == 0
+
+
+def _aws(settings: Settings) -> list[Row]:
     what = "AWS settings"
     credentials = "the machine's own role"
-    if settings.has("AWS_PROFILE"):
-        credentials = "a profile"
-    elif settings.has("AWS_ACCESS_KEY_ID"):
+    if settings.has("AWS_ACCESS_KEY_ID"):
         credentials = "keys"
-    absent = [name for name in ("AWS_REGION", "AWS_ACCOUNT_ID", "ECR_REPOSITORY") if not settings.has(name)]
+    elif settings.has("AWS_PROFILE"):
+        credentials = "a profile"
+    absent = [name for name in ("AWS_ACCOUNT_ID", "ECR_REPOSITORY") if not settings.has(name)]
+    # A profile may bring its region.
+    if not settings.has("AWS_REGION") and not settings.has("AWS_PROFILE"):
+        absent.insert(0, "AWS_REGION")
     if absent:
         advice = f"set {', '.join(absent)} in .env, to push images"
-        return Row(what=what, state="missing", found=f"incomplete; credentials: {credentials}", advice=advice)
-    return Row(what=what, state="ok", found=f"complete; credentials: {credentials}")
+        return [Row(what=what, state="missing", found=f"incomplete; credentials: {credentials}", advice=advice)]
+    found = Row(what=what, state="ok", found=f"complete; credentials: {credentials}")
+    return [found, *([] if settings.problems else _registry(settings))]
+
+
+def _registry(settings: Settings) -> list[Row]:
+    """Ask AWS who we are and whether the repository is there; what follows from a failure is not asked."""
+    what, rows = "AWS region", []
+    try:
+        access = aws.open_access(settings)
+        target = Registry.from_settings(settings, region=access.region)
+        rows.append(Row(what=what, state="ok", found=access.region))
+        what = "AWS identity"
+        identity = registry.check_scope(access, target)
+        rows.append(Row(what=what, state="ok", found=f"account {identity.account}, {identity.arn}"))
+        what = "image repository"
+        registry.check_exists(access, target)
+        rows.append(Row(what=what, state="ok", found=target.uri))
+    except TaskFailure as error:
+        rows.append(Row(what=what, state="failed", found="not usable", advice=str(error)))
+    return rows

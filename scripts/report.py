@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -76,10 +77,14 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, 
         grid.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
     _console(stderr=False).print(grid)
     if picture is not None:
-        recorder = Console(record=True, width=120, file=io.StringIO())
+        grid.title = None  # the window of the picture has it
+        recorder = Console(record=True, width=PIPE_WIDTH, file=io.StringIO(), highlight=False)
+        recorder.width = recorder.measure(grid).maximum
         recorder.print(grid)
+        # Without the fonts that rich would have a reader's browser fetch from elsewhere; any monospaced one will do.
+        drawing = re.sub(r"@font-face \{.*?\}\s*", "", recorder.export_svg(title=title), flags=re.DOTALL)
         try:
-            recorder.save_svg(str(picture), title=title)
+            picture.write_text(drawing, encoding="utf-8")
         except OSError as error:
             raise TaskFailure(f"Cannot write {picture}: {error.strerror}.") from error
 
@@ -107,4 +112,29 @@ def download_bar() -> Iterator[Callable[[int, int], None]]:
     try:
         yield show
     finally:
-        progress.stop()
+        if progress.live.is_started:  # stopping what never started prints an empty line
+            progress.stop()
+
+
+@contextlib.contextmanager
+def layer_bar() -> Iterator[Callable[[int, int], None]]:
+    """Give a function that shows the layers done, of the layers in all, as a bar on standard error."""
+    progress = rich.progress.Progress(
+        rich.progress.TextColumn("  pushing"),
+        rich.progress.BarColumn(),
+        rich.progress.TextColumn("{task.completed:.0f} of {task.total:.0f} layers"),
+        rich.progress.TimeElapsedColumn(),
+        console=_console(stderr=True),
+    )
+
+    def show(done: int, total: int) -> None:
+        if not progress.tasks:
+            progress.start()
+            progress.add_task("")
+        progress.update(progress.task_ids[0], completed=done, total=total)
+
+    try:
+        yield show
+    finally:
+        if progress.live.is_started:
+            progress.stop()

@@ -1,26 +1,65 @@
-"""Run other programs: argument lists, never a shell string."""
+"""Run other programs: argument lists, never a shell string, and no secret in what comes back."""
 
+import contextlib
+import re
 import shlex
 import subprocess
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
 
 import attrs
 
+from scripts import settings
 from scripts.errors import TaskFailure
+from scripts.secret import Secret, redact
+
+# What a streamed program printed last, kept for the message when it fails.
+TAIL_LINES = 60
+# Colours, which make no sense in lines that are shown elsewhere.
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+# A program that Ctrl-C reached too may clean up for so long, in seconds, before it is killed.
+GRACE_S = 10.0
 
 
 @attrs.frozen
 class Command:
     """A program to run.
 
+    Its text is what ``--dry-run`` prints: the arguments, and of the rest only the names.
+
     Attributes:
-        argv: The program's name and its arguments.
+        argv: The program's name and its arguments; never a secret, since every user of the machine can read them.
+        env: Variables that it gets beside the inherited ones.
+        stdin: What it reads on standard input; None for nothing.
+        hide: More values to take out of what it prints; those of *env* and *stdin* always are.
+        cwd: The folder that it runs in; None for this process's own.
     """
 
     argv: Sequence[str]
+    env: Mapping[str, str | Secret] = attrs.field(factory=dict, kw_only=True)
+    stdin: Secret | None = attrs.field(default=None, kw_only=True)
+    hide: Sequence[Secret] = attrs.field(default=(), kw_only=True)
+    cwd: Path | None = attrs.field(default=None, kw_only=True)
 
     def __str__(self) -> str:
-        return shlex.join(self.argv)
+        shown = [f"{name}={'***' if isinstance(value, Secret) else value}" for name, value in self.env.items()]
+        return shlex.join([*shown, *self.argv])
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """Every value that must not be seen in what it prints."""
+        given = tuple(value for value in self.env.values() if isinstance(value, Secret))
+        return (*given, *([self.stdin] if self.stdin else []), *self.hide)
+
+    @property
+    def environment(self) -> dict[str, str] | None:
+        """The child's whole environment; None to inherit this process's as it is."""
+        if not self.env:
+            return None
+        own = {name: value.reveal() if isinstance(value, Secret) else value for name, value in self.env.items()}
+        return settings.inherited() | own
 
 
 @attrs.frozen(kw_only=True)
@@ -29,35 +68,80 @@ class Completed:
 
     Attributes:
         status: Its exit status.
-        output: What it printed on standard output and standard error.
+        output: What it printed on standard output and standard error, secrets taken out.
     """
 
     status: int
     output: str
 
 
+class Runner(Protocol):
+    """What runs commands: this machine, or a script of answers in a test."""
+
+    def capture(self, command: Command, *, timeout_s: float = 30.0) -> Completed:
+        """Run *command* and return what it printed."""
+        ...
+
+    def stream(self, command: Command, *, show: Callable[[str], None]) -> Completed:
+        """Run *command*, handing on each line as it comes, and return its last lines."""
+        ...
+
+
+class LocalRunner:
+    """Runs commands on this machine."""
+
+    def capture(self, command: Command, *, timeout_s: float = 30.0) -> Completed:
+        """Run *command* and return what it printed; see :func:`capture`."""
+        return capture(command, timeout_s=timeout_s)
+
+    def stream(self, command: Command, *, show: Callable[[str], None]) -> Completed:
+        """Run *command*, handing on each line as it comes, and return its last lines; see :func:`stream`."""
+        return stream(command, show=show)
+
+
 def capture(command: Command, *, timeout_s: float = 30.0) -> Completed:
-    """Run *command* without input and return what it printed.
+    """Run *command* and return what it printed.
 
     Raises:
         TaskFailure: If the program is missing or takes longer than *timeout_s*.
     """
-    try:
-        done = subprocess.run(
-            list(command.argv),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=timeout_s,
-            check=False,
-        )
-    except FileNotFoundError as error:
-        raise TaskFailure(f"{command.argv[0]} is not installed, or not on PATH.") from error
-    except subprocess.TimeoutExpired as error:
-        raise TaskFailure(f"{command} gave no answer within {timeout_s:g} s.") from error
-    return Completed(status=done.returncode, output=done.stdout)
+    with _start(command) as child:
+        try:
+            output, _ = child.communicate(command.stdin.reveal() if command.stdin else None, timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            # Not the cause: it holds what was printed so far as it was printed.
+            raise TaskFailure(f"{command} gave no answer within {timeout_s:g} s.") from None
+        except BaseException:
+            child.kill()
+            raise
+    return Completed(status=child.returncode, output=redact(output, command.secrets))
+
+
+def stream(command: Command, *, show: Callable[[str], None]) -> Completed:
+    """Run *command*, hand each line to *show* as it comes, and return its last lines.
+
+    Raises:
+        TaskFailure: If the program is missing.
+    """
+    tail: deque[str] = deque(maxlen=TAIL_LINES)
+    with _start(command) as child:
+        try:
+            if command.stdin and child.stdin:
+                # A program that ends without reading its input says why in what it prints.
+                with contextlib.suppress(BrokenPipeError), child.stdin:
+                    child.stdin.write(command.stdin.reveal())
+            for line in child.stdout or ():
+                clean = redact(_COLOURS.sub("", line.rstrip()), command.secrets)
+                tail.append(clean)
+                show(clean)
+        except BaseException:
+            # The terminal's Ctrl-C reached it as well: it may end in its own way first.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(GRACE_S)
+            child.kill()
+            raise
+    return Completed(status=child.returncode, output="\n".join(tail))
 
 
 def attach(command: Command) -> int:
@@ -67,12 +151,37 @@ def attach(command: Command) -> int:
         TaskFailure: If the program is missing.
     """
     try:
-        child = subprocess.Popen(list(command.argv))
-    except FileNotFoundError as error:
-        raise TaskFailure(f"{command.argv[0]} is not installed, or not on PATH.") from error
+        child = subprocess.Popen(list(command.argv), env=command.environment, cwd=command.cwd)
+    except OSError as error:
+        raise _missing(command, error) from error
     while True:
         try:
             return child.wait()
         except KeyboardInterrupt:
             # The terminal sent Ctrl-C to the child as well: it ends in its own way, and only then do we.
             continue
+
+
+def _start(command: Command) -> subprocess.Popen[str]:
+    try:
+        return subprocess.Popen(
+            list(command.argv),
+            env=command.environment,
+            cwd=command.cwd,
+            stdin=subprocess.PIPE if command.stdin else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+        )
+    except OSError as error:
+        raise _missing(command, error) from error
+
+
+def _missing(command: Command, error: OSError) -> TaskFailure:
+    if command.cwd is not None and not command.cwd.is_dir():
+        return TaskFailure(f"{command.cwd} is no folder, so {command.argv[0]} cannot run there.")
+    if isinstance(error, FileNotFoundError):
+        return TaskFailure(f"{command.argv[0]} is not installed, or not on PATH.")
+    return TaskFailure(f"{command.argv[0]} cannot be run: {error.strerror or error}.")

@@ -51,7 +51,15 @@ def onnx_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_help_names_every_task() -> None:
     """`invoke --list` has the tasks that the README names."""
     listed = invoke("--list").stdout
-    for name in ("check-env", "package-model", "lint-repository", "generate-input", "serve", "smoke-test"):
+    for name in (
+        "check-env",
+        "package-model",
+        "lint-repository",
+        "generate-input",
+        "serve",
+        "smoke-test",
+        "build-image",
+    ):
         assert name in listed
         assert f"invoke {name}" in (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -66,7 +74,13 @@ def test_help_names_every_task() -> None:
         (("package-model", "--onnx", "missing.onnx"), "missing.onnx"),
         (("serve", "--repository", "no-such-folder"), "Package one first"),
         (("serve", "--http-port", "eight"), "--http-port takes a whole number"),
+        (("serve", "--http-port", "65536"), "--http-port takes a whole number from 0 to 65535"),
+        (("serve", "--dry-run"), "belong to --docker"),
+        (("build-image", "--cpu", "--slim"), "two different images"),
+        (("build-image", "--cpu", "--platform", "linux/arm64"), "no wheel for linux/arm64"),
+        (("build-image", "--repository", "no-such-folder"), "Package one first"),
         (("smoke-test",), "Which server?"),
+        (("smoke-test", "--local", "--url", "localhost"), "give one of them"),
         (("smoke-test", "--local", "--repository", "no-such-folder"), "Package one first"),
         (("smoke-test", "--url", "https://x/y"), "HOST:HTTP_PORT"),
         (("smoke-test", "--url", "127.0.0.1:1"), "checks failed"),

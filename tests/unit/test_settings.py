@@ -77,3 +77,92 @@ def test_the_example_names_every_variable() -> None:
     """.env.example documents exactly the variables that are read."""
     text = (ROOT / ".env.example").read_text(encoding="utf-8")
     assert set(re.findall(r"^#? ?([A-Z_]+)=", text, re.MULTILINE)) == set(VARIABLES)
+
+
+@pytest.mark.parametrize(
+    ("text", "fatal", "saying"),
+    [
+        ("AWS_REGION=eu-west-1\n\nAWS_REGION=eu-west-1", True, "line 3: AWS_REGION stands on line 1 already"),
+        ("# a comment\nAWS_REGOIN=planted-x", False, "line 2 sets what no task reads: is AWS_REGION meant?"),
+        ("planted-x", False, "line 1 sets what no task reads."),
+        ("AWS_REGION", True, "line 1: AWS_REGION has no '='"),
+        ("AWS_PROFILE='planted-x", True, "line 1 cannot be read: a missing quote"),
+        ("AWS_PROFILE='planted-x\nIMAGE_TAG=v'", True, "line 1: AWS_PROFILE goes on over several lines"),
+        ("AWS_PROFILE=planted-x #1", False, "line 1: AWS_PROFILE ends before ' #'"),
+        ("AWS_ACCESS_KEY_ID=a\nAWS_SECRET_ACCESS_KEY=planted-x #1", True, "line 2: AWS_SECRET_ACCESS_KEY ends before"),
+        ("AWS_SESSION_TOKEN=planted-x", True, "AWS_SESSION_TOKEN is of no use without"),
+        ("AWS_PROFILE=p\nAWS_ACCESS_KEY_ID=planted-x\nAWS_SECRET_ACCESS_KEY=s", False, "the keys are used"),
+    ],
+)
+def test_a_line_that_does_not_say_what_was_meant_is_told_by_its_number(
+    tmp_path: Path, text: str, fatal: bool, saying: str
+) -> None:
+    """What would be dropped, cut or read in two ways stops the tasks; what only looks odd is a warning; no value."""
+    settings = load(write(tmp_path, text), environ={})
+    told = settings.problems if fatal else settings.warnings
+    assert any(saying in sentence for sentence in told), (settings.problems, settings.warnings)
+    assert bool(settings.problems) == fatal
+    assert "planted-x" not in " ".join((*settings.problems, *settings.warnings))
+
+
+@pytest.mark.parametrize(
+    "text", ["AWS_PROFILE='a #b'\n", 'export AWS_REGION="eu-west-1"\r\n', "\n# AWS_REGION=x y\n", ""]
+)
+def test_a_line_that_says_what_was_meant_is_silent(tmp_path: Path, text: str) -> None:
+    """Quotes, `export`, Windows' line ends and comments are fine."""
+    settings = load(write(tmp_path, text), environ={})
+    assert (settings.problems, settings.warnings) == ((), ())
+
+
+def test_keys_that_others_can_read_are_told(tmp_path: Path) -> None:
+    """A file with keys is for its owner alone; one without them may be read."""
+    root = write(tmp_path, "AWS_ACCESS_KEY_ID=a\nAWS_SECRET_ACCESS_KEY=b\n")
+    (root / ".env").chmod(0o644)
+    assert load(root, environ={}).warnings == (
+        ".env holds keys and can be read by others on this machine: chmod 600 .env",
+    )
+    (root / ".env").chmod(0o600)
+    assert load(root, environ={}).warnings == ()
+    write(tmp_path, "AWS_REGION=eu-west-1\n").joinpath(".env").chmod(0o644)
+    assert load(root, environ={}).warnings == ()
+
+
+def test_who_calls_is_taken_from_one_place(tmp_path: Path) -> None:
+    """A session's token of .env never goes with the keys, or the profile, of the environment."""
+    root = write(tmp_path, "AWS_ACCESS_KEY_ID=a\nAWS_SECRET_ACCESS_KEY=b\nAWS_SESSION_TOKEN=c\nAWS_REGION=eu-west-1\n")
+    keys = load(root, environ={"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y"})
+    assert {name: secret.reveal() for name, secret in keys.secrets.items()} == {
+        "AWS_ACCESS_KEY_ID": "x",
+        "AWS_SECRET_ACCESS_KEY": "y",
+    }
+    assert keys.get("AWS_REGION") == "eu-west-1"
+    profile = load(root, environ={"AWS_PROFILE": "p"})
+    assert profile.secrets == {}
+    assert profile.get("AWS_PROFILE") == "p"
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("AWS_ENDPOINT_URL", ("https://h", "http://127.0.0.1:5000"), ("http://h.example", "ecr", "https://u:p@h")),
+        ("ECR_REPOSITORY", ("triton-infer", "team/triton_1.x"), ("Triton", "a", "-x", "a//b", "a__b")),
+        ("ECR_KEEP_IMAGES", ("1", "9999"), ("0", "-1", "many")),
+        ("ECR_KMS_KEY", ("alias/x", "arn:aws:kms:eu-west-1:123456789012:key/1-2"), ("a b",)),
+        ("IMAGE_TAG", ("v1.2_x-3",), (".v", "a:b", "x" * 129)),
+        ("REGISTRY_HOST", ("127.0.0.1:5000", "a-b.example"), ("https://a", "a/b")),
+        ("TRITON_BASE_IMAGE", ("h/n:1@sha256:aa", "n"), ("a b", "-;x")),
+    ],
+)
+def test_each_value_is_checked(tmp_path: Path, name: str, good: tuple[str, ...], bad: tuple[str, ...]) -> None:
+    """A value that cannot work is told by its variable's name."""
+    for value in good:
+        assert load(tmp_path, environ={name: value}).get(name) == value
+    for value in bad:
+        assert [p for p in load(tmp_path, environ={name: value}).problems if p.startswith(name)], value
+
+
+def test_required_settings_are_named_together(tmp_path: Path) -> None:
+    """All that are missing, in one message."""
+    settings = load(tmp_path, environ={"AWS_REGION": "eu-west-1"})
+    with pytest.raises(TaskFailure, match="AWS_ACCOUNT_ID, ECR_REPOSITORY are not set"):
+        settings.require("AWS_REGION", "AWS_ACCOUNT_ID", "ECR_REPOSITORY")

@@ -1,0 +1,190 @@
+"""Build the image that serves the models: what goes in, under which name, and what came out."""
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal
+
+import attrs
+
+from scripts import engine, image_models, image_runtime
+from scripts.errors import TaskFailure
+from scripts.image_models import Models
+from scripts.image_report import Image, inspect
+from scripts.revision import Revision, of
+from scripts.shell import Command, Runner
+from triton_sdk._version import __version__
+
+Kind = Literal["full", "slim", "cpu"]
+Progress = Callable[[str], None]
+
+# The first release in which NVIDIA mended what its bulletins of 2025 and 2026 list.
+BASE = "nvcr.io/nvidia/tritonserver:26.07-py3"
+CPU_BASE = "python:3.11-slim-bookworm"
+CPU_PLATFORM = "linux/amd64"
+FOLDER = Path(__file__).resolve().parent.parent / "docker"
+# The image without its models, in bytes. NVIDIA's full image is 15 GB and more, its -min image about 10 GB; the pip
+# wheel's Triton on Debian is 418 MB.
+BUDGET: Mapping[Kind, int] = {"full": 20_000_000_000, "slim": 12_000_000_000, "cpu": 450_000_000}
+
+
+@attrs.frozen(kw_only=True)
+class Order:
+    """The image that is asked for.
+
+    Attributes:
+        repository: The folder with the packaged models.
+        kind: All of NVIDIA's image, only what ONNX models need of it, or the pip wheel's Triton.
+        base: The image to build on, NAME:TAG or NAME:TAG@sha256:DIGEST; None for the kind's own.
+        minimal: For ``slim``, the image that *base*'s backend is put on; None for *base* with ``-min``.
+        platform: Such as ``linux/amd64``; None for the engine's own.
+        tag: The image's name and tag; None for one that says what is in it.
+    """
+
+    repository: Path
+    kind: Kind = "full"
+    base: str | None = None
+    minimal: str | None = None
+    platform: str | None = None
+    tag: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.kind == "cpu" and self.platform not in (None, CPU_PLATFORM):
+            raise TaskFailure(f"The CPU image is for {CPU_PLATFORM} only: there is no wheel for {self.platform}.")
+        if self.minimal and self.kind != "slim":
+            raise TaskFailure("An image to put the backend on is for a slim image only.")
+
+    @property
+    def base_image(self) -> str:
+        """The image that it is built on."""
+        return self.base or (CPU_BASE if self.kind == "cpu" else BASE)
+
+    @property
+    def minimal_image(self) -> str:
+        """For ``slim``, the image that the backend is put on.
+
+        Raises:
+            TaskFailure: If it cannot be told from *base*.
+        """
+        if self.minimal:
+            return self.minimal
+        if "@" in self.base_image:
+            raise TaskFailure("A base with a digest does not tell its -min image: name that one too, with --minimal.")
+        return f"{self.base_image}-min"
+
+    def name(self, revision: Revision, wanted: Models) -> str:
+        """The image's name and tag."""
+        return self.tag or f"triton-infer{'-cpu' if self.kind == 'cpu' else ''}:{default_tag(revision, wanted)}"
+
+
+def default_tag(revision: Revision, wanted: Models) -> str:
+    """Return the tag that says what is in an image: the source's revision and the models' digest, 12 digits of each."""
+    return f"{revision.short}-{wanted.digest[:12]}"
+
+
+def labels(order: Order, revision: Revision, wanted: Models) -> dict[str, str]:
+    """Return the image's labels; they are the same for the same source, models and base."""
+    return {
+        "org.opencontainers.image.title": "triton-infer",
+        "org.opencontainers.image.description": "Triton and image classifiers: "
+        + ", ".join(f"{v.model} {v.version}" for v in wanted.versions),
+        "org.opencontainers.image.version": __version__,
+        "org.opencontainers.image.revision": revision.commit,
+        "org.opencontainers.image.created": revision.created,
+        "org.opencontainers.image.base.name": order.base_image,
+        "triton-sdk.kind": order.kind,
+        **wanted.labels,
+    }
+
+
+def commands(order: Order, *, context: Path, name: str, labelled: Mapping[str, str]) -> list[Command]:
+    """Return the commands that build *order* from what is staged in *context*."""
+    built: list[Command] = []
+    base = order.base_image
+    platform = (f"--platform={order.platform}",) if order.platform else ()
+    if order.kind == "slim":
+        slim = f"{name}-base"
+        arguments = (f"--build-arg=BASE={base}", f"--build-arg=MIN={order.minimal_image}")
+        built.append(_build(context / "slim", platform, arguments, (f"--tag={slim}",)))
+        base = slim
+    image, _, digest = base.partition("@")
+    arguments = (f"--build-arg=BASE={image}", f"--build-arg=BASE_DIGEST={digest}")
+    marks = tuple(f"--label={key}={value}" for key, value in labelled.items())
+    built.append(_build(context / "image", platform, arguments, (*marks, f"--tag={name}")))
+    return built
+
+
+def _build(context: Path, *parts: tuple[str, ...]) -> Command:
+    # BuildKit: lines instead of a redrawn screen, and no attestation with the time of the build, which would make
+    # another image of the same content each time. The legacy builder does not know these variables.
+    given = [argument for part in parts for argument in part]
+    return Command(
+        ("docker", "build", *given, str(context)),
+        env={"BUILDKIT_PROGRESS": "plain", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"},
+    )
+
+
+def stage(order: Order, wanted: Models, context: Path, *, runner: Runner, progress: Progress) -> None:
+    """Fill the build context *context*: these files, and no other, can get into the image.
+
+    Raises:
+        TaskFailure: If a model's file is not what was packaged, or the CPU image's packages cannot be had.
+    """
+    folder = context / "image"
+    folder.mkdir()
+    progress(f"Staging {len(wanted.versions)} model version(s)")
+    adds = image_models.stage(wanted, folder)
+    source = FOLDER / ("Dockerfile.cpu" if order.kind == "cpu" else "Dockerfile")
+    (folder / "Dockerfile").write_text(image_models.render(source.read_text(encoding="utf-8"), adds), encoding="utf-8")
+    if order.kind == "cpu":
+        image_runtime.stage(folder / "runtime.tar", runner=runner, progress=progress)
+    if order.kind == "slim":
+        (context / "slim").mkdir()
+        text = (FOLDER / "Dockerfile.slim").read_text(encoding="utf-8")
+        (context / "slim" / "Dockerfile").write_text(text, encoding="utf-8")
+
+
+def plan(order: Order, *, runner: Runner, root: Path) -> tuple[str, list[Command]]:
+    """Return the image's name and the commands that would build it, with ``CONTEXT`` for the staged folder.
+
+    Raises:
+        TaskFailure: If the models are not fit for an image.
+    """
+    wanted, revision = image_models.checked(order.repository), of(root, runner=runner)
+    name = order.name(revision, wanted)
+    return name, commands(order, context=Path("CONTEXT"), name=name, labelled=labels(order, revision, wanted))
+
+
+def build(order: Order, *, runner: Runner, root: Path, progress: Progress) -> Image:
+    """Build the image of *order* and return what came out.
+
+    Args:
+        order: What to build.
+        runner: What runs Docker's client, git and pip.
+        root: The folder whose revision the image is labelled with.
+        progress: Called with a line for each stage, and with each line of the build.
+
+    Raises:
+        TaskFailure: If the models are not fit for an image, Docker cannot be used, or the build fails; the message says
+            what to do.
+    """
+    wanted = image_models.checked(order.repository)
+    progress(f"Docker engine {engine.require(runner)}")
+    revision = of(root, runner=runner)
+    name = order.name(revision, wanted)
+    with tempfile.TemporaryDirectory(prefix="triton-image-") as folder:
+        context = Path(folder)
+        stage(order, wanted, context, runner=runner, progress=progress)
+        for command in commands(order, context=context, name=name, labelled=labels(order, revision, wanted)):
+            progress(f"Building {command.argv[-2].removeprefix('--tag=')}")
+            done = runner.stream(command, show=progress)
+            if done.status:
+                raise engine.build_failed(done, base=order.base_image)
+    return inspect(name, wanted=wanted, budget=BUDGET[order.kind], runner=runner)
+
+
+def exists(name: str, *, runner: Runner) -> bool:
+    """Say whether the engine holds an image of this name."""
+    done = runner.capture(Command(("docker", "image", "inspect", "--format={{json .Id}}", name)))
+    return done.status == 0 and isinstance(json.loads(done.output), str)

@@ -1,0 +1,65 @@
+"""A login to a registry that leaves nothing behind."""
+
+import contextlib
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+from scripts.distribution import USER
+from scripts.errors import TaskFailure
+from scripts.push_errors import explain
+from scripts.registry import Registry
+from scripts.secret import Secret
+from scripts.shell import Command, Runner
+
+
+@contextlib.contextmanager
+def logged_in(registry: Registry, password: Secret, *, runner: Runner) -> Iterator[dict[str, str]]:
+    """Give the environment in which docker is logged in to *registry*; afterwards nothing of it is left.
+
+    ``docker login`` writes the password down where it finds its configuration, so that is a folder for this alone,
+    which nobody else can open.
+
+    Raises:
+        TaskFailure: If the registry does not take the password.
+    """
+    with _ended_in_order():
+        folder = Path(tempfile.mkdtemp(prefix="triton-push-"))  # mode 0700
+        try:
+            environment = {"DOCKER_CONFIG": str(folder), **_engine(runner)}
+            login = ("docker", "login", "--username", USER, "--password-stdin", registry.host)
+            done = runner.capture(Command(login, env=environment, stdin=password), timeout_s=60)
+            if done.status != 0:
+                raise TaskFailure(explain(done.output, doing=f"log in to {registry.host}"))
+            yield environment
+        finally:
+            shutil.rmtree(folder)
+
+
+def _engine(runner: Runner) -> dict[str, str]:
+    """Return what keeps docker on the engine that it uses now: which one stands in the configuration we set aside."""
+    template = "{{.Name}} {{.Endpoints.docker.Host}}"
+    done = runner.capture(Command(("docker", "context", "inspect", "--format", template)))
+    name, _, host = done.output.strip().partition(" ")
+    return {"DOCKER_HOST": host} if done.status == 0 and host and name != "default" else {}
+
+
+@contextlib.contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Let SIGTERM, which CI sends when a job is cancelled, end this process through its `finally` clauses."""
+
+    def leave(_signal: int, _frame: object) -> NoReturn:
+        raise SystemExit(143)
+
+    if threading.current_thread() is not threading.main_thread():  # only that one may set handlers
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,180 @@
+"""The models of an image: which files go in, as which layers, and under which names."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import attrs
+
+from scripts import config_pbtxt, lint, models
+from scripts import manifest as manifests
+from scripts.errors import TaskFailure
+from scripts.manifest import Manifest
+from scripts.tarball import File, write_tar
+
+# Where the archives lie in the build context, and the last of them: what may change with any new version.
+LAYERS = "layers"
+CONFIGS = "configs"
+# The one line of a Dockerfile that is filled in.
+MARK = "# @models@"
+
+
+@attrs.frozen(kw_only=True)
+class ModelVersion:
+    """One version that goes into an image.
+
+    Attributes:
+        model: The model's name.
+        version: Its number.
+        folder: Where it lies.
+        sha256: Of each of its files, by name, in hexadecimal: exactly these go in, and its manifest.
+    """
+
+    model: str
+    version: int
+    folder: Path
+    sha256: dict[str, str]
+
+    @property
+    def name(self) -> str:
+        """The name of its layer."""
+        return f"{self.model}-{self.version}"
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of its ``model.onnx``, in hexadecimal; of the list of its files where there is none."""
+        return self.sha256.get("model.onnx") or _digest(f"{file} {sha}" for file, sha in sorted(self.sha256.items()))
+
+
+@attrs.frozen(kw_only=True)
+class Models:
+    """All that an image serves.
+
+    Attributes:
+        repository: The folder with the models.
+        versions: The versions, by model and number.
+        configs: Every ``config.pbtxt``, labels file and alternative configuration.
+    """
+
+    repository: Path
+    versions: tuple[ModelVersion, ...]
+    configs: tuple[Path, ...]
+
+    @property
+    def digest(self) -> str:
+        """What the image serves, as one SHA-256 in hexadecimal: of every version's files and every configuration."""
+        lines = [f"{v.name}/{file} {sha}" for v in self.versions for file, sha in sorted(v.sha256.items())]
+        lines += [f"{path.relative_to(self.repository)} {manifests.sha256(path)}" for path in self.configs]
+        return _digest(lines)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The image's labels that say which models it holds."""
+        each = {f"triton-sdk.model.{v.model}.{v.version}": f"sha256:{v.digest}" for v in self.versions}
+        return {"triton-sdk.models": f"sha256:{self.digest}", **each}
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The names of the layers, in their order in the image."""
+        return (*(version.name for version in self.versions), CONFIGS)
+
+
+def checked(repository: Path) -> Models:
+    """Return what *repository* holds, once it is certain that a server takes it.
+
+    Raises:
+        TaskFailure: If nothing is packaged, the linter finds an error, or a version has no manifest.
+    """
+    packaged = models.packaged(repository)
+    if not packaged:
+        raise TaskFailure(
+            f"No model version is packaged in {repository}, so the image would serve nothing. Package one first:\n"
+            "  invoke package-model --model resnet50                     (real weights, from the internet)\n"
+            "  invoke package-model --model resnet50 --weights seeded    (made here, no internet needed)"
+        )
+    errors = [finding for finding in lint.lint(repository) if finding.severity == "error"]
+    if errors:
+        listed = "\n".join(f"  - {f.model}{f' v{f.version}' if f.version else ''}: {f.message}" for f in errors)
+        raise TaskFailure(f"{repository} is not fit for an image; `invoke lint-repository` says more:\n{listed}")
+    versions = tuple(
+        ModelVersion(
+            model=version.model,
+            version=version.version,
+            folder=version.path,
+            sha256=_manifest(version.manifest, version.path).sha256,
+        )
+        for version in packaged
+    )
+    folders = sorted({version.path.parent for version in packaged})
+    return Models(
+        repository=repository, versions=versions, configs=tuple(path for folder in folders for path in _configs(folder))
+    )
+
+
+def stage(wanted: Models, folder: Path) -> str:
+    """Write the layers of *wanted* into the build context *folder* and return the Dockerfile lines that add them.
+
+    Raises:
+        TaskFailure: If a file is missing, is a link, or is not the one that was packaged.
+    """
+    (folder / LAYERS).mkdir()
+    for version in wanted.versions:
+        files = [_checked_file(version, name, sha) for name, sha in sorted(version.sha256.items())]
+        files.append(_regular(version.folder / manifests.FILE))
+        _write(folder, version.name, files, repository=wanted.repository)
+    _write(folder, CONFIGS, [_regular(path) for path in wanted.configs], repository=wanted.repository)
+    return "\n".join(f"ADD {LAYERS}/{name}.tar /" for name in wanted.layers)
+
+
+def render(dockerfile: str, adds: str) -> str:
+    """Return the text of a Dockerfile with the lines *adds* in their place.
+
+    Raises:
+        TaskFailure: If it has no place for them, or several.
+    """
+    lines = dockerfile.splitlines()
+    if lines.count(MARK) != 1:
+        raise TaskFailure(f"The Dockerfile needs one line {MARK!r}: it says where the models go.")
+    return "\n".join(adds if line == MARK else line for line in lines) + "\n"
+
+
+def _manifest(found: Manifest | None, path: Path) -> Manifest:
+    if found is None:
+        raise TaskFailure(
+            f"{path} has no manifest, so nothing says what it should hold. Package it: "
+            f"invoke package-model --onnx {path / 'model.onnx'} --model NAME."
+        )
+    return found
+
+
+def _configs(folder: Path) -> list[Path]:
+    """Return the files of the model's folder that Triton reads; whatever else lies there stays out of the image."""
+    config = folder / lint.CONFIG
+    parsed = config_pbtxt.parse(config)
+    labels = {str(tensor["label_filename"]) for tensor in parsed.get("output", ()) if tensor.get("label_filename")}
+    return [config, *sorted(folder / name for name in labels), *sorted(folder.glob("configs/*.pbtxt"))]
+
+
+def _checked_file(version: ModelVersion, name: str, sha256: str) -> Path:
+    if Path(name).name != name:
+        raise TaskFailure(f"{version.folder / manifests.FILE} lists {name!r}, which is not a file of that folder.")
+    path = _regular(version.folder / name)
+    if manifests.sha256(path) != sha256:
+        raise TaskFailure(f"{path} is not the file that was packaged. Package the version again, under a new number.")
+    return path
+
+
+def _regular(path: Path) -> Path:
+    # A link could lead anywhere, a credentials file included.
+    if path.is_symlink() or not path.is_file():
+        raise TaskFailure(f"{path} is no regular file: only such go into an image.")
+    return path
+
+
+def _write(context: Path, name: str, files: Sequence[Path], *, repository: Path) -> None:
+    packed = [File(name=f"models/{path.relative_to(repository)}", path=path) for path in files]
+    write_tar(context / LAYERS / f"{name}.tar", packed)
+
+
+def _digest(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -1,0 +1,256 @@
+"""Push an image: to the right account, under a tag that is never changed, leaving no login behind."""
+
+import contextlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+import attrs
+
+from scripts import aws, distribution, engine
+from scripts import registry as ecr
+from scripts.aws import Access
+from scripts.docker_login import logged_in
+from scripts.errors import TaskFailure
+from scripts.push_errors import explain
+from scripts.registry import Registry, Stored
+from scripts.revision import Revision
+from scripts.secret import Secret
+from scripts.shell import Command, Runner
+
+REVISION, MODELS, KIND = "org.opencontainers.image.revision", "triton-sdk.models", "triton-sdk.kind"
+FULL = "full"
+Progress = Callable[[str], None]
+# What `docker push` says of a layer when it is done with it.
+_SENT, _THERE = "Pushed", ("Layer already exists", "Mounted from ")
+
+
+@attrs.frozen(kw_only=True)
+class LocalImage:
+    """An image in the engine on this machine.
+
+    Attributes:
+        name: What it was asked for by.
+        id: The digest of its configuration (of its manifest, in an engine with the containerd store).
+        labels: Its labels.
+        digests: ``REPOSITORY@DIGEST`` under which registries have it, as far as this engine knows.
+    """
+
+    name: str
+    id: str
+    labels: Mapping[str, str]
+    digests: tuple[str, ...]
+
+    @classmethod
+    def inspect(cls, name: str, *, runner: Runner) -> Self:
+        """Look the image up.
+
+        Raises:
+            TaskFailure: If there is no such image, or no engine.
+        """
+        done = runner.capture(Command(("docker", "image", "inspect", "--format", "{{json .}}", name)))
+        if done.status != 0:
+            if "no such image" in done.output.lower():
+                raise TaskFailure(f"There is no image {name} on this machine. Build it: invoke build-image")
+            raise TaskFailure(explain(done.output, doing=f"look at the image {name}"))
+        found: dict[str, Any] = json.loads(done.output.strip().splitlines()[-1])
+        config = found.get("Config") or {}
+        return cls(
+            name=name,
+            id=found["Id"],
+            labels=config.get("Labels") or {},
+            digests=tuple(found.get("RepoDigests") or ()),
+        )
+
+    @property
+    def tag(self) -> str | None:
+        """The tag that says what is in it, by its labels; None where it has none of ours.
+
+        Every kind but NVIDIA's full image is named in it: they are different images of one revision and its models.
+        """
+        commit, models = self.labels.get(REVISION), self.labels.get(MODELS)
+        if not commit or not models:
+            return None
+        kind = self.labels.get(KIND, FULL)
+        tag = f"{Revision(commit=commit).short}-{models.removeprefix('sha256:')[:12]}"
+        return tag if kind == FULL else f"{tag}-{kind}"
+
+    def is_stored(self, stored: Stored, registry: Registry) -> bool:
+        """Say whether what the registry has is this image."""
+        return self.id in (stored.config, stored.digest) or f"{registry.uri}@{stored.digest}" in self.digests
+
+
+@attrs.frozen(kw_only=True)
+class Pushed:
+    """An image that the registry has.
+
+    Attributes:
+        registry: Where.
+        tag: Under which tag.
+        digest: Its digest, ``sha256:...``; what a deployment should name.
+        image: The image's id here.
+        sent: Layers that were sent.
+        there: Layers that the registry had.
+        untouched: Whether the tag had this very image before, so that nothing was pushed at all.
+    """
+
+    registry: Registry
+    tag: str
+    digest: str
+    image: str
+    sent: int = 0
+    there: int = 0
+    untouched: bool = False
+
+    @property
+    def reference(self) -> str:
+        """``HOST/REPOSITORY@sha256:...``."""
+        return f"{self.registry.uri}@{self.digest}"
+
+    @property
+    def summary(self) -> str:
+        """What was done, in a line."""
+        target = f"{self.registry.uri}:{self.tag}"
+        if self.untouched:
+            return f"{target} was there already, the same image: nothing was sent"
+        return f"Pushed {target}: {self.sent} layers sent, {self.there} were there"
+
+    def record(self, path: Path, *, now: datetime) -> None:
+        """Write it down for the deployment, in one step.
+
+        Raises:
+            TaskFailure: If it cannot be written; the message has the digest.
+        """
+        text = json.dumps(
+            {
+                "reference": self.reference,
+                "digest": self.digest,
+                "repository": self.registry.uri,
+                "tag": self.tag,
+                "account": self.registry.account,
+                "region": self.registry.region,
+                "image_id": self.image,
+                "pushed_at": now.astimezone(UTC).isoformat(timespec="seconds"),
+            },
+            indent=2,
+        )
+        new = path.with_name(f".{path.name}.new")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            new.write_text(text + "\n", encoding="utf-8")
+            new.replace(path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                new.unlink()
+            raise TaskFailure(
+                f"{self.reference} is pushed, but {path} cannot be written: {error.strerror}. Mend that and run "
+                "the task "
+                "again: it will find the image there."
+            ) from error
+
+
+@attrs.frozen(kw_only=True)
+class Pusher:
+    """What a push works with.
+
+    Attributes:
+        access: The way to AWS.
+        registry: Where to.
+        runner: Runs docker.
+        progress: Takes a line for each stage.
+        layers: Takes the number of layers that are done and of those there are.
+    """
+
+    access: Access
+    registry: Registry
+    runner: Runner
+    progress: Progress
+    layers: Callable[[int, int], None]
+
+    def check(self) -> None:
+        """Check everything that can be checked before minutes are spent on building: account, repository, engine.
+
+        Raises:
+            TaskFailure: If something is missing.
+        """
+        identity = ecr.check_scope(self.access, self.registry)
+        self.progress(f"AWS account {identity.account}, as {identity.arn} ({self.access.credentials})")
+        ecr.check_exists(self.access, self.registry)
+        self.progress(f"Docker engine {engine.require(self.runner)}")
+
+    def push(self, image: LocalImage, tag: str) -> Pushed:
+        """Push *image* as *tag*, unless the registry has it there already.
+
+        Raises:
+            TaskFailure: If the tag has another image, or the registry or Docker refuses; run again, it goes on where it
+                stopped.
+        """
+        password = ecr.token(self.access)
+        aws.hush([password])
+        if (before := self._stored(tag, password)) is not None:
+            return self._already(image, tag, before)
+        target = f"{self.registry.uri}:{tag}"
+        named = self.runner.capture(Command(("docker", "tag", image.id, target)))
+        if named.status != 0:
+            raise TaskFailure(explain(named.output, doing=f"name the image {target}"))
+        try:
+            with logged_in(self.registry, password, runner=self.runner) as environment:
+                self.progress(f"Pushing {target}")
+                watch = _Watch(show=self.layers, progress=self.progress)
+                command = Command(("docker", "push", target), env=environment, hide=(password,))
+                done = self.runner.stream(command, show=watch.line)
+        finally:
+            # The engine shall not keep a name that says the registry has what it may not have.
+            self.runner.capture(Command(("docker", "image", "rm", "--no-prune", target)))
+        digest = re.search(r"digest: (sha256:[0-9a-f]{64})", done.output)
+        if done.status != 0 or digest is None:
+            # Somebody else may have been quicker; then it is only a failure if they pushed something else.
+            if "tag invalid" in done.output and (after := self._stored(tag, password)) is not None:
+                return self._already(image, tag, after)
+            raise TaskFailure(explain(done.output, doing=f"push {target}"))
+        return Pushed(
+            registry=self.registry, tag=tag, digest=digest[1], image=image.id, sent=watch.sent, there=watch.there
+        )
+
+    def _stored(self, tag: str, password: Secret) -> Stored | None:
+        found = ecr.stored(self.access, self.registry, tag)
+        if found is None and not self.registry.is_ecr:
+            found = distribution.stored(self.registry, tag, password=password)
+        return found
+
+    def _already(self, image: LocalImage, tag: str, found: Stored) -> Pushed:
+        if not image.is_stored(found, self.registry):
+            raise TaskFailure(
+                f"{self.registry.uri}:{tag} is another image already, {found.digest}, and a tag is never changed. "
+                f"Nothing was pushed. Give this image (id {image.id[:19]}) a tag of its own: --tag NAME"
+            )
+        return Pushed(registry=self.registry, tag=tag, digest=found.digest, image=image.id, untouched=True)
+
+
+@attrs.define(kw_only=True)
+class _Watch:
+    """Counts layers in what ``docker push`` prints, a line for each change of a layer."""
+
+    show: Callable[[int, int], None]
+    progress: Progress
+    seen: set[str] = attrs.field(factory=set)
+    sent: int = 0
+    there: int = 0
+
+    def line(self, text: str) -> None:
+        match = re.fullmatch(r"([0-9a-f]{12}): (.+)", text.strip())
+        if match is None:
+            return
+        layer, state = match.groups()
+        self.seen.add(layer)
+        if state.startswith(_SENT):
+            self.sent += 1
+        elif state.startswith(_THERE):
+            self.there += 1
+        elif state.startswith("Retrying"):
+            self.progress(f"Layer {layer}: {state}")
+            return
+        self.show(self.sent + self.there, len(self.seen))

@@ -1,0 +1,243 @@
+"""The image registry: where it is, whose it is, what it holds; made once by `create`."""
+
+import base64
+import json
+import re
+from collections.abc import Callable
+from typing import Any, Self
+
+import attrs
+from botocore.exceptions import ClientError
+
+from scripts import aws
+from scripts.aws import Access
+from scripts.errors import TaskFailure
+from scripts.secret import Secret
+from scripts.settings import Settings
+
+DEFAULT_KEEP = 20
+_ECR_HOST = re.compile(r"(\d{12})\.dkr[.-]ecr(?:-fips)?\.([\w-]+)\.(?:amazonaws|on)\.[\w.]+")
+# The kinds of manifest that an engine may have pushed: a single image, or a list with one for each platform.
+MANIFESTS = (
+    "application/vnd.docker.distribution.manifest.v2+json",
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    "application/vnd.oci.image.index.v1+json",
+)
+
+
+@attrs.frozen(kw_only=True)
+class Registry:
+    """A repository of images in somebody's registry.
+
+    Attributes:
+        account: The AWS account that it belongs to, 12 digits.
+        region: Its region.
+        repository: The repository's name.
+        host: The registry's host, with a port where it has one.
+    """
+
+    account: str
+    region: str
+    repository: str
+    host: str
+
+    @classmethod
+    def from_settings(cls, settings: Settings, *, region: str | None = None) -> Self:
+        """Return the registry that the settings name.
+
+        Args:
+            settings: They must have AWS_ACCOUNT_ID and ECR_REPOSITORY.
+            region: The region, where AWS_REGION does not say it.
+
+        Raises:
+            TaskFailure: If something is not set, or REGISTRY_HOST names another account's or region's registry.
+        """
+        account, repository = settings.require("AWS_ACCOUNT_ID", "ECR_REPOSITORY")
+        region = settings.get("AWS_REGION") or region or settings.require("AWS_REGION")[0]
+        suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+        host = settings.get("REGISTRY_HOST") or f"{account}.dkr.ecr.{region}.{suffix}"
+        named = _ECR_HOST.fullmatch(host)
+        if named and named.groups() != (account, region):
+            raise TaskFailure(
+                f"REGISTRY_HOST is the registry of account {named[1]} in {named[2]}, but AWS_ACCOUNT_ID and the region "
+                f"say {account} in {region}. Correct one of them, or leave REGISTRY_HOST out."
+            )
+        return cls(account=account, region=region, repository=repository, host=host)
+
+    @property
+    def uri(self) -> str:
+        """The repository's address, to which ``:tag`` or ``@digest`` is added."""
+        return f"{self.host}/{self.repository}"
+
+    @property
+    def is_ecr(self) -> bool:
+        """Whether the host is ECR itself, not something that stands in for it."""
+        return _ECR_HOST.fullmatch(self.host) is not None
+
+
+@attrs.frozen(kw_only=True)
+class Stored:
+    """An image in the registry.
+
+    Attributes:
+        digest: Its manifest's digest, ``sha256:...``.
+        config: The digest of its configuration, by which an engine knows it; None for a list of platforms.
+    """
+
+    digest: str
+    config: str | None
+
+    @classmethod
+    def from_manifest(cls, digest: str, manifest: str | bytes) -> Self:
+        """Read what a registry answered."""
+        config = json.loads(manifest).get("config")
+        return cls(digest=digest, config=config["digest"] if config else None)
+
+
+def check_scope(access: Access, registry: Registry) -> aws.Identity:
+    """Check that the credentials belong to the account that the registry belongs to.
+
+    Raises:
+        TaskFailure: If they do not, or AWS does not take them.
+    """
+    identity = access.identity()
+    if identity.account != registry.account:
+        raise TaskFailure(
+            f"These credentials ({access.credentials}) are {identity.arn}, of account {identity.account}, but the "
+            "registry "
+            f"belongs to account {registry.account}. Use a profile or keys of that account, or correct AWS_ACCOUNT_ID."
+        )
+    return identity
+
+
+def check_exists(access: Access, registry: Registry) -> None:
+    """Check that the repository is there.
+
+    Raises:
+        TaskFailure: If it is not, or cannot be asked for.
+    """
+    with access.errors(f"find the repository {registry.repository}"):
+        access.client("ecr").describe_images(
+            registryId=registry.account, repositoryName=registry.repository, maxResults=1
+        )
+
+
+def token(access: Access) -> Secret:
+    """Return a password for the user ``AWS``, good for 12 hours.
+
+    Raises:
+        TaskFailure: If AWS does not give one.
+    """
+    with access.errors("get a login for the registry"):
+        answer = access.client("ecr").get_authorization_token()
+        _, _, password = base64.b64decode(answer["authorizationData"][0]["authorizationToken"]).decode().partition(":")
+    return Secret(password)
+
+
+def stored(access: Access, registry: Registry, tag: str) -> Stored | None:
+    """Return what ECR holds under *tag*; None where the tag is free.
+
+    Raises:
+        TaskFailure: If ECR cannot be asked, or there is no repository.
+    """
+    with access.errors(f"look for the tag {tag} in {registry.repository}"):
+        answer = access.client("ecr").batch_get_image(
+            registryId=registry.account,
+            repositoryName=registry.repository,
+            imageIds=[{"imageTag": tag}],
+            acceptedMediaTypes=list(MANIFESTS),
+        )
+    images = answer.get("images", [])
+    return Stored.from_manifest(images[0]["imageId"]["imageDigest"], images[0]["imageManifest"]) if images else None
+
+
+@attrs.frozen(kw_only=True)
+class Rules:
+    """How the repository shall be; its tags are always immutable, and its images scanned when they are pushed.
+
+    Attributes:
+        keep: How many images stay: older ones are removed.
+        key: The KMS key that encrypts it; None for AES256.
+    """
+
+    keep: int = DEFAULT_KEEP
+    key: str | None = None
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Return what the settings say."""
+        return cls(keep=int(settings.get("ECR_KEEP_IMAGES") or DEFAULT_KEEP), key=settings.get("ECR_KMS_KEY"))
+
+    @property
+    def encryption(self) -> dict[str, str]:
+        """As ECR takes it."""
+        return {"encryptionType": "KMS", "kmsKey": self.key} if self.key else {"encryptionType": "AES256"}
+
+    @property
+    def lifecycle(self) -> dict[str, Any]:
+        """As ECR takes it, before it is made text."""
+        return {
+            "rules": [
+                {
+                    "rulePriority": 1,
+                    "description": f"Keep the last {self.keep} images",
+                    "selection": {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": self.keep},
+                    "action": {"type": "expire"},
+                }
+            ]
+        }
+
+
+def create(access: Access, registry: Registry, rules: Rules, *, progress: Callable[[str], None]) -> None:
+    """Make the repository, or make the one that is there follow *rules*; doing it twice is doing it once.
+
+    Raises:
+        TaskFailure: If the credentials are another account's, or AWS refuses.
+    """
+    check_scope(access, registry)
+    ecr, where = access.client("ecr"), {"registryId": registry.account, "repositoryName": registry.repository}
+    with access.errors(f"create the repository {registry.repository}"):
+        try:
+            ecr.create_repository(
+                **where,
+                imageTagMutability="IMMUTABLE",
+                imageScanningConfiguration={"scanOnPush": True},
+                encryptionConfiguration=rules.encryption,
+            )
+            progress(
+                f"Created {registry.repository}: immutable tags, scan on push, {rules.encryption['encryptionType']}"
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "RepositoryAlreadyExistsException":
+                raise
+            progress(f"{registry.repository} is there already")
+            _align(ecr, where, rules, progress=progress)
+    with access.errors(f"set the lifecycle policy of {registry.repository}"):
+        if _lifecycle(ecr, where) != rules.lifecycle:
+            ecr.put_lifecycle_policy(**where, lifecyclePolicyText=json.dumps(rules.lifecycle))
+            progress(f"Lifecycle policy: the last {rules.keep} images stay")
+
+
+def _align(ecr: Any, where: dict[str, str], rules: Rules, *, progress: Callable[[str], None]) -> None:
+    """Change what differs from the rules in a repository that was there before."""
+    there = ecr.describe_repositories(registryId=where["registryId"], repositoryNames=[where["repositoryName"]])
+    repository = there["repositories"][0]
+    if repository.get("imageTagMutability") != "IMMUTABLE":
+        ecr.put_image_tag_mutability(**where, imageTagMutability="IMMUTABLE")
+        progress("Tags are immutable from now on")
+    if not repository.get("imageScanningConfiguration", {}).get("scanOnPush"):
+        ecr.put_image_scanning_configuration(**where, imageScanningConfiguration={"scanOnPush": True})
+        progress("Images are scanned when they are pushed from now on")
+    kind = repository.get("encryptionConfiguration", {}).get("encryptionType", "AES256")
+    if kind != rules.encryption["encryptionType"]:
+        progress(f"Note: it is encrypted with {kind}, which ECR cannot change later: make a new repository for another")
+
+
+def _lifecycle(ecr: Any, where: dict[str, str]) -> object:
+    try:
+        return json.loads(ecr.get_lifecycle_policy(**where)["lifecyclePolicyText"])
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "LifecyclePolicyNotFoundException":
+            raise
+        return None

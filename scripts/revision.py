@@ -1,0 +1,45 @@
+"""Which revision of the source this is."""
+
+from pathlib import Path
+
+import attrs
+
+from scripts.errors import TaskFailure
+from scripts.shell import Command, Runner
+
+_UNKNOWN = "unknown"
+# 1980-01-01, the time of the files in the image's layers.
+_NO_TIME = "1980-01-01T00:00:00+00:00"
+
+
+@attrs.frozen(kw_only=True)
+class Revision:
+    """The source that something was made from.
+
+    Attributes:
+        commit: The commit in full; with ``-dirty`` where files differ from it; ``unknown`` outside a git repository.
+        created: When the commit was made, as RFC 3339. The time of a build would make another image of the same content
+            each time, which a registry with immutable tags refuses.
+    """
+
+    commit: str = _UNKNOWN
+    created: str = _NO_TIME
+
+    @property
+    def short(self) -> str:
+        """The commit in 12 digits, fit for an image's tag."""
+        commit, _, dirty = self.commit.partition("-")
+        return commit[:12] + (f"-{dirty}" if dirty else "")
+
+
+def of(root: Path, *, runner: Runner) -> Revision:
+    """Return the revision of the folder *root*."""
+    try:
+        last = runner.capture(Command(("git", "-C", str(root), "log", "-1", "--format=%H %cI")))
+        changed = runner.capture(Command(("git", "-C", str(root), "status", "--porcelain")))
+    except TaskFailure:  # no git here
+        return Revision()
+    commit, _, created = last.output.strip().partition(" ")
+    if last.status or changed.status or not created:
+        return Revision()
+    return Revision(commit=commit + ("-dirty" if changed.output.strip() else ""), created=created)

@@ -1,0 +1,114 @@
+"""What check-env says of .env, of Docker and of AWS: programs and AWS answer from a script."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+
+from scripts import checkenv
+from scripts.checkenv import Row
+from scripts.errors import TaskFailure
+from scripts.settings import load
+from scripts.shell import Command, Completed
+from tests.unit.aws_stubs import ACCOUNT, REGION, WHERE, ScriptedAws
+
+SETTINGS = {"AWS_ACCOUNT_ID": ACCOUNT, "AWS_REGION": REGION, "ECR_REPOSITORY": "triton-infer"}
+PLANTED = "AKIAPLANTEDPLANTED00"
+
+
+@attrs.frozen
+class Answers:
+    """Answers every command by its program's name; a program that is not named is not installed."""
+
+    programs: dict[str, tuple[int, str]]
+
+    def capture(self, command: Command, *, timeout_s: float = 30.0) -> Completed:  # noqa: ARG002
+        """Answer from the script."""
+        if command.argv[0] not in self.programs:
+            raise TaskFailure(f"{command.argv[0]} is not installed, or not on PATH.")
+        status, output = self.programs[command.argv[0]]
+        return Completed(status=status, output=output)
+
+    def stream(self, command: Command, *, show: Callable[[str], None]) -> Completed:
+        """Refuse: nothing here is streamed."""
+        raise AssertionError(command, show)
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedAws]:
+    """Give AWS's answers, all of which must be asked for."""
+    script = ScriptedAws()
+    monkeypatch.setattr("scripts.aws.open_access", lambda _: script.access)
+    yield script
+    script.close()
+
+
+def env_file(root: Path, *, tracked: bool) -> Row:
+    """Return the row of .env."""
+    return checkenv._env_file(load(root, environ={}), root, Answers({"git": (0 if tracked else 1, "")}))
+
+
+def test_the_states_of_an_env_file(tmp_path: Path) -> None:
+    """Missing, fine, doubtful, broken, and in git: each with what to do, none with a value."""
+    assert env_file(tmp_path, tracked=True).state == "missing"
+    path = tmp_path / ".env"
+    path.write_text(f"AWS_ACCESS_KEY_ID={PLANTED}\nAWS_SECRET_ACCESS_KEY=s\n")
+    path.chmod(0o600)
+    assert env_file(tmp_path, tracked=False).state == "ok"
+    path.chmod(0o644)
+    doubtful = env_file(tmp_path, tracked=False)
+    assert (doubtful.state, "chmod 600" in doubtful.advice) == ("warning", True)
+    tracked = env_file(tmp_path, tracked=True)
+    assert tracked.state == "failed"
+    assert "git rm --cached .env" in tracked.advice
+    assert "chmod 600" in tracked.advice
+    path.write_text(f"AWS_ACCESS_KEY_ID='{PLANTED}\n")
+    broken = env_file(tmp_path, tracked=False)
+    assert (broken.state, "line 1" in broken.advice) == ("failed", True)
+    assert PLANTED not in repr((doubtful, tracked, broken))
+
+
+def test_docker_that_is_not_running_is_a_gap_with_its_advice() -> None:
+    """Only some tasks need it."""
+    assert checkenv._engine(Answers({"docker": (0, "28.0.1\n")})) == Row(
+        what="Docker engine", state="ok", found="28.0.1"
+    )
+    down = checkenv._engine(Answers({"docker": (1, "Cannot connect to the Docker daemon at unix:///x.")}))
+    assert (down.state, "Start it" in down.advice) == ("missing", True)
+
+
+def test_a_disk_that_is_nearly_full_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here and where Docker keeps its images; without Docker, here."""
+    there = Answers({"docker": (0, f"{tmp_path}\n")})
+    assert "for Docker" in checkenv._disk(tmp_path, there).found
+    assert "for Docker" not in checkenv._disk(tmp_path, Answers({})).found
+    monkeypatch.setattr(checkenv, "ENOUGH_DISK", 1 << 62)
+    assert checkenv._disk(tmp_path, there).state == "missing"
+
+
+def test_identity_region_and_repository_are_asked_for(aws: ScriptedAws) -> None:
+    """All that a push needs of AWS is there."""
+    aws.identity()
+    aws.ecr("describe_images", {}, {**WHERE, "maxResults": 1})
+    rows = checkenv._aws(load(Path("no-such-folder"), environ=SETTINGS))
+    assert [(row.what, row.state) for row in rows] == [
+        ("AWS settings", "ok"),
+        ("AWS region", "ok"),
+        ("AWS identity", "ok"),
+        ("image repository", "ok"),
+    ]
+
+
+def test_the_first_thing_that_aws_refuses_is_told_and_the_rest_not_asked(aws: ScriptedAws) -> None:
+    """Another account's credentials: the repository is not looked for."""
+    aws.identity("210987654321")
+    rows = checkenv._aws(load(Path("no-such-folder"), environ=SETTINGS))
+    assert [(row.what, row.state) for row in rows[-2:]] == [("AWS region", "ok"), ("AWS identity", "failed")]
+    assert "210987654321" in rows[-1].advice
+
+
+def test_aws_is_not_asked_without_settings() -> None:
+    """What is not set is named, and no call is made."""
+    (row,) = checkenv._aws(load(Path("no-such-folder"), environ={"AWS_REGION": REGION}))
+    assert (row.state, "AWS_ACCOUNT_ID, ECR_REPOSITORY" in row.advice) == ("missing", True)
