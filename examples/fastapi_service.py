@@ -1,6 +1,6 @@
 """A web service that classifies uploaded images: one client for the whole process, typed errors to HTTP statuses.
 
-Run:  pip install triton-sdk fastapi uvicorn
+Run:  pip install PATH_TO_THIS_REPOSITORY fastapi uvicorn
       TRITON_GRPC_URL=localhost:8001 uvicorn examples.fastapi_service:app
 Ask:  curl --data-binary @photo.jpg localhost:8000/predict
 """

@@ -20,8 +20,8 @@ INVOKE = (sys.executable, "-m", "invoke")
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return this process's environment without the settings that a developer may have."""
-    return {name: value for name, value in os.environ.items() if name not in VARIABLES} | dict(extra or {})
+    """Return this process's environment with every setting empty, which counts for more than a developer's .env."""
+    return dict(os.environ) | dict.fromkeys(VARIABLES, "") | dict(extra or {})
 
 
 def invoke(*arguments: str, extra: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:

@@ -19,10 +19,7 @@ pytestmark = pytest.mark.timeout(60)
 
 
 def test_connection_resets_are_not_seen(connect: Connect, server: LocalTriton, proxy: TcpProxy) -> None:
-    """Ten resets under a steady load fail no call, and cost at most 6 % more requests, on the wire and in the server.
-
-    The load lasts for as many calls as ten times all its threads may lose, and no more.
-    """
+    """Ten resets under a steady load fail no call and cost at most 6 % more requests, on the wire and in the server."""
     client = connect(proxy.url)
     client.infer(pixels())
     requests, executed = proxy.requests, scene.executed(server, "quick")
@@ -33,8 +30,8 @@ def test_connection_resets_are_not_seen(connect: Connect, server: LocalTriton, p
             load.wait_for(80)
     assert load.errors == []
     calls = len(load.outcomes)
-    assert calls < 1200
-    assert calls < proxy.requests - requests <= 1.06 * calls
+    # Each reset loses what four threads have under way, and no more.
+    assert calls < proxy.requests - requests <= min(1.06 * calls, calls + 40)
     assert scene.executed(server, "quick") - executed <= 1.06 * calls
     assert proxy.connections == 11
 
