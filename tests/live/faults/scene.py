@@ -223,6 +223,11 @@ def descriptors(pid: int | str = "self") -> int:
     return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
 
 
+# gRPC's own pool grows and shrinks by a few threads with the load, and with what ran before; a leak is a thread for
+# each of hundreds of calls or clients.
+ELASTIC_THREADS = 8
+
+
 def threads() -> int:
     """Return the number of threads of this process, those of gRPC included."""
     return sum(1 for _ in Path("/proc/self/task").iterdir())

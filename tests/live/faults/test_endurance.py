@@ -29,7 +29,7 @@ def left_behind(server: LocalTriton, use: Callable[[], None]) -> int:
     memory = scene.resident()
     use()
     # gRPC closes in the background.
-    scene.wait_until(lambda: scene.threads() <= threads)
+    scene.wait_until(lambda: scene.threads() <= threads + scene.ELASTIC_THREADS)
     scene.wait_until(lambda: scene.descriptors() <= ours)
     scene.wait_until(lambda: scene.descriptors(server.pid) <= theirs)
     return scene.resident() - memory
