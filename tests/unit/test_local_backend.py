@@ -89,6 +89,27 @@ def test_a_model_without_a_batch_axis_is_run_for_each_request(backend: ModuleTyp
     assert [rows for rows, _ in model.runs] == [1, 1]
 
 
+def test_a_cpu_runs_a_batch_in_parts_that_its_caches_hold(backend: ModuleType) -> None:
+    """Parts are of about one size and joined in order; None, a GPU, and few rows are one run."""
+    model = Model()
+    (feed,) = feeds(10)
+    outputs = backend.in_parts(lambda part: model(part, ["y", "z"]), feed, 4)
+    assert [rows for rows, _ in model.runs] == [4, 3, 3]
+    np.testing.assert_array_equal(outputs["y"], 2 * feed["x"])
+    np.testing.assert_array_equal(outputs["z"], -feed["x"])
+    for rows in (None, 10):
+        model.runs.clear()
+        backend.in_parts(lambda part: model(part, ["y"]), feed, rows)
+        assert [rows for rows, _ in model.runs] == [10]
+
+
+def test_a_model_that_does_not_work_row_by_row_sees_the_whole_batch(backend: ModuleType) -> None:
+    """A sum over the batch is one of all rows, and not one for each part."""
+    (feed,) = feeds(6)
+    outputs = backend.in_parts(lambda part: {"y": part["x"].sum(keepdims=True)}, feed, 4)
+    assert outputs["y"].tolist() == [[15.0]]
+
+
 def test_the_parameters_of_the_real_backend_are_read(backend: ModuleType) -> None:
     """Thread counts and the execution mode are taken from the configuration."""
     parameters = {"intra_op_thread_count": "3", "inter_op_thread_count": "2", "execution_mode": "1"}

@@ -19,6 +19,10 @@ import triton_python_backend_utils as pb_utils  # type: ignore[import-not-found]
 Config = Mapping[str, Any]
 Answers = dict[str, np.ndarray[Any, Any]]
 
+# On a CPU an image costs more the more of them run at once: what is between the layers no longer fits the caches. On
+# one core of an EPYC, ms an image: MobileNetV2 4.2 in runs of 1 to 4, 5.1 of 8, 6.0 of 16, 6.6 of 32; ResNet50 38.
+CPU_ROWS = 4
+
 # The stub around this file was built against NumPy 1. Under NumPy 2 the arrays that it makes have strides of 0, so that
 # each element reads as the first, those that it takes count as empty, and strings end it: numbers then go by DLPack.
 OLD_NUMPY = np.__version__.startswith("1.")
@@ -57,6 +61,7 @@ class TritonPythonModel:
         check(config, self.session.get_inputs(), self.session.get_outputs())
         self.inputs = [tensor["name"] for tensor in config["input"]]
         self.batched = config["max_batch_size"] > 0
+        self.rows = CPU_ROWS if self.batched and not on_gpu else None
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Answer *requests* in one run where the model has a batch axis; each answer or error is its request's own."""
@@ -71,8 +76,10 @@ class TritonPythonModel:
         return {name: to_numpy(tensors[name]) for name in self.inputs if name in tensors}
 
     def run(self, feed: Answers, wanted: Sequence[str]) -> Answers:
-        """Run the model once and return the outputs *wanted* by name."""
-        return dict(zip(wanted, self.session.run(list(wanted), feed), strict=True))
+        """Run the model and return the outputs *wanted* by name."""
+        return in_parts(
+            lambda part: dict(zip(wanted, self.session.run(list(wanted), part), strict=True)), feed, self.rows
+        )
 
 
 def answer(
@@ -115,6 +122,21 @@ def together(
     cuts = np.cumsum(rows)[:-1]
     parts = {name: np.split(output, cuts) for name, output in outputs.items()}
     return [{name: parts[name][index] for name in names} for index, names in enumerate(wanted)]
+
+
+def in_parts(run: Callable[[Answers], Answers], feed: Answers, rows: int | None) -> Answers:
+    """Run *feed* in parts of about one size, of at most *rows* rows each, and join the outputs; None is for one run."""
+    count = -(-len(next(iter(feed.values()), ())) // rows) if rows else 1
+    if count <= 1:
+        return run(feed)
+    split = {name: np.array_split(tensor, count) for name, tensor in feed.items()}
+    parts = [{name: tensors[index] for name, tensors in split.items()} for index in range(count)]
+    outputs = [run(part) for part in parts]
+    for part, output in zip(parts, outputs, strict=True):
+        length = len(next(iter(part.values())))
+        if any(array.shape[:1] != (length,) for array in output.values()):
+            return run(feed)  # not row by row: only the whole is right
+    return {name: np.concatenate([output[name] for output in outputs]) for name in outputs[0]}
 
 
 def response(result: Answers | Exception) -> Any:
