@@ -62,6 +62,7 @@ class _Job:
     size_bytes: int
     destination: Path
     progress: Callable[[int, int], None]
+    retrying: Callable[[str], None]
     patience: Patience
     otherwise: str
 
@@ -83,6 +84,7 @@ def download(
     size_bytes: int,
     destination: Path,
     progress: Callable[[int, int], None],
+    retrying: Callable[[str], None] = lambda _: None,
     patience: Patience | None = None,
     otherwise: str = "",
 ) -> Path:
@@ -97,6 +99,7 @@ def download(
         size_bytes: The file's length.
         destination: Where it shall be; folders on the way are made.
         progress: Called with the bytes that are there and *size_bytes*, also while another process downloads.
+        retrying: Called before each wait with what went wrong and how long the wait is.
         patience: How long to wait and how often to try again.
         otherwise: What a user can do without this download, as the beginning of a sentence.
 
@@ -109,6 +112,7 @@ def download(
         size_bytes=size_bytes,
         destination=destination,
         progress=progress,
+        retrying=retrying,
         patience=patience or Patience(),
         otherwise=otherwise,
     )
@@ -183,7 +187,9 @@ def _fill(job: _Job) -> None:
                 reached = max(reached, size)
                 if idle >= job.patience.attempts:
                     raise job.refuse(f"{error} ({idle} tries){_kept(job)}") from error
-                time.sleep(min(job.patience.cap, job.patience.backoff * 2 ** max(idle - 1, 0)))
+                wait = min(job.patience.cap, job.patience.backoff * 2 ** max(idle - 1, 0))
+                job.retrying(f"The download broke: {error}. Trying again in {wait:.0f} s")
+                time.sleep(wait)
 
 
 def _kept(job: _Job) -> str:

@@ -49,7 +49,7 @@ class Source:
 
         def read(progress: Progress) -> tuple[onnx.ModelProto, Origin]:
             progress(f"Getting {entry.stem} ({entry.size_bytes / 1e6:.0f} MB) from {entry.url}")
-            path = zoo.fetch(entry, cache=cache, progress=downloaded)
+            path = zoo.fetch(entry, cache=cache, progress=downloaded, retrying=progress)
             return graph.load(path), Origin(kind="zoo", name=entry.stem, url=entry.url, sha256=entry.sha256)
 
         return cls(read=read, mean=entry.mean, std=entry.std, resize=entry.resize, labels=labels.imagenet())

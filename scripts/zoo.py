@@ -107,7 +107,12 @@ def lookup(name: str) -> ZooModel:
 
 
 def fetch(
-    model: ZooModel, *, cache: Path, progress: Callable[[int, int], None], patience: Patience | None = None
+    model: ZooModel,
+    *,
+    cache: Path,
+    progress: Callable[[int, int], None],
+    retrying: Callable[[str], None] = lambda _: None,
+    patience: Patience | None = None,
 ) -> Path:
     """Return the path of the model's file in the folder *cache*, downloaded where it is not there yet.
 
@@ -115,6 +120,7 @@ def fetch(
         model: The model to get.
         cache: Folder that keeps downloaded files.
         progress: Called with the bytes that are there and the bytes that there will be.
+        retrying: Called before each wait with what went wrong and how long the wait is.
         patience: How long to wait for the server and how often to try again.
 
     Raises:
@@ -126,6 +132,7 @@ def fetch(
         size_bytes=model.size_bytes,
         destination=cache / f"{model.stem}.onnx",
         progress=progress,
+        retrying=retrying,
         patience=patience,
         otherwise="Without this download: build the architecture with --weights seeded, name a file with --onnx PATH",
     )

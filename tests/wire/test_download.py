@@ -181,16 +181,24 @@ def leave(file: Path, data: bytes) -> None:
 
 
 def get(
-    url: str, file: Path, *, sha256: str = SHA256, patience: Patience = QUICK, steps: list[int] | None = None
+    url: str,
+    file: Path,
+    *,
+    sha256: str = SHA256,
+    patience: Patience = QUICK,
+    steps: list[int] | None = None,
+    words: list[str] | None = None,
 ) -> Path:
-    """Download the server's file, with the lengths that were reported added to *steps*."""
+    """Download the server's file, with the lengths and the words that were reported added to *steps* and *words*."""
     steps = [] if steps is None else steps
+    words = [] if words is None else words
     return download(
         url,
         sha256=sha256,
         size_bytes=len(BODY),
         destination=file,
         progress=lambda done, _: steps.append(done),
+        retrying=words.append,
         patience=patience,
         otherwise="Without it: --weights seeded",
     )
@@ -307,12 +315,15 @@ def test_silent_server_is_left_and_asked_again(server: Server, file: Path) -> No
     assert file.read_bytes() == BODY
 
 
-@pytest.mark.parametrize("failing", [status(503), status(429), hang_up], ids=["503", "429", "no answer"])
-def test_busy_server_is_asked_again(server: Server, file: Path, failing: Answer) -> None:
-    """A server that is busy, or hangs up without a word, gets another request."""
-    server.script = [failing]
-    get(server.url, file)
+@pytest.mark.parametrize(
+    ("failing", "cause"), [(status(503), "503"), (status(429), "429"), (hang_up, "closed")], ids=["503", "429", "none"]
+)
+def test_busy_server_is_asked_again(server: Server, file: Path, failing: Answer, cause: str) -> None:
+    """A server that is busy, or hangs up without a word, gets another request, and the wait is announced."""
+    server.script, words = [failing], list[str]()
+    get(server.url, file, words=words)
     assert len(server.seen) == 2
+    assert [cause in said and "Trying again in" in said for said in words] == [True], words
     assert file.read_bytes() == BODY
 
 
