@@ -71,6 +71,26 @@ def image(session: nox.Session) -> None:
 
 
 @nox.session
+def chart(session: nox.Session) -> None:
+    """Check the Helm chart without a cluster: render, validate, lint; with Helm's programs too where they are."""
+    session.install("--quiet", "-e", ".[chart]")
+    # It pins an older boto3, so it has an environment of its own.
+    policies = ROOT / ".nox" / "checkov"
+    session.run("python", "-m", "venv", str(policies), silent=True)
+    session.run(str(policies / "bin" / "pip"), "install", "--quiet", "checkov==3.3.30", external=True)
+    session.run("pytest", "tests/chart", *session.posargs, env={"CHECKOV": str(policies / "bin" / "checkov")})
+
+
+@nox.session
+def cluster(session: nox.Session) -> None:
+    """Deploy to a real Kubernetes: the cluster that KUBECONFIG names, or, as root, one that the tests make."""
+    session.install("--quiet", "-e", ".[cluster]")
+    # Here, where its progress shows; without Go the tests say what is missing.
+    session.run("python", "-m", "tests.cluster.binaries")
+    session.run("pytest", "tests/cluster", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and formatting."""
     session.install("--quiet", "ruff==0.17.6")
