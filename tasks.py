@@ -1,27 +1,56 @@
 """Tasks: take an image classifier from an ONNX file to a checked endpoint. `invoke --list` shows them all."""
 
 import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from invoke import Collection, Context, task
 
 from scripts import aws, checkenv, delivery, docker, lint, models, settings, zoo
 from scripts import serve as serving
+from scripts.cluster import access, destroy, status_report
+from scripts.cluster import smoke as cluster_smoke
+from scripts.cluster import status as looking
+from scripts.cluster.chart import Chart, Package, values_files
+from scripts.cluster.deploy import Deployer
+from scripts.cluster.helm import Helm
+from scripts.cluster.image import Image
+from scripts.cluster.kubectl import Kubectl
+from scripts.cluster.rollout import Show
+from scripts.cluster.target import NAMESPACE, RELEASE, Target
 from scripts.endpoint import HTTP_PORT, Endpoint
 from scripts.errors import TaskFailure
 from scripts.generate_input import generate as write_request
 from scripts.image_report import megabytes
 from scripts.registry import Registry, Rules
 from scripts.registry import create as create_in_registry
-from scripts.report import download_bar, layer_bar, reporting, say, step, table
+from scripts.report import (
+    confirm,
+    difference,
+    download_bar,
+    is_asked,
+    layer_bar,
+    reporting,
+    say,
+    step,
+    table,
+    waiting,
+)
 from scripts.shell import LocalRunner
-from scripts.smoke import smoke
+from scripts.smoke import Result, smoke
 from scripts.sources import Source
 from triton_sdk.contract import RGB
 from triton_sdk.labels import read as read_labels
 from triton_sdk.local import LocalTriton
 
 REPOSITORY = "model_repository"
+# The options by which the tasks for a cluster find the deployment.
+WHERE = {
+    "release": f"Name of the release (default: TRITON_RELEASE, or {RELEASE}).",
+    "namespace": f"Its namespace (default: TRITON_NAMESPACE, or {NAMESPACE}).",
+    "context": "Context of the kubeconfig (default: KUBE_CONTEXT, or the current one).",
+}
 
 
 def _number(text: str, *, name: str, least: int = 1, most: int = 2**31 - 1) -> int:
@@ -221,43 +250,147 @@ def serve(
     help={
         "local": "Start a server on this machine for the check, and stop it afterwards.",
         "url": f"Check a running server: HOST or HOST:HTTP_PORT (default: TRITON_URL, port {HTTP_PORT}).",
+        "all_pods": "Check every pod of the deployment in turn, instead of one that is ready.",
         "repository": "Folder with the packaged models: their golden data says what is right.",
         "picture": "Also draw the table in this SVG file.",
+        **WHERE,
     }
 )
-def smoke_test(c: Context, local: bool = False, url: str = "", repository: str = REPOSITORY, picture: str = "") -> None:
-    """Check a server: health, contracts, versions, golden numbers, batching, latency."""
+def smoke_test(
+    c: Context,
+    local: bool = False,
+    url: str = "",
+    all_pods: bool = False,
+    repository: str = REPOSITORY,
+    picture: str = "",
+    release: str = "",
+    namespace: str = "",
+    context: str = "",
+) -> None:
+    """Check the deployment (or --url, --local): health, contracts, versions, golden numbers, batching, latency, GPU.
+
+    Without --local, --url and TRITON_URL, the deployment in the cluster is checked through a port-forward to its pods.
+    """
     with reporting():
         folder = Path(repository)
         drawing = Path(picture) if picture else None
+        deployed = bool(all_pods or release or namespace or context)
+        if local + bool(url) + deployed > 1:
+            raise TaskFailure(
+                "--local starts a server here, --url names one that runs, and --all-pods, --release, --namespace and "
+                "--context mean the cluster: give one of the three."
+            )
+        known = settings.load()
+        address = url or ("" if local or deployed else known.get("TRITON_URL"))
         if local:
-            if url:
-                raise TaskFailure("--local starts a server here, --url names one that runs: give one of them.")
             with serving.local(folder, progress=step) as server:
                 endpoint = Endpoint(http=server.http_url, grpc=server.grpc_url, metrics=server.metrics_url)
-                _smoke(endpoint, folder, complete=True, picture=drawing)
-            return
-        address = url or settings.load().get("TRITON_URL")
-        if not address:
-            raise TaskFailure(
-                "Which server? --local starts one here; --url HOST (or TRITON_URL) names a running one, "
-                "for example after kubectl port-forward."
-            )
-        _smoke(Endpoint.parse(address), folder, complete=False, picture=drawing)
+                _smoke(smoke(endpoint, repository=folder, complete=True), of=endpoint.http, picture=drawing)
+        elif address:
+            endpoint = Endpoint.parse(address)
+            _smoke(smoke(endpoint, repository=folder, complete=False), of=endpoint.http, picture=drawing)
+        else:
+            target, kubectl, _ = _cluster(release, namespace, context)
+            results = cluster_smoke.smoke(kubectl, target, repository=folder, all_pods=all_pods, progress=step)
+            _smoke(results, of=f"release {target.release}", picture=drawing, pods=all_pods)
 
 
-def _smoke(endpoint: Endpoint, repository: Path, *, complete: bool, picture: Path | None) -> None:
-    results = []
-    for result in smoke(endpoint, repository=repository, complete=complete):
-        step(f"{result.state:8}{result.subject}: {result.check}")
-        results.append(result)
-    rows = [(r.state, r.subject, r.check, r.figure) for r in results]
-    table(f"Smoke test of {endpoint.http}", ("", "of", "check", "figure"), rows, picture=picture)
-    failed = sum(r.state == "failed" for r in results)
+def _cluster(release: str, namespace: str, context: str) -> tuple[Target, Kubectl, Helm]:
+    """Return what reaches the deployment, after saying where that is."""
+    target = Target.from_settings(settings.load(), release=release, namespace=namespace, context=context)
+    kubectl = Kubectl(LocalRunner(), context=target.context, namespace=target.namespace)
+    step(f"Release {target.release}, namespace {target.namespace}, context {access.Where.read(kubectl)}")
+    return target, kubectl, Helm(LocalRunner(), context=target.context, namespace=target.namespace)
+
+
+def _smoke(results: Iterable[Result], *, of: str, picture: Path | None, pods: bool = False) -> None:
+    found = []
+    for result in results:
+        step(f"{result.state:8}{f'{result.pod}: ' if pods else ''}{result.subject}: {result.check}")
+        found.append(result)
+    if found and found[0].pod and not pods:
+        of += f", pod {found[0].pod}"
+    heads = (*(["pod"] if pods else []), "", "of", "check", "figure")
+    rows = [(*([r.pod] if pods else []), r.state, r.subject, r.check, r.figure) for r in found]
+    table(f"Smoke test of {of}", heads, rows, picture=picture)
+    failed = sum(r.state == "failed" for r in found)
     if failed:
-        raise TaskFailure(f"{failed} of {len(results)} checks failed.")
-    skipped = sum(r.state == "skipped" for r in results)
-    say(f"{len(results)} checks, none failed{f', {skipped} skipped' if skipped else ''}.")
+        raise TaskFailure(f"{failed} of {len(found)} checks failed.")
+    skipped = sum(r.state == "skipped" for r in found)
+    say(f"{len(found)} checks, none failed{f', {skipped} skipped' if skipped else ''}.")
+
+
+@task(help={**WHERE, "json": "Print all of it as JSON instead, for scripts."})
+def status(c: Context, release: str = "", namespace: str = "", context: str = "", json: bool = False) -> None:
+    """Show the deployment: release, image, pods, GPUs, autoscaler, and each server's models, requests and queue.
+
+    The exit status is 0 when the release is there, whatever its state, and 1 when it is not or cannot be asked.
+    """
+    with reporting():
+        target, kubectl, helm = _cluster(release, namespace, context)
+        found = looking.look(kubectl, helm, target, progress=step)
+        if json:
+            say(status_report.as_json(found))
+            return
+        table("Deployment", ("", ""), status_report.release_rows(found))
+        table("Pods", status_report.POD_COLUMNS, status_report.pod_rows(found, now=datetime.now(UTC)))
+        table("Models", status_report.MODEL_COLUMNS, status_report.model_rows(found))
+
+
+@task(
+    help={
+        **WHERE,
+        "yes": "Do not ask.",
+        "with_namespace": "Also remove the namespace, if deploy-triton made it and nothing else is in it.",
+        "dry_run": "Only print the commands.",
+    }
+)
+def destroy_triton(
+    c: Context,
+    release: str = "",
+    namespace: str = "",
+    context: str = "",
+    yes: bool = False,
+    with_namespace: bool = False,
+    dry_run: bool = False,
+) -> None:
+    """Remove the deployment, after naming what goes, and check that nothing is left; doing it twice does no harm."""
+    with reporting():
+        target, kubectl, helm = _cluster(release, namespace, context)
+        removal = destroy.plan(helm, target)
+        if removal is None:
+            say(f"There is no release {target.release} in the namespace {target.namespace}: nothing to remove.")
+        else:
+            say(removal.title)
+            table("Its objects", ("kind", "name", ""), removal.rows)
+        if dry_run:
+            for command in removal.commands(kubectl, helm) if removal else ():
+                say(str(command))
+            if with_namespace:
+                say(str(destroy.delete_namespace(kubectl, target.namespace)))
+            return
+        if removal is not None:
+            if not yes and not confirm("Remove all this?", otherwise="--yes removes it without asking."):
+                raise TaskFailure("Nothing was removed.")
+            destroy.remove(removal, kubectl=kubectl, helm=helm, progress=step)
+            say(f"{target.release} is removed, and nothing of it is left.")
+        _namespace(kubectl, target, asked=with_namespace, ask=not yes and is_asked())
+
+
+def _namespace(kubectl: Kubectl, target: Target, *, asked: bool, ask: bool) -> None:
+    """Remove the namespace if that is wanted and does no harm, and say what becomes of it."""
+    name = target.namespace
+    if not destroy.is_ours(kubectl, name):
+        if asked:
+            say(f"The namespace {name} was not made by deploy-triton, or is gone: it is left as it is.")
+        return
+    if others := destroy.inhabitants(kubectl):
+        say(f"The namespace {name} stays, since this is in it: {destroy.listed(others)}.")
+    elif asked or (ask and confirm(f"Remove the namespace {name}, which deploy-triton made, too?", otherwise="")):
+        destroy.remove_namespace(kubectl, name, progress=step)
+        say(f"The namespace {name} is removed.")
+    else:
+        say(f"The empty namespace {name} stays; `invoke destroy-triton{target.options} --with-namespace` removes it.")
 
 
 @task(
@@ -349,6 +482,59 @@ def push_triton(
         say(pushed.reference)
 
 
+@task(
+    help={
+        "values": "File with values of the chart; may be repeated, the last one wins (default: helm/values.yaml).",
+        "set_": "One value, KEY=VALUE; may be repeated, and wins over files.",
+        "image": "HOST/NAME@sha256:DIGEST (default: what push-triton wrote to build/image.json).",
+        "cpu": "Run without GPUs: --set gpu.enabled=false.",
+        "timeout": "Seconds that the pods may take to become ready.",
+        "dry_run": "Only print the commands, and what they would change.",
+        **WHERE,
+    },
+    iterable=["values", "set_"],
+)
+def deploy_triton(
+    c: Context,
+    values: list[str],
+    set_: list[str],
+    image: str = "",
+    cpu: bool = False,
+    timeout: str = "900",
+    dry_run: bool = False,
+    namespace: str = "",
+    release: str = "",
+    context: str = "",
+) -> None:
+    """Deploy the pushed image to a cluster with Helm and wait; what fails is rolled back."""
+    with reporting():
+        loaded = settings.load()
+        target = Target.from_settings(loaded, release=release, namespace=namespace, context=context)
+        package = Package(
+            chart=Chart.from_settings(loaded),
+            image=Image.parse(image) if image else Image.from_record(),
+            files=values_files(values),
+            values=set_,
+            cpu=cpu,
+        )
+        limit = _number(timeout, name="timeout")
+        with waiting() as (line, status):
+            show = Show(line=line, status=status)
+            deployer = Deployer(target=target, package=package, settings=loaded, runner=LocalRunner(), show=show)
+            outcome = None if dry_run else deployer.deploy(timeout_s=limit)
+            commands, changes = deployer.plan() if dry_run else ([], [])
+        if outcome is None:
+            for command in commands:
+                say(str(command))
+            difference(changes)
+            if not commands:
+                say("Nothing would change.")
+            return
+        table(f"Release {target.release}", ("", ""), outcome.rows)
+        for text in outcome.next_steps:
+            say(text)
+
+
 namespace = Collection(
     check_env,
     package_model,
@@ -356,7 +542,10 @@ namespace = Collection(
     generate_input,
     serve,
     smoke_test,
+    status,
+    destroy_triton,
     build_image,
     create_repository,
     push_triton,
+    deploy_triton,
 )

@@ -8,6 +8,12 @@ from typing import Literal
 import attrs
 
 from scripts import aws, engine, models, registry
+from scripts.cluster import access
+from scripts.cluster.capacity import Holder, Node, overview
+from scripts.cluster.failures import ClusterFailure
+from scripts.cluster.helm import Helm
+from scripts.cluster.kubectl import Kubectl
+from scripts.cluster.preflight import LEAST_HELM, LEAST_KUBECTL
 from scripts.errors import TaskFailure
 from scripts.registry import Registry
 from scripts.settings import Settings
@@ -47,8 +53,8 @@ def check(settings: Settings, *, root: Path, repository: Path, runner: Runner) -
         _program("docker", ("docker", "--version"), "for images, and serve --docker"),
         _engine(runner),
         _disk(root, runner),
-        _program("helm", ("helm", "version", "--short"), "to deploy to a cluster"),
-        _program("kubectl", ("kubectl", "version", "--client"), "to reach a cluster"),
+        _helm(runner),
+        *_cluster(settings, runner),
         _gpu(),
         _env_file(settings, root, runner),
         *_aws(settings),
@@ -84,6 +90,51 @@ def _program(name: str, argv: tuple[str, ...], purpose: str) -> Row:
     if done.status != 0:
         return Row(what=name, state="missing", found=line, advice=f"needed {purpose}: is it running?")
     return Row(what=name, state="ok", found=line)
+
+
+def _helm(runner: Runner) -> Row:
+    what = "helm"
+    try:
+        version = Helm(runner, namespace="default").version()
+    except TaskFailure as error:
+        return Row(what=what, state="missing", found="not usable", advice=str(error))
+    if version < LEAST_HELM:
+        advice = f"deploy-triton needs {LEAST_HELM} or newer, 3 or 4"
+        return Row(what=what, state="missing", found=f"Helm {version}", advice=advice)
+    return Row(what=what, state="ok", found=f"Helm {version} (least: {LEAST_HELM})")
+
+
+def _cluster(settings: Settings, runner: Runner) -> list[Row]:
+    """Look for kubectl, its context, the cluster's API and the GPUs; what follows from a failure is not asked."""
+    what, rows = "kubectl", []
+    try:
+        kubectl = Kubectl(runner, context=settings.values.get("KUBE_CONTEXT"))
+        version = access.client_version(kubectl)
+        if version < LEAST_KUBECTL:
+            raise ClusterFailure(f"kubectl {version} is too old: {LEAST_KUBECTL} or newer is needed.")
+        rows.append(Row(what=what, state="ok", found=f"{version} (least: {LEAST_KUBECTL})"))
+        what = "cluster's context"
+        rows.append(Row(what=what, state="ok", found=str(access.Where.read(kubectl))))
+        what = "cluster's API"
+        rows.append(Row(what=what, state="ok", found=f"Kubernetes {access.server_version(kubectl)}"))
+        what = "cluster's GPUs"
+        nodes = [Node.parse(item) for item in kubectl.json("get", "nodes", doing="look at the nodes")["items"]]
+        pods = kubectl.json("get", "pods", "--all-namespaces", doing="see who has the GPUs")["items"]
+        if found := overview(nodes, Holder.parse_all(pods)):
+            rows.append(Row(what=what, state="ok", found=found))
+        else:
+            advice = "deploy-triton --cpu runs without; else install NVIDIA's device plugin on nodes with GPUs"
+            rows.append(
+                Row(
+                    what=what,
+                    state="missing",
+                    found=f"none on {len(nodes)} node{'s' * (len(nodes) != 1)}",
+                    advice=advice,
+                )
+            )
+    except TaskFailure as error:
+        rows.append(Row(what=what, state="missing", found="not usable", advice=str(error)))
+    return rows
 
 
 def _gpu() -> Row:

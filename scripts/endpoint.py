@@ -1,14 +1,16 @@
 """Where a Triton server listens, and its HTTP side: KServe v2 as JSON, and Prometheus metrics."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 import attrs
 import urllib3
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from scripts.errors import TaskFailure
+from scripts.secret import Secret
 
 HTTP_PORT = 8000
 # Triton's own defaults: HTTP 8000, gRPC 8001, metrics 8002.
@@ -39,11 +41,13 @@ class Endpoint:
         http: Base of the HTTP API: ``http://HOST:PORT``.
         grpc: Target of the gRPC API: ``HOST:PORT``.
         metrics: The Prometheus page: ``http://HOST:PORT/metrics``.
+        headers: What goes along with every request to the HTTP API, such as the key of a restricted one.
     """
 
     http: str
     grpc: str
     metrics: str
+    headers: Mapping[str, Secret] = attrs.field(factory=dict)
 
     @classmethod
     def parse(cls, url: str) -> Self:
@@ -89,13 +93,14 @@ class Endpoint:
         Raises:
             TaskFailure: If no answer comes or it is no metrics page.
         """
-        response = _request("GET", self.metrics, None, timeout_s)
+        response = _request("GET", self.metrics, None, timeout_s, {})
         if response.status != 200:
             raise TaskFailure(f"{self.metrics} answered HTTP {response.status}: does the server allow metrics?")
         return Counters(text=response.data.decode("utf-8", "replace"))
 
     def _ask(self, method: str, path: str, body: bytes | None, timeout_s: float) -> Answer:
-        response = _request(method, self.http + path, body, timeout_s)
+        headers = {name: value.reveal() for name, value in self.headers.items()}
+        response = _request(method, self.http + path, body, timeout_s, headers)
         try:
             parsed = json.loads(response.data) if response.data else {}
         except ValueError:
@@ -118,20 +123,28 @@ class Counters:
         """Return the sum of every sample of *name* that carries *labels*."""
         return sum(self.samples(name, **labels))
 
+    def versions(self, name: str) -> list[tuple[str, str]]:
+        """Return the model and version of every sample of *name*."""
+        found = [sample.labels for sample in self._named(name)]
+        return sorted(
+            {(labels["model"], labels["version"]) for labels in found if {"model", "version"} <= labels.keys()}
+        )
+
     def samples(self, name: str, **labels: str) -> list[float]:
         """Return every sample of *name* that carries *labels*."""
-        return [
-            sample.value
-            for family in text_string_to_metric_families(self.text)
-            for sample in family.samples
+        return [sample.value for sample in self._named(name) if labels.items() <= sample.labels.items()]
+
+    def _named(self, name: str) -> Iterator[Sample]:
+        for family in text_string_to_metric_families(self.text):
             # The parser gives counters the suffix that OpenMetrics asks for.
-            if sample.name.removesuffix("_total") == name and labels.items() <= sample.labels.items()
-        ]
+            yield from (sample for sample in family.samples if sample.name.removesuffix("_total") == name)
 
 
-def _request(method: str, url: str, body: bytes | None, timeout_s: float) -> urllib3.BaseHTTPResponse:
+def _request(
+    method: str, url: str, body: bytes | None, timeout_s: float, extra: Mapping[str, str]
+) -> urllib3.BaseHTTPResponse:
     # Each on a connection of its own: an idle one would hold the exit of a server that is told to stop.
-    headers = {"Content-Type": "application/json", "Connection": "close"}
+    headers = {"Content-Type": "application/json", "Connection": "close", **extra}
     try:
         return urllib3.request(method, url, body=body, timeout=timeout_s, retries=False, headers=headers)
     except urllib3.exceptions.HTTPError as error:

@@ -16,7 +16,7 @@ from scripts.secret import Secret
 from scripts.settings import Settings
 
 DEFAULT_KEEP = 20
-_ECR_HOST = re.compile(r"(\d{12})\.dkr[.-]ecr(?:-fips)?\.([\w-]+)\.(?:amazonaws|on)\.[\w.]+")
+ECR_HOST = re.compile(r"(\d{12})\.dkr[.-]ecr(?:-fips)?\.([\w-]+)\.(?:amazonaws|on)\.[\w.]+")
 # The kinds of manifest that an engine may have pushed: a single image, or a list with one for each platform.
 MANIFESTS = (
     "application/vnd.docker.distribution.manifest.v2+json",
@@ -57,7 +57,7 @@ class Registry:
         region = settings.get("AWS_REGION") or region or settings.require("AWS_REGION")[0]
         suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
         host = settings.get("REGISTRY_HOST") or f"{account}.dkr.ecr.{region}.{suffix}"
-        named = _ECR_HOST.fullmatch(host)
+        named = ECR_HOST.fullmatch(host)
         if named and named.groups() != (account, region):
             raise TaskFailure(
                 f"REGISTRY_HOST is the registry of account {named[1]} in {named[2]}, but AWS_ACCOUNT_ID and the region "
@@ -73,7 +73,7 @@ class Registry:
     @property
     def is_ecr(self) -> bool:
         """Whether the host is ECR itself, not something that stands in for it."""
-        return _ECR_HOST.fullmatch(self.host) is not None
+        return ECR_HOST.fullmatch(self.host) is not None
 
 
 @attrs.frozen(kw_only=True)
@@ -150,6 +150,22 @@ def stored(access: Access, registry: Registry, tag: str) -> Stored | None:
         )
     images = answer.get("images", [])
     return Stored.from_manifest(images[0]["imageId"]["imageDigest"], images[0]["imageManifest"]) if images else None
+
+
+def has(access: Access, registry: Registry, digest: str) -> bool:
+    """Say whether ECR holds an image of *digest*.
+
+    Raises:
+        TaskFailure: If ECR cannot be asked, or there is no repository.
+    """
+    with access.errors(f"look for the image in {registry.repository}"):
+        answer = access.client("ecr").batch_get_image(
+            registryId=registry.account,
+            repositoryName=registry.repository,
+            imageIds=[{"imageDigest": digest}],
+            acceptedMediaTypes=list(MANIFESTS),
+        )
+    return bool(answer.get("images"))
 
 
 @attrs.frozen(kw_only=True)

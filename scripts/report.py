@@ -44,6 +44,26 @@ def step(text: str) -> None:
     _console(stderr=True).print(Text(f"  {text}", style="dim"), soft_wrap=True)
 
 
+def confirm(question: str, *, otherwise: str) -> bool:
+    """Ask on the terminal and return whether the answer is yes; anything but that is no.
+
+    Raises:
+        TaskFailure: If there is no terminal; *otherwise* says how to answer without one.
+    """
+    if not is_asked():
+        raise TaskFailure(f"There is no terminal to ask on: {otherwise}")
+    try:
+        answer = _console(stderr=True).input(Text(f"{question} [y/N] ", style="bold"))
+    except EOFError:  # Ctrl-D
+        return False
+    return answer.strip().lower() in ("y", "yes")
+
+
+def is_asked() -> bool:
+    """Say whether there is a terminal with somebody to ask."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
 @contextlib.contextmanager
 def reporting() -> Iterator[None]:
     """Turn a failure that we know into one message on standard error and exit status 1; Ctrl-C into status 130."""
@@ -53,8 +73,8 @@ def reporting() -> Iterator[None]:
     except (TaskFailure, TritonError) as error:
         console.print(Text.assemble(("Error: ", "bold red"), str(error)), soft_wrap=True)
         raise SystemExit(1) from error
-    except KeyboardInterrupt:
-        console.print(Text("Stopped.", style="yellow"))
+    except KeyboardInterrupt as error:
+        console.print(Text(str(error) or "Stopped.", style="yellow"), soft_wrap=True)
         raise SystemExit(130) from None
 
 
@@ -70,7 +90,9 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, 
     Raises:
         TaskFailure: If *picture* cannot be written.
     """
-    grid = Table(title=title, box=rich.box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
+    heads = any(columns)
+    box = rich.box.SIMPLE_HEAD if heads else rich.box.SIMPLE
+    grid = Table(title=title, box=box, show_header=heads, title_justify="left", title_style="bold", pad_edge=False)
     for column in columns:
         grid.add_column(column, overflow="fold")
     for row in rows:
@@ -87,6 +109,33 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, 
             picture.write_text(drawing, encoding="utf-8")
         except OSError as error:
             raise TaskFailure(f"Cannot write {picture}: {error.strerror}.") from error
+
+
+@contextlib.contextmanager
+def waiting() -> Iterator[tuple[Callable[[str], None], Callable[[str], None]]]:
+    """Give two functions that show progress on standard error: a line that stays, and one that the next replaces.
+
+    The second is for terminals; in a pipe it shows nothing.
+    """
+    console = _console(stderr=True)
+
+    def line(text: str) -> None:
+        console.print(Text(f"  {text}", style="dim"), soft_wrap=True)
+
+    if not console.is_terminal:
+        yield line, lambda _: None
+        return
+    with console.status("") as spinner:
+        # Such a line may be cut, or the terminal would keep what is left of it.
+        yield line, lambda text: spinner.update(Text(text[: console.width - 4], style="dim"))
+
+
+def difference(lines: Sequence[str]) -> None:
+    """Print the lines of a unified difference, coloured on a terminal."""
+    styles = {"+": "green", "-": "red", "@": "cyan"}
+    for text in lines:
+        style = "bold" if text.startswith(("+++", "---")) else styles.get(text[:1], "")
+        _console(stderr=False).print(Text(text, style=style), soft_wrap=True)
 
 
 @contextlib.contextmanager

@@ -47,6 +47,12 @@ def _repository(text: str) -> str:
     return "" if fits else "is not a repository name: lower-case letters, digits, and single . _ - / between them"
 
 
+def _chart(text: str) -> str:
+    # A chart's name is an argument of a program: it must not look like an option.
+    fits = re.fullmatch(r"(oci://[\w.-]+(:\d{1,5})?/|[\w.~/])[\w./@+-]*", text)
+    return "" if fits else "is not a folder, an archive, REPOSITORY/NAME or oci://HOST/NAME"
+
+
 def _any(_: str) -> str:
     return ""
 
@@ -65,7 +71,13 @@ VARIABLES: Mapping[str, Callable[[str], str]] = {
     "ECR_KMS_KEY": _pattern(r"[\w:/-]+", "is not the ARN, id or alias/NAME of a key"),
     "IMAGE_TAG": _pattern(r"\w[\w.-]{0,127}", "is not a tag: up to 128 letters, digits, . _ -"),
     "REGISTRY_HOST": _pattern(r"[A-Za-z0-9][\w.-]*(:\d{1,5})?", "is not HOST or HOST:PORT"),
+    "KUBE_CONTEXT": _any,
     "TRITON_BASE_IMAGE": _pattern(r"[\w./:@-]+", "is not an image such as HOST/NAME:TAG@sha256:DIGEST"),
+    "TRITON_CHART": _chart,
+    "TRITON_CHART_REPO": _endpoint,
+    "TRITON_NAMESPACE": _pattern(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", "is not a name: a-z, 0-9 and - between them"),
+    # Helm's own limit is 53.
+    "TRITON_RELEASE": _pattern(r"[a-z0-9]([a-z0-9-]{0,51}[a-z0-9])?", "is not a name: a-z, 0-9 and - between them"),
     "TRITON_URL": _pattern(r"(https?://)?[\w.\-]+(:\d{1,5})?/?", "is not HOST or HOST:HTTP_PORT"),
 }
 SECRETS = frozenset({"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"})

@@ -1,17 +1,24 @@
 """Run other programs: argument lists, never a shell string, and no secret in what comes back."""
 
 import contextlib
+import os
+import queue
 import re
 import shlex
+import shutil
+import signal
 import subprocess
+import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 import attrs
 
-from scripts import settings
+from scripts import settings, tether
 from scripts.errors import TaskFailure
 from scripts.secret import Secret, redact
 
@@ -35,6 +42,7 @@ class Command:
         stdin: What it reads on standard input; None for nothing.
         hide: More values to take out of what it prints; those of *env* and *stdin* always are.
         cwd: The folder that it runs in; None for this process's own.
+        apart: Keep what it prints on standard error apart: for a program whose standard output is data.
     """
 
     argv: Sequence[str]
@@ -42,6 +50,7 @@ class Command:
     stdin: Secret | None = attrs.field(default=None, kw_only=True)
     hide: Sequence[Secret] = attrs.field(default=(), kw_only=True)
     cwd: Path | None = attrs.field(default=None, kw_only=True)
+    apart: bool = attrs.field(default=False, kw_only=True)
 
     def __str__(self) -> str:
         shown = [f"{name}={'***' if isinstance(value, Secret) else value}" for name, value in self.env.items()]
@@ -69,10 +78,12 @@ class Completed:
     Attributes:
         status: Its exit status.
         output: What it printed on standard output and standard error, secrets taken out.
+        errors: What it printed on standard error, where that was kept apart.
     """
 
     status: int
     output: str
+    errors: str = ""
 
 
 class Runner(Protocol):
@@ -107,7 +118,7 @@ def capture(command: Command, *, timeout_s: float = 30.0) -> Completed:
     """
     with _start(command) as child:
         try:
-            output, _ = child.communicate(command.stdin.reveal() if command.stdin else None, timeout=timeout_s)
+            output, errors = child.communicate(command.stdin.reveal() if command.stdin else None, timeout=timeout_s)
         except subprocess.TimeoutExpired:
             child.kill()
             # Not the cause: it holds what was printed so far as it was printed.
@@ -115,7 +126,11 @@ def capture(command: Command, *, timeout_s: float = 30.0) -> Completed:
         except BaseException:
             child.kill()
             raise
-    return Completed(status=child.returncode, output=redact(output, command.secrets))
+    return Completed(
+        status=child.returncode,
+        output=redact(output, command.secrets),
+        errors=redact(errors or "", command.secrets),
+    )
 
 
 def stream(command: Command, *, show: Callable[[str], None]) -> Completed:
@@ -125,7 +140,7 @@ def stream(command: Command, *, show: Callable[[str], None]) -> Completed:
         TaskFailure: If the program is missing.
     """
     tail: deque[str] = deque(maxlen=TAIL_LINES)
-    with _start(command) as child:
+    with _start(attrs.evolve(command, apart=False)) as child:
         try:
             if command.stdin and child.stdin:
                 # A program that ends without reading its input says why in what it prints.
@@ -162,6 +177,91 @@ def attach(command: Command) -> int:
             continue
 
 
+class Running:
+    """A program that runs beside this one and ends with it, however that ends; as a context manager, with the block.
+
+    The terminal's Ctrl-C does not reach it: when it ends is decided here.
+    """
+
+    def __init__(self, child: subprocess.Popen[str], secrets: Sequence[Secret] = ()) -> None:
+        self._child = child
+        self._secrets = secrets
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        # A pipe that nobody reads would bring it to a halt.
+        self._reader = threading.Thread(target=self._read, name=f"lines of {child.pid}", daemon=True)
+        self._reader.start()
+
+    def line(self, *, timeout_s: float) -> str | None:
+        """Return the next line that it prints, secrets taken out; None when it has ended and there is none left.
+
+        Raises:
+            TimeoutError: If it prints none within *timeout_s*.
+        """
+        try:
+            line = self._lines.get(timeout=timeout_s)
+        except queue.Empty:
+            raise TimeoutError(f"no line within {timeout_s:g} s") from None
+        if line is None:
+            self._lines.put(None)  # for the next one who asks
+        return line
+
+    def poll(self) -> int | None:
+        """Return its exit status, or None while it runs."""
+        return self._child.poll()
+
+    def stop(self) -> None:
+        """End it: politely, and by force where that does not help. Nothing happens if it has ended."""
+        if self._child.stdin is not None:
+            self._child.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(tether.GRACE_S + 1)
+        self._reader.join(1)
+        if self._reader.is_alive():  # something of its group still holds its output
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._child.pid, signal.SIGKILL)
+            self._reader.join(1)
+        self._child.wait()
+
+    def _read(self) -> None:
+        for line in self._child.stdout or ():
+            self._lines.put(redact(_COLOURS.sub("", line.rstrip()), self._secrets))
+        if self._child.stdout:
+            self._child.stdout.close()
+        self._lines.put(None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def start(command: Command) -> Running:
+    """Start *command*, which reads nothing, and return while it runs.
+
+    Raises:
+        TaskFailure: If the program is missing.
+    """
+    if shutil.which(command.argv[0], path=(command.environment or {}).get("PATH")) is None:
+        raise _missing(command, FileNotFoundError())
+    child = subprocess.Popen(
+        [sys.executable, "-I", "-S", tether.__file__, *command.argv],
+        env=command.environment,
+        cwd=command.cwd,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        # Out of reach of the terminal's Ctrl-C, and a group to kill as a whole.
+        start_new_session=True,
+    )
+    return Running(child, command.secrets)
+
+
 def _start(command: Command) -> subprocess.Popen[str]:
     try:
         return subprocess.Popen(
@@ -170,7 +270,7 @@ def _start(command: Command) -> subprocess.Popen[str]:
             cwd=command.cwd,
             stdin=subprocess.PIPE if command.stdin else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.PIPE if command.apart else subprocess.STDOUT,
             text=True,
             encoding="utf-8",
             errors="replace",

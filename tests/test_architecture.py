@@ -34,7 +34,7 @@ ONLY_IN = {
         "triton_sdk/_memory.py",
         "scripts/config_pbtxt.py",
     ],
-    "subprocess": ["scripts/shell.py", "triton_sdk/local"],
+    "subprocess": ["scripts/shell.py", "scripts/tether.py", "triton_sdk/local"],
     "rich": ["scripts/report.py", "triton_sdk/__main__.py"],
     "dotenv": ["scripts/settings.py"],
     "boto3": ["scripts/aws.py"],

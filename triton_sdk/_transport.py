@@ -33,6 +33,9 @@ OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     # must not follow: it bounds how long making one connection may take, which is a slow link's end.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 400),
+    # A name is looked up again when a server ends a connection, as one does that is about to go or has a new neighbour;
+    # by default not within 30 s, in which all servers of a small deployment may have been replaced.
+    ("grpc.dns_min_time_between_resolutions_ms", 1000),
 )
 
 

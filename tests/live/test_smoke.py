@@ -9,6 +9,7 @@ import pytest
 
 from scripts import generate_input, golden
 from scripts.endpoint import Endpoint
+from scripts.secret import Secret
 from scripts.smoke import Result, smoke
 from triton_sdk.local import LocalTriton
 
@@ -84,6 +85,22 @@ def test_a_server_without_metrics_is_checked_all_the_same(endpoint: Endpoint, pa
         smoke(attrs.evolve(endpoint, metrics="http://127.0.0.1:1/metrics"), repository=packaged, complete=True)
     )
     assert {check for check, _ in failures(results)} == {"batching", "GPU"}
+
+
+@pytest.mark.parametrize("headers", [{}, {"triton-admin-key": Secret("sesame")}], ids=["without the key", "with it"])
+def test_a_server_that_closes_its_models_api_is_checked(packaged: Path, headers: dict[str, Secret]) -> None:
+    """With the key it tells its versions; without, it is asked for those that were packaged."""
+    closed = "--http-restricted-api=model-repository:triton-admin-key=sesame"
+    with LocalTriton(packaged, args=(closed,)) as server:
+        endpoint = Endpoint(http=server.http_url, grpc=server.grpc_url, metrics=server.metrics_url, headers=headers)
+        assert endpoint.post("/v2/repository/index", b"{}").status == (200 if headers else 403)
+        results = list(smoke(endpoint, repository=packaged, complete=True))
+        elsewhere = list(smoke(endpoint, repository=packaged / "nothing", complete=True))
+    assert failures(results) == []
+    assert len({r.subject for r in results if r.check == "golden, gRPC"}) == 3
+    # Where nothing is packaged there is nothing to ask for.
+    assert (("models", "server") in failures(elsewhere)) is (not headers)
+    assert "sesame" not in f"{results}{endpoint}"
 
 
 def test_no_server_is_one_failed_row() -> None:

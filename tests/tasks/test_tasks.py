@@ -31,9 +31,9 @@ def invoke(*arguments: str, extra: Mapping[str, str] | None = None) -> subproces
     )
 
 
-def refused(*arguments: str, saying: str) -> None:
+def refused(*arguments: str, saying: str, extra: Mapping[str, str] | None = None) -> None:
     """Check that a task fails with status 1 and one message, not a traceback."""
-    done = invoke(*arguments)
+    done = invoke(*arguments, extra=extra)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.count("Error: ") == 1
@@ -59,6 +59,11 @@ def test_help_names_every_task() -> None:
         "serve",
         "smoke-test",
         "build-image",
+        "create-repository",
+        "push-triton",
+        "deploy-triton",
+        "status",
+        "destroy-triton",
     ):
         assert name in listed
         assert f"invoke {name}" in (ROOT / "README.md").read_text(encoding="utf-8")
@@ -79,18 +84,29 @@ def test_help_names_every_task() -> None:
         (("build-image", "--cpu", "--slim"), "two different images"),
         (("build-image", "--cpu", "--platform", "linux/arm64"), "no wheel for linux/arm64"),
         (("build-image", "--repository", "no-such-folder"), "Package one first"),
-        (("smoke-test",), "Which server?"),
-        (("smoke-test", "--local", "--url", "localhost"), "give one of them"),
+        (("smoke-test", "--local", "--all-pods"), "give one of the three"),
+        (("smoke-test", "--namespace", "No_Name"), "--namespace 'No_Name' is not a name"),
+        (("smoke-test", "--local", "--url", "localhost"), "give one of the three"),
         (("smoke-test", "--local", "--repository", "no-such-folder"), "Package one first"),
         (("smoke-test", "--url", "https://x/y"), "HOST:HTTP_PORT"),
         (("smoke-test", "--url", "127.0.0.1:1"), "checks failed"),
         (("generate-input", "--model", "resnet51"), "No model 'resnet51'"),
+        (("deploy-triton", "--image", "triton"), "--image takes HOST/NAME@sha256:DIGEST"),
+        (("deploy-triton", "--image", "h/a:1", "--values", "no-such.yaml"), "There is no no-such.yaml"),
+        (("deploy-triton", "--image", "h/a:1", "--timeout", "soon"), "--timeout takes a whole number"),
+        (("deploy-triton", "--image", "h/a:1", "--namespace", "A b"), "--namespace 'A b' is not a name"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
 def test_a_wrong_call_is_one_message(arguments: tuple[str, ...], saying: str) -> None:
     """Each mistake ends with status 1 and says what to do."""
     refused(*arguments, saying=saying)
+
+
+@pytest.mark.parametrize("task", ["smoke-test", "status", "destroy-triton"])
+def test_tasks_for_a_cluster_say_what_they_need(task: str, tmp_path: Path) -> None:
+    """On a machine without kubectl that is one message, with where to get it."""
+    refused(task, saying="kubectl is needed to reach a cluster: https://", extra={"PATH": str(tmp_path)})
 
 
 def test_a_file_becomes_a_checked_version_and_a_request(tmp_path: Path, onnx_file: Path) -> None:
@@ -175,3 +191,13 @@ def test_serve_announces_itself_and_ends_with_ctrl_c(tmp_path: Path, onnx_file: 
     assert "flowers" in text
     assert "curl -X POST http://127.0.0.1:" in text
     assert "Traceback" not in text
+
+
+def test_a_deployment_needs_its_tools(tmp_path: Path) -> None:
+    """Without kubectl and helm both are named in one message, with where to get them, and the target is said first."""
+    done = invoke("deploy-triton", "--image", "localhost:5000/x:1", "--release", "blue", extra={"PATH": str(tmp_path)})
+    assert done.returncode == 1
+    assert "namespace  triton, release blue" in done.stderr
+    assert "kubectl is needed to reach a cluster: https://kubernetes.io" in done.stderr
+    assert "helm is needed to deploy to a cluster: https://helm.sh" in done.stderr
+    assert done.stderr.count("Error: ") == 1

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -11,7 +12,9 @@ from scripts.checkenv import Row
 from scripts.errors import TaskFailure
 from scripts.settings import load
 from scripts.shell import Command, Completed
+from tests.unit import kubernetes
 from tests.unit.aws_stubs import ACCOUNT, REGION, WHERE, ScriptedAws
+from tests.unit.runners import NoProgram
 
 SETTINGS = {"AWS_ACCOUNT_ID": ACCOUNT, "AWS_REGION": REGION, "ECR_REPOSITORY": "triton-infer"}
 PLANTED = "AKIAPLANTEDPLANTED00"
@@ -112,3 +115,40 @@ def test_aws_is_not_asked_without_settings() -> None:
     """What is not set is named, and no call is made."""
     (row,) = checkenv._aws(load(Path("no-such-folder"), environ={"AWS_REGION": REGION}))
     assert (row.state, "AWS_ACCOUNT_ID, ECR_REPOSITORY" in row.advice) == ("missing", True)
+
+
+CLUSTER: dict[str, Any] = {
+    "helm version": "v4.3.1",
+    "kubectl version --client": {"clientVersion": {"gitVersion": "v1.34.0"}},
+    "kubectl config view": {"current-context": "here", "clusters": [{"cluster": {"server": "https://api.example"}}]},
+    "kubectl get --raw=/version": {"gitVersion": "v1.33.1"},
+    "kubectl get nodes": {"items": [kubernetes.node(gpus=4)]},
+    "kubectl get pods": {"items": [kubernetes.holder("train", on="gpu-1")]},
+}
+NO_CONTEXT = kubernetes.failed("error: current-context must exist in order to minify")
+DOWN = kubernetes.failed("The connection to the server h was refused")
+
+
+@pytest.mark.parametrize(
+    ("answers", "states", "saying"),
+    [
+        ({}, ["ok", "ok", "ok", "ok"], "4 nvidia.com/gpu on 1 node, 3 free"),
+        ({"kubectl get nodes": {"items": []}}, ["ok", "ok", "ok", "missing"], "--cpu"),
+        ({"kubectl config view": NO_CONTEXT}, ["ok", "missing"], "no current context"),
+        ({"kubectl get --raw=/version": DOWN}, ["ok", "ok", "missing"], "gives no answer"),
+        ({"kubectl version --client": {"clientVersion": {"gitVersion": "v1.20.0"}}}, ["missing"], "1.20.0 is too old"),
+    ],
+)
+def test_the_cluster_is_looked_at_as_far_as_it_answers(answers: dict[str, Any], states: list[str], saying: str) -> None:
+    """kubectl, the context with its server, the API's version, the GPUs; what follows from a failure is not asked."""
+    rows = checkenv._cluster(load(Path("no-such-folder"), environ={}), kubernetes.Cluster(answers=CLUSTER | answers))
+    assert [row.state for row in rows] == states
+    assert saying in f"{rows[-1].found} {rows[-1].advice}"
+
+
+def test_helm_is_told_with_the_oldest_that_will_do() -> None:
+    """Missing, too old, or fine."""
+    assert checkenv._helm(kubernetes.Cluster(answers=CLUSTER)).found == "Helm 4.3.1 (least: 3.13.0)"
+    old = checkenv._helm(kubernetes.Cluster(answers={"helm version": "v3.9.4"}))
+    assert (old.state, "3.13.0 or newer" in old.advice) == ("missing", True)
+    assert "https://helm.sh" in checkenv._helm(NoProgram(answers={})).advice

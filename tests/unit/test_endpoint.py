@@ -39,6 +39,13 @@ def test_what_is_no_address_is_refused(url: str) -> None:
         Endpoint.parse(url)
 
 
+def test_the_versions_that_have_figures() -> None:
+    """Each model and version once; other metrics have none."""
+    counters = Counters(text=PAGE)
+    assert counters.versions("nv_inference_count") == [("a", "1"), ("a", "2"), ("b", "1")]
+    assert counters.versions("nv_gpu_utilization") == []
+
+
 def test_counters_are_summed_over_the_labels_that_are_not_named() -> None:
     """A total takes every sample that carries the labels asked for."""
     counters = Counters(text=PAGE)

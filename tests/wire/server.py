@@ -64,13 +64,21 @@ class _Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[
 
 
 @contextmanager
-def serve(triton: FakeTriton, *, port: int = 0, credentials: grpc.ServerCredentials | None = None) -> Iterator[Served]:
-    """Serve *triton* on 127.0.0.1 until the context ends, or the server is stopped."""
+def serve(
+    triton: FakeTriton,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    credentials: grpc.ServerCredentials | None = None,
+    age_ms: int | None = None,
+) -> Iterator[Served]:
+    """Serve *triton* until the context ends, or the server is stopped; *age_ms* is how long a connection lasts."""
     metadata: list[dict[str, str]] = []
     options = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+    options += [("grpc.max_connection_age_ms", age_ms)] if age_ms else []
     server = grpc.server(ThreadPoolExecutor(20), options=options)
     service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(_Servicer(triton, metadata), server)
-    address = f"127.0.0.1:{port}"
+    address = f"{host}:{port}"
     bound = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     server.start()
     try:

@@ -1,6 +1,7 @@
 """Several addresses, over real gRPC: both clients use all of them, and do without those that are gone."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from tests.blocking import Blocking
 from tests.fake_triton import FakeTriton, Refused, image
+from tests.wire.names import names
 from tests.wire.server import Served, serve
 from triton_sdk import AsyncResNetClient, Prediction, ResNetClient, RetryPolicy, ServerUnavailableError
 
@@ -100,3 +102,26 @@ def test_a_dns_name_is_one_address_of_many(pair: tuple[Served, Served], kind: An
         assert client.predict(image(1), version=1).index == 2
     with kind(f"ipv4:{pair[0].url},{pair[1].url}", model="clf") as client:
         assert client.predict(image(1), version=1).index == 2
+
+
+def test_a_name_that_moves_is_followed(kind: Any) -> None:
+    """A server that ends its connections is left within seconds, once its name leads elsewhere; no call fails."""
+    with (
+        names("127.0.0.1") as served,
+        serve(FakeTriton(), age_ms=100) as first,
+        serve(FakeTriton(), host="127.0.0.2", port=first.port) as second,
+        kind(f"dns://127.0.0.1:{served.port}/triton.test:{first.port}", model="clf") as client,
+    ):
+        client.predict(image(1))
+        assert first.triton.batches()
+        served.addresses = ["127.0.0.2"]
+        # gRPC's own default is 30 s.
+        deadline = time.monotonic() + 6
+        while not second.triton.batches():
+            assert time.monotonic() < deadline
+            client.predict(image(1))
+            time.sleep(0.02)
+        left = len(first.triton.batches())
+        for _ in range(20):
+            client.predict(image(1))
+        assert len(first.triton.batches()) == left

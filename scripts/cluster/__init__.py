@@ -1,0 +1,1 @@
+"""The deployment on Kubernetes: chart, preflight, rollout, and what runs there."""

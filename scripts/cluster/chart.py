@@ -1,0 +1,122 @@
+"""What is deployed: which chart, with which values, of which image."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import attrs
+
+from scripts.cluster.helm import Helm
+from scripts.cluster.image import Image
+from scripts.errors import TaskFailure
+from scripts.settings import ROOT, Settings
+from scripts.shell import Command
+
+CHART, VALUES = "helm/triton", "helm/values.yaml"
+
+
+@attrs.frozen(kw_only=True)
+class Chart:
+    """A chart, as Helm finds it.
+
+    Attributes:
+        name: A folder, an archive, ``REPOSITORY/NAME`` or ``oci://HOST/NAME``.
+        repository: The address of the repository, which then must be made known to Helm first.
+    """
+
+    name: str = CHART
+    repository: str | None = None
+
+    @classmethod
+    def from_settings(cls, settings: Settings, *, root: Path = ROOT) -> Self:
+        """Return the chart that the settings name.
+
+        Raises:
+            TaskFailure: If they name none that can be.
+        """
+        name, repository = settings.get("TRITON_CHART") or CHART, settings.get("TRITON_CHART_REPO")
+        if repository:
+            if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name) or name == CHART:
+                raise TaskFailure(
+                    "With TRITON_CHART_REPO, TRITON_CHART is REPOSITORY/NAME, for example nvidia/triton: a name of "
+                    "yours for the repository, and the chart's name in it."
+                )
+            return cls(name=name, repository=repository)
+        if name.startswith("oci://"):
+            return cls(name=name)
+        if (found := locate(name, root=root)) is None:
+            raise TaskFailure(
+                f"There is no chart {name}. Correct TRITON_CHART or, for one of a repository, set TRITON_CHART_REPO."
+            )
+        return cls(name=found)
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """As Helm takes it where the repository is not made known first, to look at it only."""
+        if self.repository is None:
+            return (self.name,)
+        return (self.name.rpartition("/")[2], f"--repo={self.repository}")
+
+    def preparation(self, helm: Helm) -> tuple[Command, ...]:
+        """Return the commands that must run before Helm can use it."""
+        return helm.add_repository(self.name.partition("/")[0], self.repository) if self.repository else ()
+
+
+@attrs.frozen(kw_only=True)
+class Package:
+    """A chart with its values.
+
+    Attributes:
+        chart: The chart.
+        image: The image.
+        files: Files with values, the last one counts most.
+        values: Single values, ``KEY=VALUE``, which count more than the files.
+        cpu: Whether it shall run without GPUs.
+    """
+
+    chart: Chart
+    image: Image
+    files: Sequence[str] = ()
+    values: Sequence[str] = ()
+    cpu: bool = False
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The chart's name and the values, as Helm takes them."""
+        return (self.chart.name, *self.options)
+
+    @property
+    def looking(self) -> tuple[str, ...]:
+        """The same, without a repository that was made known before."""
+        return (*self.chart.arguments, *self.options)
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The values, as Helm takes them."""
+        single = [*(["gpu.enabled=false"] if self.cpu else []), *self.values]
+        return (
+            *(f"--values={file}" for file in self.files),
+            *(f"--set={value}" for value in single),
+            *(f"--set-string={value}" for value in self.image.values),
+        )
+
+
+def values_files(given: Sequence[str], *, root: Path = ROOT) -> tuple[str, ...]:
+    """Return the files with values: *given*, or this deployment's own.
+
+    Raises:
+        TaskFailure: If one is not there.
+    """
+    found = {name: locate(name, root=root) for name in given or (VALUES,)}
+    if absent := [name for name, path in found.items() if path is None]:
+        raise TaskFailure(
+            f"There is no {' and no '.join(absent)}: --values takes files, and may be given several times."
+        )
+    return tuple(path for path in found.values() if path)
+
+
+def locate(name: str, *, root: Path) -> str | None:
+    """Return the path of *name* seen from here or, failing that, from the folder of the sources; None for neither."""
+    here = Path(name).expanduser()
+    return next((str(path) for path in (here, root / here) if path.exists()), None)

@@ -1,0 +1,159 @@
+"""What a cluster must have for the objects of a release: APIs, metrics, GPUs."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+from scripts.cluster.capacity import Holder, Node, shortages
+from scripts.cluster.failures import ClusterFailure
+from scripts.cluster.kubectl import Kubectl
+from scripts.cluster.manifest import Manifest, Object, Workload
+
+# The APIs that are no part of Kubernetes itself, and what to do where they are not there.
+_ADDED: Mapping[str, str] = {
+    "monitoring.coreos.com": "install the Prometheus Operator, or turn metrics.serviceMonitor, metrics.podMonitor and "
+    "metrics.prometheusRule off",
+    "keda.sh": "install KEDA, or set autoscaling.kind=hpa or autoscaling.enabled=false",
+    "gateway.networking.k8s.io": "install the Gateway API, or set gateway.enabled=false",
+    "custom.metrics.k8s.io": "install an adapter such as prometheus-adapter, or KEDA with autoscaling.kind=keda, or "
+    "set autoscaling.enabled=false",
+    "external.metrics.k8s.io": "install an adapter for external metrics, or KEDA, or set autoscaling.enabled=false",
+    "metrics.k8s.io": "install metrics-server, or set autoscaling.enabled=false",
+}
+_METRICS = {
+    "Pods": "custom.metrics.k8s.io",
+    "Object": "custom.metrics.k8s.io",
+    "External": "external.metrics.k8s.io",
+    "Resource": "metrics.k8s.io",
+    "ContainerResource": "metrics.k8s.io",
+}
+KARPENTER = "karpenter.sh"
+
+
+def served(kubectl: Kubectl) -> Mapping[str, Sequence[str]]:
+    """Return the versions of each API group that the cluster serves.
+
+    Raises:
+        ClusterFailure: If the cluster cannot be asked.
+    """
+    told = json.loads(kubectl.text("get", "--raw=/apis", doing="ask for the cluster's APIs"))
+    return {group["name"]: [v["version"] for v in group["versions"]] for group in told["groups"]} | {"": ["v1"]}
+
+
+def apis(manifest: Manifest, groups: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return which APIs the objects need and the cluster does not serve, with what to do."""
+    problems = []
+    for api, kinds in _by_api(manifest).items():
+        group, _, version = api.rpartition("/")
+        if version not in groups.get(group, ()):
+            advice = _ADDED.get(group, "is the cluster too old for the chart, or is something not installed?")
+            problems.append(f"The cluster has no {api}, which {' and '.join(kinds)} need: {advice}.")
+    for kind, name in _metrics(manifest):
+        group = _METRICS.get(kind, "")
+        if group and group not in groups:
+            problems.append(f"The cluster has no {group}, where autoscaling looks for {name}: {_ADDED[group]}.")
+    return list(dict.fromkeys(problems))
+
+
+def metric_notes(manifest: Manifest, groups: Mapping[str, Sequence[str]], kubectl: Kubectl) -> list[str]:
+    """Return which of the metrics that autoscaling asks for nobody delivers yet: normal before a first start."""
+    notes = []
+    for kind, name in _metrics(manifest):
+        group = _METRICS.get(kind, "")
+        if kind in ("Pods", "Object") and group in groups:
+            try:
+                known = kubectl.text("get", f"--raw=/apis/{group}/{groups[group][0]}", doing="ask for metrics")
+                there = any(r["name"].endswith(f"/{name}") for r in json.loads(known).get("resources") or ())
+                why = "is not there"
+            except ClusterFailure as error:
+                there, why = False, f"cannot be asked for ({str(error).splitlines()[0]})"
+            if not there:
+                notes.append(
+                    f"The metric {name} {why} in {group}: until the servers run and the adapter has a rule for it, the "
+                    "autoscaler changes nothing."
+                )
+    return notes
+
+
+def gpus(
+    manifest: Manifest,
+    *,
+    deployed: Manifest | None,
+    kubectl: Kubectl,
+    namespace: str,
+    groups: Mapping[str, Sequence[str]],
+) -> tuple[list[str], list[str]]:
+    """Return what devices the cluster is short of, and what could not be found out.
+
+    Raises:
+        ClusterFailure: If the cluster gives no answer.
+    """
+    wanting = [workload for workload in manifest.workloads if workload.devices]
+    if not wanting:
+        return [], []
+    try:
+        nodes = [Node.parse(item) for item in kubectl.json("get", "nodes", doing="look at the nodes")["items"]]
+        phases = "--field-selector=status.phase!=Succeeded,status.phase!=Failed"
+        pods = kubectl.json("get", "pods", "--all-namespaces", phases, doing="see who has the GPUs")["items"]
+    except ClusterFailure as error:
+        if error.cause != "forbidden":
+            raise
+        return [], ["This login may not list the nodes or all pods: whether there are GPUs is not checked."]
+    replaced = manifest.replaces_pods(deployed)
+    holders = Holder.parse_all(pods)
+    wanting = [workload.beside(_running(workload, pods, namespace)) for workload in wanting]
+    short = [
+        text
+        for workload in wanting
+        for text in shortages(workload, namespace=namespace, replaced=replaced, nodes=nodes, holders=holders)
+    ]
+    if short and (scaler := _autoscaler(kubectl, groups)):
+        return [], [f"{text} {scaler} may add nodes: going on." for text in short]
+    return short, []
+
+
+def downtime(manifest: Manifest, deployed: Manifest | None) -> list[str]:
+    """Return a note where nothing will serve for a while."""
+    if not manifest.replaces_pods(deployed):
+        return []
+    return [
+        f"Nothing serves while the pods of {workload.name} are replaced: {workload.replicas} of {workload.replicas} "
+        "may be away. A spare GPU and --set rollout.surge=true, or a second replica, avoid that."
+        for workload in manifest.workloads
+        if workload.replicas and workload.unavailable >= workload.replicas
+    ]
+
+
+def _running(workload: Workload, pods: Sequence[Object], namespace: str) -> int:
+    """Return how many pods a Deployment has now, those that wait for a node too."""
+    own = (pod["metadata"] for pod in pods if pod["metadata"].get("namespace") == namespace)
+    labels = [each.get("labels") or {} for each in own if "deletionTimestamp" not in each]
+    return sum(bool(workload.selector) and workload.selector.items() <= each.items() for each in labels)
+
+
+def _autoscaler(kubectl: Kubectl, groups: Mapping[str, Sequence[str]]) -> str:
+    """Return the name of what makes nodes here; empty where nothing seems to."""
+    if KARPENTER in groups:
+        return "Karpenter"
+    status = ("get", "configmap", "cluster-autoscaler-status", "--namespace=kube-system", "--ignore-not-found")
+    try:
+        return "The cluster autoscaler" if kubectl.text(*status, "--output=name").strip() else ""
+    except ClusterFailure:
+        return ""
+
+
+def _by_api(manifest: Manifest) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for api, kind in sorted(manifest.kinds):
+        found.setdefault(api, []).append(f"{kind}s")
+    return found
+
+
+def _metrics(manifest: Manifest) -> list[tuple[str, str]]:
+    """Return kind and name of the metrics that autoscalers ask for."""
+    found = []
+    for scaler in manifest.named("HorizontalPodAutoscaler"):
+        for metric in scaler["spec"].get("metrics") or ():
+            kind = metric["type"]
+            source = metric.get(kind[:1].lower() + kind[1:]) or {}
+            found.append((kind, source.get("name") or (source.get("metric") or {}).get("name", "")))
+    return found

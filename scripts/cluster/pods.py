@@ -1,0 +1,106 @@
+"""What Kubernetes tells about pods, read from its JSON."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Self
+
+import attrs
+
+from scripts.cluster.manifest import devices
+from scripts.cluster.trouble import shortened
+from scripts.cluster.watching import parse_pod
+
+CONTAINER = "triton"
+# By which the server gets the key of its restricted APIs.
+_KEY = "TRITON_ADMIN_KEY"
+# The resources of NVIDIA's device plugin: nvidia.com/gpu, and nvidia.com/mig-... for parts of one.
+GPUS = "nvidia.com/"
+
+
+@attrs.frozen(kw_only=True)
+class Pod:
+    """One pod of the server.
+
+    Attributes:
+        name: Its name.
+        phase: ``Pending``, ``Running``, ...
+        leaving: Whether it is about to go.
+        ready: Whether it gets requests.
+        restarts: How often its containers were started anew.
+        created: When it was made.
+        node: The node that it runs on; empty while it has none.
+        image: The image that runs, by digest where that is known; empty while none does.
+        gpus: How many GPUs it asks for.
+        key: The Secret that the server has the key of its restricted APIs from; empty for none.
+        running: Whether the server's container runs.
+        reason: Why it is not ready, as far as the pod itself knows; empty where it is.
+    """
+
+    name: str
+    phase: str
+    leaving: bool
+    ready: bool
+    restarts: int
+    created: datetime
+    node: str
+    image: str
+    gpus: int
+    key: str
+    running: bool
+    reason: str
+
+    @classmethod
+    def parse(cls, item: Mapping[str, Any]) -> Self:
+        """Read a pod as the API gives it."""
+        metadata, spec, status = item["metadata"], item.get("spec", {}), item.get("status", {})
+        containers = status.get("containerStatuses", [])
+        server: Mapping[str, Any] = next((c for c in containers if c["name"] == CONTAINER), {})
+        state = parse_pod(item)
+        return cls(
+            name=metadata["name"],
+            phase=status.get("phase", "Unknown"),
+            leaving=state.leaving,
+            ready=state.ready,
+            restarts=sum(c.get("restartCount", 0) for c in containers),
+            created=datetime.fromisoformat(metadata["creationTimestamp"]),
+            node=state.node,
+            image=server.get("imageID", ""),
+            gpus=sum(count for name, count in devices(spec).items() if name.startswith(GPUS)),
+            key=_key(spec),
+            running="running" in server.get("state", {}),
+            reason="" if state.ready else state.doing,
+        )
+
+    def age(self, *, now: datetime) -> str:
+        """Return how long it has been there: ``45s``, ``12m``, ``5h``, ``3d``."""
+        seconds = max(0, int((now - self.created).total_seconds()))
+        for size, unit, most in ((1, "s", 120), (60, "m", 120), (3600, "h", 48)):
+            if seconds < size * most:
+                return f"{seconds // size}{unit}"
+        return f"{seconds // 86400}d"
+
+
+def _key(spec: Mapping[str, Any]) -> str:
+    variables = (each for container in spec.get("containers", []) for each in container.get("env") or ())
+    sources = (each.get("valueFrom") or {} for each in variables if each["name"] == _KEY)
+    return next((each["secretKeyRef"]["name"] for each in sources if "secretKeyRef" in each), "")
+
+
+def parse_pods(answer: Mapping[str, Any]) -> list[Pod]:
+    """Return the pods of a ``kubectl get pods -o json``, by name."""
+    return sorted(map(Pod.parse, answer["items"]), key=lambda pod: pod.name)
+
+
+def last_warning(events: Iterable[Mapping[str, Any]], name: str) -> str:
+    """Return the message of the last warning about the pod *name*, or nothing."""
+    own = [e for e in events if e.get("type") == "Warning" and e.get("involvedObject", {}).get("name") == name]
+    if not own:
+        return ""
+    last = max(own, key=_when)
+    return f"{last.get('reason', '')}: {shortened(last.get('message', ''))}"
+
+
+def _when(event: Mapping[str, Any]) -> str:
+    # Which of them an event has depends on the age of what made it; as ISO 8601 they sort as text.
+    times = (event.get("lastTimestamp"), event.get("eventTime"), event.get("firstTimestamp"))
+    return next((time for time in times if time), "")

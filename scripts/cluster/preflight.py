@@ -1,0 +1,248 @@
+"""Find what would keep a deployment from working before anything is changed, all of it at once."""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import attrs
+
+from scripts.cluster import access, image, needs
+from scripts.cluster.chart import Package
+from scripts.cluster.failures import ClusterFailure, gist
+from scripts.cluster.helm import Helm, Revision, Version
+from scripts.cluster.kubectl import Kubectl
+from scripts.cluster.manifest import Manifest
+from scripts.cluster.target import Target
+from scripts.cluster.trouble import shortened
+from scripts.errors import TaskFailure
+from scripts.settings import Settings
+from scripts.shell import Completed
+
+# The first with --dry-run=server, and the first with all that is asked of it.
+LEAST_HELM, LEAST_KUBECTL = Version(3, 13), Version(1, 27)
+T = TypeVar("T")
+_SCHEMA = re.compile(r"values don't meet the specifications of the schema", re.IGNORECASE)
+
+
+@attrs.frozen(kw_only=True)
+class Planned:
+    """What a deployment would do.
+
+    Attributes:
+        manifest: The objects that it makes.
+        deployed: The objects of the release as it is; None where there is none.
+        history: The release's revisions, the oldest first.
+        same: Whether it would change nothing.
+        new_namespace: Whether the namespace is not there yet.
+        helm: Helm's version.
+        notes: What should be known, but keeps nothing from working.
+    """
+
+    manifest: Manifest
+    deployed: Manifest | None
+    history: Sequence[Revision]
+    same: bool
+    new_namespace: bool
+    helm: Version
+    notes: Sequence[str]
+
+    @property
+    def former(self) -> Revision | None:
+        """The revision to go back to; None where there is none that was ever good."""
+        return _good(self.history)
+
+
+@attrs.define(kw_only=True)
+class Preflight:
+    """Looks at everything that a deployment needs.
+
+    Attributes:
+        kubectl: Set to the context and the namespace.
+        helm: Likewise.
+        target: Where to.
+        package: What.
+        settings: For the image's registry.
+        problems: What keeps it from working.
+        notes: What should be known.
+    """
+
+    kubectl: Kubectl
+    helm: Helm
+    target: Target
+    package: Package
+    settings: Settings
+    problems: list[str] = attrs.field(factory=list)
+    notes: list[str] = attrs.field(factory=list)
+
+    def run(self) -> Planned:
+        """Look, and return what the deployment would do.
+
+        Raises:
+            TaskFailure: If something keeps it from working; the message has everything that does.
+        """
+        kubectl, helm = self._tools()
+        server = self._try(lambda: access.server_version(self.kubectl)) if kubectl else None
+        offline = self._rendered(server) if helm else None
+        wrong, unknown = image.check(self.package.image, self.settings)
+        self.problems += [wrong] if wrong else []
+        self.notes += [unknown] if unknown else []
+        planned = self._try(lambda: self._with_cluster(offline, helm)) if server and helm else None
+        if self.problems or planned is None:
+            raise TaskFailure(_list(self.problems))
+        return planned
+
+    def _with_cluster(self, offline: Manifest | None, version: Version) -> Planned | None:
+        """Look at the cluster; return the plan where nothing that was found is in its way."""
+        exists = access.namespace_exists(self.kubectl, self.target.namespace)
+        groups = needs.served(self.kubectl)
+        self.problems += needs.apis(offline, groups) if offline else []
+        if not self._may(offline, new_namespace=not exists):
+            return None
+        history = self.helm.history(self.target.release)
+        self._release(history)
+        deployed, values = None, {}
+        if history and history[-1].status != "uninstalled":
+            # After a failed upgrade the pods are those of the last good one, or on their way.
+            good = _good(history) or history[-1]
+            deployed = Manifest.parse(self.helm.manifest(self.target.release, revision=good.number))
+            values = dict(self.helm.values(self.target.release, revision=good.number))
+        manifest, given = offline, None
+        if offline is not None and not self.problems:
+            manifest, given = self._simulated(version, new_namespace=not exists) or (None, None)
+        if manifest is None:
+            return None
+        short, notes = needs.gpus(
+            manifest, deployed=deployed, kubectl=self.kubectl, namespace=self.target.namespace, groups=groups
+        )
+        self.problems += short
+        self.notes += notes
+        self.notes += needs.metric_notes(manifest, groups, self.kubectl) if not self.problems else []
+        self.notes += needs.downtime(manifest, deployed)
+        same = (
+            deployed is not None
+            and history[-1].status == "deployed"
+            and given == values
+            and not manifest.diff(deployed)
+            and self._is_untouched(deployed)
+        )
+        return Planned(
+            manifest=manifest,
+            deployed=deployed,
+            history=history,
+            same=same,
+            new_namespace=not exists,
+            helm=version,
+            notes=self.notes,
+        )
+
+    def _tools(self) -> tuple[bool, Version | None]:
+        """Return whether there is a kubectl, and the version of a Helm that will do."""
+        kubectl = self._try(lambda: access.client_version(self.kubectl))
+        helm = self._try(self.helm.version)
+        for name, found, least in (("kubectl", kubectl, LEAST_KUBECTL), ("helm", helm, LEAST_HELM)):
+            if found is not None and found < least:
+                self.problems.append(f"{name} {found} is too old: {least} or newer is needed.")
+        return kubectl is not None, helm if helm and helm >= LEAST_HELM else None
+
+    def _rendered(self, server: Version | None) -> Manifest | None:
+        """Render the chart without the cluster: are the values right, and what do they ask for?"""
+        version = (f"--kube-version={server}",) if server else ()
+        done = self.helm.run(self.helm.template(self.target.release, (*self.package.looking, *version)))
+        if done.status:
+            self.problems.append(say_render(done, package=self.package))
+            return None
+        return self._try(lambda: Manifest.parse(done.output))
+
+    def _simulated(self, version: Version, *, new_namespace: bool) -> tuple[Manifest, Mapping[str, Any]] | None:
+        """Have Helm simulate the deployment with the cluster; return the objects and the values that were given."""
+        simulated = ("--dry-run=server", "--output=json")
+        chart = (*self.package.looking, *simulated)
+        command = self.helm.upgrade(self.target.release, chart, new_namespace=new_namespace, version=version)
+        done = self.helm.run(command)
+        if done.status:
+            self.problems.append(say_render(done, package=self.package))
+            return None
+        release = json.loads(done.output[done.output.index("{") :])
+        return Manifest.parse(release["manifest"]), release.get("config") or {}
+
+    def _release(self, history: Sequence[Revision]) -> None:
+        last = history[-1] if history else None
+        if last is None:
+            return
+        name, where = self.target.release, self.helm.command().argv[1:]
+        good = former.number if (former := _good(history)) else None
+        if last.status == "pending-rollback" and (meant := re.search(r"\d+", last.description)):
+            good = int(meant[0])
+        back = ("rollback", name, str(good)) if good else ("uninstall", name)
+        if last.status == "uninstalling":
+            back = ("uninstall", name)
+        way = " ".join(("helm", *back, *where))
+        if last.is_pending:
+            self.problems.append(
+                f"The release {name} is in the state {last.status}, revision {last.number}, since {last.updated}: "
+                f"either somebody deploys right now, or a Helm was killed. If nobody does: {way}"
+            )
+        elif last.status == "failed":
+            self.notes.append(
+                f"Revision {last.number} of {name} failed ({shortened(last.description)}); this deployment replaces "
+                f"it. To go back instead: {way}"
+            )
+
+    def _may(self, manifest: Manifest | None, *, new_namespace: bool) -> bool:
+        """Say whether this login may do all that is needed; what it may not is a problem."""
+        namespace = self.target.namespace
+        rights = access.needed(manifest.kinds if manifest else (), new_namespace=new_namespace)
+        try:
+            refused = access.refused(self.kubectl, rights, namespace=namespace)
+        except ClusterFailure as error:
+            self.notes.append(f"Whether this login may deploy is not checked. {error}")
+            return True
+        if refused:
+            self.problems.append(access.say_refused(refused, namespace=namespace))
+        return not refused
+
+    def _is_untouched(self, deployed: Manifest) -> bool:
+        """Say whether the cluster has what was deployed: what somebody changed by hand, deploying brings back."""
+        names = {f"{access.plural(o['kind'])}/{o['metadata']['name']}" for o in deployed.objects}
+        command = ("get", *sorted(names), "--ignore-not-found", "--output=json")
+        text = self.kubectl.text(*command, doing="look at what is deployed")
+        found = json.loads(text or '{"items": []}')
+        if deployed.is_there(found.get("items", [found])):
+            return True
+        self.notes.append("Somebody changed by hand what is deployed; this brings back what the chart says")
+        return False
+
+    def _try(self, look: Callable[[], T]) -> T | None:
+        try:
+            return look()
+        except TaskFailure as error:
+            self.problems.append(str(error))
+            return None
+
+
+def _good(history: Sequence[Revision]) -> Revision | None:
+    """Return the last revision that was deployed as a whole, the one that is by preference."""
+    deployed = (revision for revision in reversed(history) if revision.status == "deployed")
+    return next(deployed, next((revision for revision in reversed(history) if revision.was_good), None))
+
+
+def say_render(done: Completed, *, package: Package) -> str:
+    """Say why Helm does not render the chart."""
+    said = gist(done.errors or done.output)
+    said = re.sub(r"^(?:UPGRADE|INSTALLATION) FAILED: ", "", said)
+    if _SCHEMA.search(said):
+        lines = [line.strip() for line in said.splitlines() if line.strip().startswith("- ")]
+        files = ", ".join(package.files)
+        return "\n    ".join([f"The chart does not take these values ({files} and --set):", *lines])
+    # Helm says first where in the chart it gave up, which is of no use to who writes values.
+    said = re.sub(r"^execution error at \(.*?\): *", "", said)
+    return f"The chart {package.chart.name} cannot be used: {said.strip()}"
+
+
+def _list(problems: Sequence[str]) -> str:
+    unique = list(dict.fromkeys(problems))
+    if len(unique) == 1:
+        return f"{unique[0]}\nNothing was changed."
+    listed = "".join("\n  - " + "\n    ".join(problem.splitlines()) for problem in unique)
+    return f"{len(unique)} things are in the way; nothing was changed:{listed}"

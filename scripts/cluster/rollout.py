@@ -1,0 +1,199 @@
+"""Wait for a rollout: tell what happens, and end as soon as it is done or hopeless."""
+
+import re
+import time
+from collections.abc import Callable, Sequence
+
+import attrs
+
+from scripts.cluster.failures import ClusterFailure
+from scripts.cluster.kubectl import Kubectl
+from scripts.cluster.trouble import Event, Trouble
+from scripts.cluster.watching import State
+from scripts.errors import TaskFailure
+from scripts.secret import Secret, redact
+
+INTERVAL_S = 2.0
+# What is not there at once may come; so long, in seconds.
+PATIENCE_S = 60.0
+# Triton says why it gives up (E1122 ...) long before its last line: tables and all that it unloads come after that.
+LOG_LINES, LOG_SHOWN = 300, 15
+_QUOTED = re.compile(r'"[^"]*"')
+_ERROR = re.compile(r"[EF]\d{4} |error: |fatal: ", re.I)
+# What Triton says wherever there is no GPU, and starts all the same.
+_NO_GPU = re.compile(r"CudaDriverHelper has not been initialized|Failed to initialize NVML")
+
+
+@attrs.frozen
+class Clock:
+    """Time, as far as waiting needs it.
+
+    Attributes:
+        now: Gives seconds that only grow.
+        sleep: Waits for so many seconds.
+    """
+
+    now: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+
+@attrs.frozen(kw_only=True)
+class Show:
+    """Where progress goes.
+
+    Attributes:
+        line: Takes a line that stays.
+        status: Takes a line that the next one replaces; a pipe never shows it.
+    """
+
+    line: Callable[[str], None]
+    status: Callable[[str], None]
+
+
+class RolloutFailure(TaskFailure):
+    """Say why the new pods do not come up."""
+
+
+@attrs.define(kw_only=True)
+class Watch:
+    """Looks at the Deployments of a release until they are done.
+
+    Attributes:
+        kubectl: Set to the namespace.
+        names: The Deployments.
+        selector: The label that they, their ReplicaSets and their pods share; empty for all of the namespace.
+        show: Where progress goes.
+        clock: The time.
+        hide: What must not be seen in the logs that a failure shows.
+    """
+
+    kubectl: Kubectl
+    names: Sequence[str]
+    selector: str = ""
+    show: Show
+    clock: Clock = attrs.field(factory=Clock)
+    hide: Sequence[Secret] = ()
+    _seen: set[str] = attrs.field(factory=set, init=False)
+    _told: dict[str, str] = attrs.field(factory=dict, init=False)
+    _since: dict[tuple[str, bool], float] = attrs.field(factory=dict, init=False)
+    _scaled: bool = attrs.field(default=False, init=False)
+
+    def begin(self) -> list[State]:
+        """Look once, so that what happened before is not told as news, and return the Deployments that are there."""
+        states, events = self._look()
+        self._seen |= {event.number for event in events}
+        self._told |= {pod.name: str(pod) for state in states for pod in state.pods if not pod.new}
+        return states
+
+    def wait(self, *, timeout_s: float) -> list[State]:
+        """Wait until all Deployments are done, and return them.
+
+        Raises:
+            RolloutFailure: If that is hopeless, or takes longer than *timeout_s*; the message has cause and log.
+            ClusterFailure: If the cluster refuses to be asked.
+        """
+        start = self.clock.now()
+        silent = False
+        while True:
+            passed = self.clock.now() - start
+            try:
+                states, events = self._look()
+                silent = False
+            except ClusterFailure as error:
+                # The API may be gone for a moment: an upgrade of the control plane, a network that is changed.
+                if error.cause != "unreachable" or passed > timeout_s:
+                    raise
+                if not silent:
+                    self.show.line(f"{str(error).splitlines()[0]} Trying again")
+                silent = True
+                self.clock.sleep(INTERVAL_S)
+                continue
+            self._tell(states, events)
+            self.show.status(f"{', '.join(state.summary for state in states)}, {passed:.0f} of {timeout_s:.0f} s")
+            absent = set(self.names) - {state.name for state in states}
+            if not absent and all(state.whole for state in states):
+                return states
+            if absent and passed > PATIENCE_S:
+                raise RolloutFailure(f"There is no Deployment {', '.join(sorted(absent))}: has somebody removed it?")
+            self._give_up(states)
+            if passed > timeout_s:
+                raise self._late(states, timeout_s)
+            self.clock.sleep(INTERVAL_S)
+
+    def _give_up(self, states: Sequence[State]) -> None:
+        """Raise a failure where waiting cannot help, or has not for long enough."""
+        now = self.clock.now()
+        # Pods that leave free what the new ones need, and so does a node that an autoscaler makes.
+        may_fit = self._scaled or any(pod.leaving for state in states for pod in state.pods)
+        there = {what: each for state in states for what, each in state.trouble if not (each.unscheduled and may_fit)}
+        self._since = {key: self._since.get(key, now) for key in ((w, t.unscheduled) for w, t in there.items())}
+        for what, trouble in there.items():
+            if trouble.hopeless:
+                raise self._failure(what, trouble)
+            if trouble.patience_s is not None and now - self._since[what, trouble.unscheduled] > trouble.patience_s:
+                raise self._failure(what, trouble, after=f"for {trouble.patience_s:.0f} s")
+
+    def _look(self) -> tuple[list[State], list[Event]]:
+        chosen = (f"--selector={self.selector}",) if self.selector else ()
+        things = self.kubectl.json("get", "deployments,replicasets,pods", *chosen, doing="look at the pods")
+        events = [Event.parse(item) for item in self.kubectl.json("get", "events", doing="look at the events")["items"]]
+        found = [State.parse(name, things, events) for name in self.names]
+        return [state for state in found if state is not None], events
+
+    def _tell(self, states: Sequence[State], events: Sequence[Event]) -> None:
+        """Show what is new."""
+        pods = {pod.name for state in states for pod in state.pods}
+        news = [e for e in events if e.number not in self._seen and _concerns(e, pods, self.names)]
+        self._seen |= {event.number for event in events}
+        self._scaled = self._scaled or any(event.scales for event in news)
+        for event in news:
+            # The same probe fails every few seconds, and each pod that is refused has another name: once is enough.
+            text = _QUOTED.sub("", str(event))
+            if event.is_told and self._told.get(text) is None:
+                self.show.line(str(event))
+                self._told[text] = text
+        for state in states:
+            for pod in state.pods:
+                if self._told.get(pod.name) != str(pod):
+                    self.show.line(str(pod))
+                    self._told[pod.name] = str(pod)
+            for what, trouble in state.trouble:
+                if what.startswith("Deployment") and self._told.get(what) != trouble.text:
+                    self.show.line(f"{what}: {trouble.text}")
+                    self._told[what] = trouble.text
+
+    def _failure(self, what: str, trouble: Trouble, *, after: str = "") -> RolloutFailure:
+        said = f"{what}: {trouble.text}" + (f" ({after})" if after else "")
+        if trouble.advice:
+            said += f"\n{trouble.advice}"
+        if trouble.container:
+            said += self._log(what.removeprefix("pod "), trouble.container)
+        return RolloutFailure(said)
+
+    def _late(self, states: Sequence[State], timeout_s: float) -> RolloutFailure:
+        waiting = [pod for state in states for pod in state.pods if pod.new and not pod.ready]
+        said = f"The pods are not ready after {timeout_s:.0f} s (--timeout): " + "; ".join(s.summary for s in states)
+        said += "".join(f"\n  {pod}" for pod in waiting[:5])
+        if waiting and waiting[0].node:
+            said += self._log(waiting[0].name, "")
+        return RolloutFailure(said)
+
+    def _log(self, pod: str, container: str) -> str:
+        """Return the errors in a container's log, or else its last lines: of the run that failed."""
+        which = (f"--container={container}",) if container else ()
+        # Without --previous it is the last run that ended, unless the next one has begun.
+        for previous in ((), ("--previous",)):
+            try:
+                lines = self.kubectl.text("logs", pod, *which, f"--tail={LOG_LINES}", *previous).strip().splitlines()
+            except ClusterFailure:
+                continue
+            if lines and not lines[0].startswith("unable to retrieve container logs"):
+                errors = [line for line in lines if _ERROR.match(line) and not _NO_GPU.search(line)]
+                shown = "\n  ".join(redact(line, self.hide)[:400] for line in (errors or lines)[-LOG_SHOWN:])
+                return f"\nIts last {'errors' if errors else 'lines'}:\n  {shown}"
+        return ""
+
+
+def _concerns(event: Event, pods: set[str], names: Sequence[str]) -> bool:
+    # A ReplicaSet is called as its Deployment, with a hash after it.
+    return event.about in pods or any(event.about == name or event.about.startswith(f"{name}-") for name in names)

@@ -1,0 +1,140 @@
+"""The smoke test of a deployment: the checks of a server, through a port-forward to one pod or to each in turn."""
+
+import base64
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+
+import attrs
+
+from scripts.cluster.failures import ClusterFailure, gist
+from scripts.cluster.forward import Forwarding, forward, ready_pod
+from scripts.cluster.kubectl import Kubectl
+from scripts.cluster.pods import CONTAINER, Pod, parse_pods
+from scripts.cluster.target import Target
+from scripts.errors import TaskFailure
+from scripts.secret import Secret
+from scripts.smoke import Result, State
+from scripts.smoke import smoke as check_server
+
+# The chart restricts the API that loads and lists models: who asks sends this header with the Secret's value.
+ADMIN_HEADER = "triton-admin-key"
+_GPU_QUERY = ("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader")
+_EXEC_TIMEOUT_S = 30.0
+
+Check = Callable[..., Iterator[Result]]
+Forward = Callable[..., AbstractContextManager[Forwarding]]
+
+
+def smoke(
+    kubectl: Kubectl,
+    target: Target,
+    *,
+    repository: Path,
+    all_pods: bool,
+    progress: Callable[[str], None],
+    forward: Forward = forward,
+    check: Check = check_server,
+) -> Iterator[Result]:
+    """Check the pods of a release and yield each result as it comes.
+
+    Args:
+        kubectl: The cluster and the namespace.
+        target: The release.
+        repository: Where the packaged versions are: their manifests and golden data say what is right.
+        all_pods: Check every pod, and fail those that are not ready, instead of one that is.
+        progress: Takes a line for each stage.
+        forward: Gives ports that lead to a pod.
+        check: Checks one server.
+
+    Raises:
+        TaskFailure: If there is nothing to check, or it cannot be reached; the message says what to do.
+    """
+    pods = pods_of(kubectl, target)
+    first = ready_pod(pods, of=f"release {target.release}")
+    headers = admin_headers(kubectl, target, pods, progress=progress)
+    ask = partial(_one, kubectl, headers, repository=repository, progress=progress, forward=forward, check=check)
+    for pod in pods if all_pods else [first]:
+        try:
+            for result in ask(pod):
+                yield attrs.evolve(result, pod=pod.name)
+        except TaskFailure as error:
+            if not all_pods:
+                raise
+            yield attrs.evolve(_result("port-forward", "failed", str(error)), pod=pod.name)
+
+
+def _one(
+    kubectl: Kubectl,
+    headers: Mapping[str, Secret],
+    pod: Pod,
+    *,
+    repository: Path,
+    progress: Callable[[str], None],
+    forward: Forward,
+    check: Check,
+) -> Iterator[Result]:
+    if not pod.ready:
+        yield _result("ready", "skipped" if pod.leaving else "failed", pod.reason)
+        return
+    progress(f"Forwarding ports to pod {pod.name}")
+    with forward(kubectl, f"pod/{pod.name}", progress=progress) as forwarding:
+        yield from check(forwarding.endpoint(headers), repository=repository, complete=False)
+        if forwarding.trouble:
+            yield _result("port-forward", "failed", forwarding.trouble)
+    yield gpu(kubectl, pod)
+
+
+def pods_of(kubectl: Kubectl, target: Target) -> list[Pod]:
+    """Return the pods of a release.
+
+    Raises:
+        TaskFailure: If there are none; the message says what to do.
+    """
+    pods = parse_pods(kubectl.json("get", "pods", f"--selector={target.selector}", doing="look for the pods"))
+    if not pods:
+        raise TaskFailure(
+            f"The release {target.release} has no pods in the namespace {target.namespace}. "
+            "Is it deployed there? `invoke status` says what is; `invoke deploy-triton` deploys it. "
+            "For a server elsewhere: --url HOST, or --local for one on this machine."
+        )
+    return pods
+
+
+def admin_headers(
+    kubectl: Kubectl, target: Target, pods: Sequence[Pod], *, progress: Callable[[str], None]
+) -> Mapping[str, Secret]:
+    """Return the header that opens the restricted API; none where the Secret is not there, or not for us."""
+    name = next((pod.key for pod in pods if pod.key), f"{target.fullname}-admin")
+    try:
+        answer = kubectl.json("get", "secret", name, doing="read the key of the models' API")
+    except ClusterFailure as error:
+        if error.cause == "forbidden":
+            progress("Note: this login may not read the admin key; only versions that are packaged here are looked for")
+        elif error.cause != "not found":
+            raise
+        return {}
+    key = (answer.get("data") or {}).get("key")
+    return {ADMIN_HEADER: Secret(base64.b64decode(key).decode())} if key else {}
+
+
+def gpu(kubectl: Kubectl, pod: Pod) -> Result:
+    """Ask in *pod* which GPUs it has; skipped where it asked for none."""
+    if not pod.gpus:
+        return _result("nvidia-smi", "skipped", "the pod asks for no GPU")
+    # Not through Kubectl.run, whose options would go to nvidia-smi.
+    command = kubectl.command("exec", pod.name, f"--container={CONTAINER}", "--", *_GPU_QUERY)
+    try:
+        done = kubectl.runner.capture(command, timeout_s=_EXEC_TIMEOUT_S)
+    except TaskFailure as error:
+        return _result("nvidia-smi", "failed", str(error))
+    found = [line.strip() for line in done.output.splitlines() if line.strip()]
+    if done.status or not found:
+        said = gist(done.errors or done.output) or "no GPU"
+        return _result("nvidia-smi", "failed", f"{said} (of the {pod.gpus} that it asked for)")
+    return _result("nvidia-smi", "ok", "; ".join(found))
+
+
+def _result(check: str, state: State, figure: str) -> Result:
+    return Result(check=check, subject="pod", state=state, figure=figure)

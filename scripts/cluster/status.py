@@ -1,0 +1,246 @@
+"""How a deployment is: its release, its pods, and what the servers in them say."""
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any
+
+import attrs
+
+from scripts.cluster.autoscaler import Autoscaler, autoscaler_of
+from scripts.cluster.failures import ClusterFailure
+from scripts.cluster.forward import HTTP, METRICS, Forwarding, forward
+from scripts.cluster.helm import Helm, Revision
+from scripts.cluster.kubectl import Kubectl
+from scripts.cluster.pods import CONTAINER, Pod, last_warning, parse_pods
+from scripts.cluster.smoke import admin_headers
+from scripts.cluster.target import Target
+from scripts.endpoint import Counters, Endpoint
+from scripts.errors import TaskFailure
+from scripts.secret import Secret
+
+# A server that has not answered by then is shown as one that does not, in seconds.
+PATIENCE_S = 8.0
+AT_ONCE = 8
+# Who says which GPUs a node has: NVIDIA's feature discovery, Karpenter, GKE; failing those, the type of the machine.
+GPU_LABELS = (
+    "nvidia.com/gpu.product",
+    "karpenter.k8s.aws/instance-gpu-name",
+    "cloud.google.com/gke-accelerator",
+    "node.kubernetes.io/instance-type",
+)
+
+Forward = Callable[..., AbstractContextManager[Forwarding]]
+Object = Mapping[str, Any]
+
+
+@attrs.frozen(kw_only=True)
+class Served:
+    """A version of a model in one server, with what it has done since that started.
+
+    Attributes:
+        model: The model.
+        version: The version.
+        state: As Triton calls it: ``READY``, ``LOADING``, ``UNAVAILABLE``, ...
+        reason: Why it is not ready; empty where that is not known.
+        requests: How many requests were answered.
+        failures: How many failed; those that a full queue turned away are not among them.
+        queue_ms: The mean time that a request waited; None before the first.
+        pending: How many wait now.
+        images: How many images were inferred.
+        runs: In how many runs of the model.
+    """
+
+    model: str
+    version: str
+    state: str
+    reason: str
+    requests: int
+    failures: int
+    queue_ms: float | None
+    pending: int
+    images: int
+    runs: int
+
+
+@attrs.frozen(kw_only=True)
+class Server:
+    """What the server in a pod says.
+
+    Attributes:
+        pod: The pod.
+        versions: What it serves.
+        trouble: Why it could not be asked; empty where it could.
+    """
+
+    pod: str
+    versions: tuple[Served, ...] = ()
+    trouble: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Status:
+    """How a deployment is.
+
+    Attributes:
+        target: Which.
+        revisions: The revisions of the release, the oldest first.
+        image: The image that the pods shall run.
+        replicas: How many pods there shall be.
+        pods: Those there are.
+        troubles: The last warning about each pod that is not ready, by its name.
+        gpus: Which GPUs the node of each pod has, by the pod's name.
+        autoscaler: What decides how many there are, where something does.
+        servers: What the server in each pod says.
+    """
+
+    target: Target
+    revisions: tuple[Revision, ...]
+    image: str
+    replicas: int
+    pods: tuple[Pod, ...]
+    troubles: Mapping[str, str]
+    gpus: Mapping[str, str]
+    autoscaler: Autoscaler | None
+    servers: tuple[Server, ...]
+
+    @property
+    def revision(self) -> Revision:
+        """The last revision."""
+        return self.revisions[-1]
+
+
+def look(
+    kubectl: Kubectl, helm: Helm, target: Target, *, progress: Callable[[str], None], forward: Forward = forward
+) -> Status:
+    """Ask the cluster and the servers.
+
+    Raises:
+        TaskFailure: If it is not deployed, or the cluster cannot be asked.
+    """
+    revisions = helm.history(target.release)
+    if not revisions or revisions[-1].status == "uninstalled":  # with a history that was kept
+        raise TaskFailure(
+            f"There is no release {target.release} in the namespace {target.namespace}. "
+            "`helm list --all-namespaces` shows those there are; `invoke deploy-triton` deploys it."
+        )
+    deployment = _or_nothing(kubectl, "deployment", target.fullname)
+    pods = parse_pods(kubectl.json("get", "pods", f"--selector={target.selector}", doing="look for the pods"))
+    events = [] if all(pod.ready for pod in pods) else _items(kubectl, "events", "--field-selector=type=Warning")
+    ask = partial(_ask, kubectl, headers=admin_headers(kubectl, target, pods, progress=progress), forward=forward)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        servers = tuple(pool.map(ask, pods))
+    return Status(
+        target=target,
+        revisions=revisions,
+        image=_image(deployment),
+        replicas=int((deployment.get("spec") or {}).get("replicas", 0)),
+        pods=tuple(pods),
+        troubles={pod.name: last_warning(events, pod.name) for pod in pods if not pod.ready and not pod.leaving},
+        gpus=_gpus(kubectl, pods),
+        autoscaler=autoscaler_of(target.fullname, _items(kubectl, "horizontalpodautoscalers")),
+        servers=servers,
+    )
+
+
+def _or_nothing(kubectl: Kubectl, kind: str, name: str) -> Object:
+    try:
+        found: Object = kubectl.json("get", kind, name, doing=f"read the {kind} {name}")
+    except ClusterFailure as error:
+        if error.cause != "not found":
+            raise
+        return {}
+    return found
+
+
+def _items(kubectl: Kubectl, *what: str) -> list[Object]:
+    """Return objects that tell more but are not needed: none where this login may not see them."""
+    try:
+        found: list[Object] = kubectl.json("get", *what)["items"]
+    except ClusterFailure as error:
+        if error.cause not in ("forbidden", "not found"):
+            raise
+        return []
+    return found
+
+
+def _image(deployment: Object) -> str:
+    spec = (((deployment.get("spec") or {}).get("template") or {}).get("spec")) or {}
+    return next((str(c.get("image", "")) for c in spec.get("containers") or () if c["name"] == CONTAINER), "")
+
+
+def _gpus(kubectl: Kubectl, pods: Iterable[Pod]) -> dict[str, str]:
+    asking = [pod for pod in pods if pod.gpus and pod.node]
+    if not asking:
+        return {}
+    names = sorted({pod.node for pod in asking})
+    found = _items(kubectl, "nodes") if len(names) > 1 else [_node(kubectl, names[0])]
+    labels = {node["metadata"]["name"]: node["metadata"].get("labels") or {} for node in found if node}
+    return {pod.name: gpu_model(labels.get(pod.node, {})) for pod in asking}
+
+
+def _node(kubectl: Kubectl, name: str) -> Object:
+    try:
+        return _or_nothing(kubectl, "node", name)
+    except ClusterFailure as error:
+        if error.cause != "forbidden":
+            raise
+        return {}
+
+
+def gpu_model(labels: Mapping[str, str]) -> str:
+    """Return which GPU a node with *labels* has, as far as they tell."""
+    return next((labels[name] for name in GPU_LABELS if labels.get(name)), "")
+
+
+def _ask(kubectl: Kubectl, pod: Pod, *, headers: Mapping[str, Secret], forward: Forward) -> Server:
+    if not pod.running or pod.leaving:
+        return Server(pod=pod.name, trouble="leaving" if pod.leaving else "its container does not run")
+    try:
+        with forward(
+            kubectl, f"pod/{pod.name}", (HTTP, METRICS), progress=lambda _: None, patience_s=PATIENCE_S
+        ) as forwarding:
+            return Server(pod=pod.name, versions=tuple(_versions(forwarding.endpoint(headers))))
+    except TaskFailure as error:
+        return Server(pod=pod.name, trouble=" ".join(str(error).split()))
+
+
+def _versions(endpoint: Endpoint) -> list[Served]:
+    counters = endpoint.counters()
+    index = endpoint.post("/v2/repository/index", b"{}")
+    if index.status == 200:
+        found = [
+            (i["name"], i["version"], i.get("state", ""), i.get("reason", ""))
+            for i in index.body["items"]
+            if i.get("version")
+        ]
+    else:  # restricted, and we have no key: then what has figures is asked one by one
+        found = [(*key, _state(endpoint, *key), "") for key in counters.versions("nv_inference_request_success")]
+    return [
+        served(counters, model, version, state, reason)
+        for model, version, state, reason in sorted(found, key=lambda item: (item[0], int(item[1])))
+    ]
+
+
+def _state(endpoint: Endpoint, model: str, version: str) -> str:
+    ready = endpoint.get(f"/v2/models/{model}/versions/{version}/ready").status == 200
+    return "READY" if ready else "UNAVAILABLE"
+
+
+def served(counters: Counters, model: str, version: str, state: str, reason: str) -> Served:
+    """Return a version with its figures from *counters*."""
+    total = partial(counters.total, model=model, version=version)
+    requests = total("nv_inference_request_success")
+    return Served(
+        model=model,
+        version=version,
+        state=state,
+        reason=reason,
+        requests=int(requests),
+        failures=int(total("nv_inference_request_failure")),
+        queue_ms=total("nv_inference_queue_duration_us") / requests / 1e3 if requests else None,
+        pending=int(total("nv_inference_pending_request_count")),
+        images=int(total("nv_inference_count")),
+        runs=int(total("nv_inference_exec_count")),
+    )

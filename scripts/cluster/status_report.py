@@ -1,0 +1,94 @@
+"""The tables of `invoke status`, and the same as JSON."""
+
+import json
+import re
+from datetime import datetime
+
+import attrs
+
+from scripts.cluster.pods import Pod
+from scripts.cluster.status import Status
+
+Rows = list[tuple[str, ...]]
+POD_COLUMNS = ("pod", "", "restarts", "age", "node", "GPU", "image", "what is wrong")
+MODEL_COLUMNS = ("pod", "model", "version", "", "requests", "failures", "queue, ms", "pending", "images a run")
+
+
+def release_rows(status: Status) -> Rows:
+    """Return what there is to say about the release as a whole, as name and value."""
+    last, ready = status.revision, sum(pod.ready for pod in status.pods)
+    revision = f"{last.number}, {last.status} {last.updated[:19].replace('T', ' ')}"
+    if last.status != "deployed":
+        serving = [revision.number for revision in status.revisions if revision.status == "deployed"]
+        revision += f"; deployed before: {serving[-1] if serving else 'none'}. {last.description}"
+    rows: Rows = [
+        ("release", f"{status.target.release}, revision {revision}"),
+        ("chart", last.chart),
+        ("image", status.image or "unknown: there is no such deployment"),
+        ("pods", f"{ready} of {status.replicas} ready"),
+    ]
+    if scaler := status.autoscaler:
+        figures = "; ".join((*scaler.metrics, *([scaler.trouble] if scaler.trouble else [])))
+        text = f"{scaler.current} now, {scaler.wanted} wanted, {scaler.least} to {scaler.most}"
+        rows.append(("autoscaler", f"{text}; {figures}" if figures else text))
+    return rows
+
+
+def pod_rows(status: Status, *, now: datetime) -> Rows:
+    """Return a row for each pod."""
+    return [
+        (
+            pod.name,
+            "ok" if pod.ready else "failed" if pod.restarts or pod.phase == "Failed" else "warning",
+            str(pod.restarts),
+            pod.age(now=now),
+            pod.node,
+            " ".join(filter(None, (f"{pod.gpus} x" if pod.gpus else "none", status.gpus.get(pod.name, "")))),
+            digest(pod.image),
+            _wrong(status, pod),
+        )
+        for pod in status.pods
+    ]
+
+
+def model_rows(status: Status) -> Rows:
+    """Return a row for each version in each pod, and for each pod that could not be asked."""
+    rows: Rows = []
+    for server in status.servers:
+        if server.trouble:
+            rows.append((server.pod, server.trouble, "", "warning", "", "", "", "", ""))
+        for version in server.versions:
+            ready = version.state == "READY"
+            rows.append((
+                server.pod,
+                version.model,
+                version.version,
+                "ok" if ready else f"{version.state} {version.reason}".strip(),
+                str(version.requests),
+                str(version.failures),
+                "" if version.queue_ms is None else f"{version.queue_ms:.2f}",
+                str(version.pending),
+                f"{version.images / version.runs:.1f}" if version.runs else "",
+            ))  # fmt: skip
+    return rows
+
+
+def as_json(status: Status) -> str:
+    """Return all of it as JSON."""
+    return json.dumps(attrs.asdict(status), default=datetime.isoformat, indent=2)
+
+
+def digest(image: str) -> str:
+    """Return the beginning of an image's digest, or the image where it has none."""
+    found = re.search(r"sha256:([0-9a-f]{12})", image)
+    return found[1] if found else image
+
+
+def _wrong(status: Status, pod: Pod) -> str:
+    event = status.troubles.get(pod.name, "")
+    # Often it says what the pod says too.
+    said = [pod.reason, event if event.partition(": ")[2] not in pod.reason else ""]
+    both = [re.search(r"@sha256:[0-9a-f]{64}", image) for image in (status.image, pod.image)]
+    if both[0] and both[1] and both[0][0] != both[1][0]:
+        said.append("it runs another image than the release says")
+    return "; ".join(filter(None, said))

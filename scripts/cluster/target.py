@@ -1,0 +1,72 @@
+"""Where a deployment is: which release, in which namespace of which cluster."""
+
+import shlex
+from typing import Self
+
+import attrs
+
+from scripts.errors import TaskFailure
+from scripts.settings import VARIABLES, Settings
+
+RELEASE, NAMESPACE = "triton-infer", "triton"
+CHART = "triton"
+# deploy-triton says with it on a namespace that it made it, and for which release: destroy-triton may then remove it.
+CREATED_BY = "triton-serving/created-by"
+
+
+@attrs.frozen(kw_only=True)
+class Target:
+    """A release of the chart.
+
+    Attributes:
+        release: Its name.
+        namespace: Its namespace.
+        context: The context of the kubeconfig; None for the current one.
+    """
+
+    release: str = RELEASE
+    namespace: str = NAMESPACE
+    context: str | None = None
+
+    @classmethod
+    def from_settings(cls, settings: Settings, *, release: str = "", namespace: str = "", context: str = "") -> Self:
+        """Return what the arguments say and, where they are empty, the settings.
+
+        Raises:
+            TaskFailure: If the settings cannot be used, or an argument is no name.
+        """
+        given = {"TRITON_RELEASE": release, "TRITON_NAMESPACE": namespace, "KUBE_CONTEXT": context}
+        for name, value in given.items():
+            if value and (wrong := VARIABLES[name](value)):
+                raise TaskFailure(f"--{name.lower().rpartition('_')[2]} {value!r} {wrong}.")
+        found = {name: value or settings.get(name) for name, value in given.items()}
+        return cls(
+            release=found["TRITON_RELEASE"] or RELEASE,
+            namespace=found["TRITON_NAMESPACE"] or NAMESPACE,
+            context=found["KUBE_CONTEXT"],
+        )
+
+    @property
+    def options(self) -> str:
+        """What a task must be told to find it, each after a blank; empty where it would find it by itself."""
+        given = {
+            "release": "" if self.release == RELEASE else self.release,
+            "namespace": "" if self.namespace == NAMESPACE else self.namespace,
+            "context": self.context,
+        }
+        return "".join(f" --{name} {shlex.quote(value)}" for name, value in given.items() if value)
+
+    @property
+    def fullname(self) -> str:
+        """What the chart calls its Deployment and its Service."""
+        return self.release if CHART in self.release else f"{self.release}-{CHART}"
+
+    @property
+    def selector(self) -> str:
+        """The labels of the server's pods, as kubectl takes them."""
+        return f"app.kubernetes.io/name={CHART},{self.owned},app.kubernetes.io/component=server"
+
+    @property
+    def owned(self) -> str:
+        """The label of everything that belongs to the release, as kubectl takes it."""
+        return f"app.kubernetes.io/instance={self.release}"

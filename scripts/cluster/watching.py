@@ -1,0 +1,136 @@
+"""How far a Deployment has come: read from the API's JSON."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import attrs
+
+from scripts.cluster.trouble import Event, Trouble, condition, containers, of_deployment, of_pod
+
+Object = Mapping[str, Any]
+
+
+@attrs.frozen(kw_only=True)
+class PodState:
+    """A pod of a Deployment.
+
+    Attributes:
+        name: Its name.
+        new: Whether it is of the revision that is being rolled out.
+        leaving: Whether it is about to go.
+        ready: Whether it gets requests.
+        node: Its node; empty while it has none.
+        doing: What it does, in a few words.
+        trouble: What keeps it from running; None for nothing.
+    """
+
+    name: str
+    new: bool
+    leaving: bool
+    ready: bool
+    node: str
+    doing: str
+    trouble: Trouble | None
+
+    def __str__(self) -> str:
+        where = f" on {self.node}" if self.node else ""
+        return f"pod {self.name} ({'new' if self.new else 'old'}){where}: {self.doing}"
+
+
+@attrs.frozen(kw_only=True)
+class State:
+    """How far a Deployment has come.
+
+    Attributes:
+        name: The Deployment's name.
+        wanted: How many pods it shall have.
+        ready: How many of the new ones are ready.
+        serving: How many pods are ready, new or old.
+        whole: Whether it is done: all pods are new and ready, and the old ones are gone.
+        pods: Its pods, the new ones first.
+        trouble: What keeps pods from being made, or from running; the worst first.
+    """
+
+    name: str
+    wanted: int
+    ready: int
+    serving: int
+    whole: bool
+    pods: Sequence[PodState]
+    trouble: Sequence[tuple[str, Trouble]]
+
+    @classmethod
+    def parse(cls, name: str, answer: Object, events: "Sequence[Event]" = ()) -> Self | None:
+        """Read the Deployment *name* out of a list of Deployments, ReplicaSets and pods; None if it is not there."""
+        items = answer.get("items") or ()
+        found = next((i for i in items if i["kind"] == "Deployment" and i["metadata"]["name"] == name), None)
+        if found is None:
+            return None
+        metadata, status, wanted = found["metadata"], found.get("status") or {}, found["spec"].get("replicas", 1)
+        sets = [i for i in items if i["kind"] == "ReplicaSet" and _owned(i, metadata["uid"])]
+        seen = status.get("observedGeneration", 0) >= metadata.get("generation", 0)
+        # By what they say, as the controller does: its numbers come later, and until then old pods would pass for new.
+        newest = [s for s in sets if _template(s) == _template(found)]
+        pods = [
+            parse_pod(item, new=_owned(item, *(s["metadata"]["uid"] for s in newest)), events=events)
+            for item in items
+            if item["kind"] == "Pod" and _owned(item, *(s["metadata"]["uid"] for s in sets))
+        ]
+        pods.sort(key=lambda pod: (not pod.new, pod.name))
+        counts = (status.get(key, 0) for key in ("replicas", "updatedReplicas", "availableReplicas"))
+        trouble = [(f"pod {p.name}", p.trouble) for p in pods if p.new and p.trouble and not p.leaving]
+        # What the controller says of the generation before may be what this one mends.
+        trouble += [(f"Deployment {name}", each) for each in of_deployment(status, newest) if seen]
+        return cls(
+            name=name,
+            wanted=wanted,
+            ready=sum(p.ready and p.new for p in pods),
+            serving=sum(p.ready for p in pods),
+            whole=seen and all(count == wanted for count in counts) and not any(p.leaving and not p.new for p in pods),
+            pods=pods,
+            trouble=sorted(trouble, key=lambda pair: not pair[1].hopeless),
+        )
+
+    @property
+    def summary(self) -> str:
+        """How far it is, in a line."""
+        old = sum(not pod.new for pod in self.pods)
+        return f"{self.name}: {self.ready} of {self.wanted} new pods ready{f', {old} old' if old else ''}"
+
+
+def _owned(item: Object, *owners: str) -> bool:
+    return any(reference.get("uid") in owners for reference in item["metadata"].get("ownerReferences") or ())
+
+
+def _template(item: Object) -> Object:
+    """Return what an object says of its pods, without the label that a ReplicaSet adds."""
+    template = item["spec"]["template"]
+    labels = dict(template["metadata"].get("labels") or {})
+    labels.pop("pod-template-hash", None)
+    return {**template, "metadata": {**template["metadata"], "labels": labels}}
+
+
+def parse_pod(item: Object, *, new: bool = True, events: Sequence[Event] = ()) -> PodState:
+    """Read a pod as the API gives it, and what events tell about it."""
+    metadata, status = item["metadata"], item.get("status") or {}
+    leaving = "deletionTimestamp" in metadata
+    ready = not leaving and condition(status, "Ready").get("status") == "True"
+    own = [event for event in events if event.about == metadata["name"]]
+    trouble = None if ready or leaving else of_pod(status, own)
+    doing = "leaving" if leaving else "ready" if ready else trouble.text if trouble else _doing(status)
+    node = (item.get("spec") or {}).get("nodeName", "")
+    return PodState(
+        name=metadata["name"], new=new, leaving=leaving, ready=ready, node=node, doing=doing, trouble=trouble
+    )
+
+
+def _doing(status: Object) -> str:
+    for container in containers(status):
+        state = container.get("state") or {}
+        if "waiting" in state:
+            return str(state["waiting"].get("reason") or "waiting")
+        if "running" in state and not container.get("started", True):
+            return "starting, the startup probe has not succeeded yet"
+        if "running" in state and not container.get("ready"):
+            return "running, the readiness probe has not succeeded yet"
+    return str(status.get("phase") or "Pending")

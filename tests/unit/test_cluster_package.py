@@ -1,0 +1,203 @@
+"""What is deployed and where: names, charts, images, values; from settings, from options, from the last push."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from scripts.cluster import image
+from scripts.cluster.chart import Chart, Package, values_files
+from scripts.cluster.helm import Helm
+from scripts.cluster.image import Image
+from scripts.cluster.target import Target
+from scripts.errors import TaskFailure
+from scripts.registry import MANIFESTS
+from scripts.settings import VARIABLES, Settings, load
+from tests.unit.aws_stubs import ACCOUNT, REGION, ScriptedAws
+from tests.unit.kubernetes import DIGEST, Cluster
+
+NOWHERE = Path("no-such-folder")
+
+
+def settings(**variables: str) -> Settings:
+    """Return the settings of an environment."""
+    return load(NOWHERE, environ=variables)
+
+
+def test_a_target_comes_from_options_then_settings_then_defaults() -> None:
+    """An option wins over the environment, and without both the shared names hold."""
+    assert Target.from_settings(settings()) == Target(release="triton-infer", namespace="triton", context=None)
+    named = settings(TRITON_RELEASE="blue", TRITON_NAMESPACE="prod", KUBE_CONTEXT="arn:aws:eks:x:y:cluster/z")
+    assert Target.from_settings(named, namespace="test") == Target(
+        release="blue", namespace="test", context="arn:aws:eks:x:y:cluster/z"
+    )
+
+
+def test_a_target_knows_what_the_chart_calls_its_objects() -> None:
+    """The release's name where it has the chart's in it, and both otherwise; the selector is the three labels."""
+    assert Target().fullname == "triton-infer"
+    assert Target(release="blue").fullname == "blue-triton"
+    assert Target().options == ""
+    away = Target(release="blue", namespace="test", context="my cluster")
+    assert away.options == " --release blue --namespace test --context 'my cluster'"
+    assert Target(release="blue").selector == (
+        "app.kubernetes.io/name=triton,app.kubernetes.io/instance=blue,app.kubernetes.io/component=server"
+    )
+
+
+def test_an_option_that_is_no_name_is_refused() -> None:
+    """It is told by the option's name."""
+    with pytest.raises(TaskFailure, match="--namespace 'A b' is not a name"):
+        Target.from_settings(settings(), namespace="A b")
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("TRITON_RELEASE", ("a", "triton-infer", "a" * 53), ("-a", "a-", "A", "a" * 54, "a.b")),
+        ("TRITON_NAMESPACE", ("a", "a" * 63), ("a_b", "a" * 64)),
+        ("TRITON_CHART", ("helm/triton", "nvidia/triton", "oci://h:5000/x", "./x.tgz", "~/c"), ("-x", "a b", "oci://")),
+        ("TRITON_CHART_REPO", ("https://h/charts",), ("h/charts", "https://u:p@h", "http://h.example")),
+    ],
+)
+def test_the_settings_of_a_deployment_are_checked(name: str, good: tuple[str, ...], bad: tuple[str, ...]) -> None:
+    """What helm or kubectl would take for something else is refused."""
+    assert [VARIABLES[name](value) for value in good] == [""] * len(good)
+    assert all(VARIABLES[name](value) for value in bad)
+
+
+@pytest.mark.parametrize(
+    ("reference", "expected"),
+    [
+        (f"h:5000/a/b@{DIGEST}", ("h:5000/a/b", None, DIGEST)),
+        ("h.example/a:1.2", ("h.example/a", "1.2", None)),
+        (f"triton:1@{DIGEST}", ("triton", "1", DIGEST)),
+    ],
+)
+def test_a_reference_is_taken_apart(reference: str, expected: tuple[str, str | None, str | None]) -> None:
+    """Into address, tag and digest; and put together again it is the same."""
+    parsed = Image.parse(reference)
+    assert (parsed.repository, parsed.tag, parsed.digest) == expected
+    assert str(parsed) == reference
+
+
+@pytest.mark.parametrize("reference", ["triton", "h/a@sha256:short", "-x:1", "a b:1", "", "h/a:1,gpu.enabled=false"])
+def test_what_is_no_reference_is_refused(reference: str) -> None:
+    """An image without tag and digest, or with what Helm would take for more values."""
+    with pytest.raises(TaskFailure, match="--image takes"):
+        Image.parse(reference)
+
+
+def test_a_tag_takes_the_place_of_a_digest_in_the_values() -> None:
+    """The chart prefers a digest: one of a values file must not win over --image."""
+    assert Image.parse("h/a:1").values == ("image.repository=h/a", "image.digest=", "image.tag=1")
+    assert Image.parse(f"h/a@{DIGEST}").values == ("image.repository=h/a", f"image.digest={DIGEST}")
+
+
+def test_the_image_of_the_last_push_is_the_default(tmp_path: Path) -> None:
+    """build/image.json has it; without that file, or with a broken one, the message says what to do."""
+    with pytest.raises(TaskFailure, match="invoke push-triton"):
+        Image.from_record(tmp_path)
+    record = tmp_path / "build" / "image.json"
+    record.parent.mkdir()
+    record.write_text(json.dumps({"reference": f"h/a@{DIGEST}", "digest": DIGEST}))
+    assert str(Image.from_record(tmp_path)) == f"h/a@{DIGEST}"
+    for broken in ("{", "[]", '{"reference": 1}', '{"reference": "x"}'):
+        record.write_text(broken)
+        with pytest.raises(TaskFailure, match="cannot be read"):
+            Image.from_record(tmp_path)
+
+
+def test_a_package_gives_helm_its_arguments() -> None:
+    """Files first, single values after them, the image last; an option of the user's never becomes one of Helm's."""
+    package = Package(
+        chart=Chart(name="c"), image=Image.parse("h/a:1"), files=["a.yaml", "b.yaml"], values=["replicas=2"], cpu=True
+    )
+    assert package.arguments == (
+        "c",
+        "--values=a.yaml",
+        "--values=b.yaml",
+        "--set=gpu.enabled=false",
+        "--set=replicas=2",
+        "--set-string=image.repository=h/a",
+        "--set-string=image.digest=",
+        "--set-string=image.tag=1",
+    )
+
+
+def test_a_chart_of_a_repository_is_made_known_first() -> None:
+    """REPOSITORY/NAME with an address: added, updated; and looked at by its address before that."""
+    chart = Chart.from_settings(settings(TRITON_CHART="mine/triton", TRITON_CHART_REPO="https://h/charts"))
+    helm = Helm(Cluster(answers={}), namespace="n")
+    assert [" ".join(command.argv) for command in chart.preparation(helm)] == [
+        "helm repo add mine https://h/charts --force-update",
+        "helm repo update mine",
+    ]
+    assert chart.arguments == ("triton", "--repo=https://h/charts")
+    assert chart.name == "mine/triton"
+
+
+def test_other_charts_need_no_repository(tmp_path: Path) -> None:
+    """A folder and an OCI registry."""
+    (tmp_path / "chart").mkdir()
+    for name in (str(tmp_path / "chart"), "oci://h/triton"):
+        chart = Chart.from_settings(settings(TRITON_CHART=name))
+        assert (chart.name, chart.preparation(Helm(Cluster(answers={}), namespace="n"))) == (name, ())
+    assert Chart.from_settings(settings(TRITON_CHART="chart"), root=tmp_path).name == str(tmp_path / "chart")
+
+
+@pytest.mark.parametrize(
+    ("variables", "saying"),
+    [
+        ({"TRITON_CHART": "no/such"}, "There is no chart no/such"),
+        ({"TRITON_CHART_REPO": "https://h/charts"}, "TRITON_CHART is REPOSITORY/NAME"),
+        ({"TRITON_CHART": "oci://h/x", "TRITON_CHART_REPO": "https://h/charts"}, "TRITON_CHART is REPOSITORY/NAME"),
+    ],
+)
+def test_a_chart_that_cannot_be_is_refused(variables: dict[str, str], saying: str) -> None:
+    """With what to correct."""
+    with pytest.raises(TaskFailure, match=saying):
+        Chart.from_settings(settings(**variables))
+
+
+def test_values_files_must_be_there(tmp_path: Path) -> None:
+    """All that are missing are named; where none is given, this deployment's own is taken."""
+    (tmp_path / "a.yaml").write_text("")
+    assert values_files([str(tmp_path / "a.yaml")]) == (str(tmp_path / "a.yaml"),)
+    with pytest.raises(TaskFailure, match=r"no b\.yaml and no c\.yaml"):
+        values_files(["b.yaml", "c.yaml"], root=tmp_path)
+    assert values_files([])[0].endswith("helm/values.yaml")
+
+
+def test_an_image_in_ecr_is_looked_for_by_its_digest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There: nothing to say. Not there: a problem. No access: a note, since the nodes pull with a role of their own."""
+    reference = Image.parse(f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/triton-infer@{DIGEST}")
+    asked = {
+        "registryId": ACCOUNT,
+        "repositoryName": "triton-infer",
+        "imageIds": [{"imageDigest": DIGEST}],
+        "acceptedMediaTypes": list(MANIFESTS),
+    }
+    script = ScriptedAws()
+    monkeypatch.setattr("scripts.aws.open_access", lambda _: script.access)
+    script.ecr("batch_get_image", {"images": [{"imageManifest": "{}"}]}, asked)
+    assert image.check(reference, settings()) == ("", "")
+    script.ecr("batch_get_image", {"images": []}, asked)
+    wrong, unknown = image.check(reference, settings())
+    assert DIGEST in wrong
+    assert "push-triton" in wrong
+    assert not unknown
+    script.close()
+
+    def refuse(_: Settings) -> None:
+        raise TaskFailure("No credentials.")
+
+    monkeypatch.setattr("scripts.aws.open_access", refuse)
+    assert image.check(reference, settings()) == ("", "The image is not checked. No credentials.")
+
+
+def test_an_image_elsewhere_is_not_looked_for() -> None:
+    """Another registry is the nodes' business; that is said."""
+    wrong, unknown = image.check(Image.parse(f"127.0.0.1:5000/x@{DIGEST}"), settings())
+    assert not wrong
+    assert "127.0.0.1:5000 is not ECR" in unknown

@@ -1,0 +1,173 @@
+"""Waiting for a rollout: what a person reads, and when it ends; the cluster answers by a script, the time by itself."""
+
+import re
+from typing import Any
+
+import pytest
+
+from scripts.cluster.failures import ClusterFailure
+from scripts.cluster.kubectl import Kubectl
+from scripts.cluster.rollout import RolloutFailure, Watch
+from scripts.cluster.trouble import PULL_S, UNSCHEDULED_S
+from scripts.secret import Secret
+from tests.unit.kubernetes import NAME, Cluster, Lines, Time, container, event, failed, pod, rollout
+
+DONE = rollout(pod("new", ready=True), whole=True)
+STARTING = rollout(pod("new", containerStatuses=[container(state={"running": {}}, started=False)]))
+UNSCHEDULED = pod(
+    "new",
+    conditions=[
+        {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes: no GPU."}
+    ],
+)
+CRASHED = rollout(
+    pod(
+        "new",
+        containerStatuses=[
+            container(
+                restarts=2,
+                state={"waiting": {"reason": "CrashLoopBackOff"}},
+                lastState={"terminated": {"exitCode": 1, "reason": "Error"}},
+            )
+        ],
+    )
+)
+GONE = failed("The connection to the server h was refused")
+
+
+class Rollout:
+    """A watch, the cluster that it looks at, its time, and what it says."""
+
+    def __init__(
+        self, *polls: Any, events: list[Any] | None = None, logs: Any = "", hide: tuple[Secret, ...] = ()
+    ) -> None:
+        self.time, self.said = Time(), Lines()
+        answers = {
+            "kubectl get deployments": list(polls),
+            "kubectl get events": [{"items": each} for each in events or [[]]],
+            "kubectl logs": logs,
+        }
+        self.cluster = Cluster(answers=answers)
+        self.watch = Watch(
+            kubectl=Kubectl(self.cluster), names=[NAME], show=self.said.show, clock=self.time.clock, hide=hide
+        )
+
+    def fails(self, saying: str, *, timeout_s: float = 900) -> str:
+        """Wait, which must fail, and return the message."""
+        with pytest.raises(RolloutFailure, match=saying) as raised:
+            self.watch.wait(timeout_s=timeout_s)
+        return str(raised.value)
+
+
+def test_it_ends_as_soon_as_all_is_done() -> None:
+    """Each state of a pod is told once, however often it is seen."""
+    rolling = Rollout(STARTING, STARTING, STARTING, DONE)
+    (state,) = rolling.watch.wait(timeout_s=900)
+    assert state.whole
+    assert rolling.time.seconds < 10
+    assert rolling.said.lines == [
+        "pod new (new) on gpu-1: starting, the startup probe has not succeeded yet",
+        "pod new (new) on gpu-1: ready",
+    ]
+
+
+def test_only_new_events_are_told_and_each_once() -> None:
+    """Those of before are no news, those of others nobody's business, and a probe fails every few seconds."""
+    before = event("new", "Unhealthy", "of yesterday", uid="a")
+    fails = [event("new", "Unhealthy", "Startup probe failed", uid=f"b{n}") for n in range(5)]
+    other = event("somebody-else", "Unhealthy", "not ours", uid="c")
+    rolling = Rollout(
+        STARTING, STARTING, STARTING, DONE, events=[[before], [before, fails[0]], [before, *fails, other]]
+    )
+    rolling.watch.begin()
+    rolling.watch.wait(timeout_s=900)
+    assert [line for line in rolling.said.lines if "Unhealthy" in line] == ["new: Unhealthy: Startup probe failed"]
+
+
+def test_a_crash_loop_ends_it_with_the_log_and_no_secret() -> None:
+    """The errors that the server printed are in the message, and the admin key is not."""
+    log = "I1122 noise\nE1122 13:00 model_repository_manager.cc] failed to load planted-key\nI1122 bye"
+    log += "\nError: Failed to initialize NVML"
+    message = Rollout(CRASHED, logs=log, hide=(Secret("planted-key"),)).fails("3 times")
+    assert "failed to load ***" in message
+    assert "planted-key" not in message
+    assert "noise" not in message
+    assert "NVML" not in message  # said wherever there is no GPU
+
+
+def test_without_errors_the_last_lines_of_the_log_are_shown() -> None:
+    """And without a log there are none; what the run before printed is better than nothing."""
+    assert "line 9" in Rollout(CRASHED, logs="\n".join(f"line {n}" for n in range(10))).fails("3 times")
+    assert "from before" in Rollout(CRASHED, logs=[failed("gone"), "from before"]).fails("3 times")
+    assert Rollout(CRASHED, logs=failed("gone")).fails("3 times").endswith("3 times")
+
+
+def test_an_image_that_is_not_there_ends_it_at_once() -> None:
+    """Long before the timeout."""
+    waiting = {"waiting": {"reason": "ErrImagePull", "message": "h/a: not found"}}
+    rolling = Rollout(rollout(pod("new", containerStatuses=[container(state=waiting)])))
+    assert "push-triton" in rolling.fails("h/a: not found")
+    assert rolling.time.seconds == 0
+
+
+def test_a_registry_that_is_away_is_waited_for_but_not_for_ever() -> None:
+    """A blip passes; a wrong name does not."""
+    waiting = {"waiting": {"reason": "ErrImagePull", "message": "no such host"}}
+    away = rollout(pod("new", containerStatuses=[container(state=waiting)]))
+    rolling = Rollout(away)
+    assert "no such host" in rolling.fails("for 120 s")
+    assert PULL_S < rolling.time.seconds < PULL_S + 10
+    Rollout(*[away] * 20, STARTING, DONE).watch.wait(timeout_s=900)
+
+
+def test_a_pod_that_no_node_takes_ends_it_after_a_while() -> None:
+    """With the scheduler's reason."""
+    rolling = Rollout(rollout(UNSCHEDULED))
+    assert "0/1 nodes: no GPU" in rolling.fails("for 60 s")
+    assert UNSCHEDULED_S < rolling.time.seconds < UNSCHEDULED_S + 10
+
+
+def test_old_pods_that_leave_give_time() -> None:
+    """On the only GPU the new pod waits until the old one has ended, which may take a minute."""
+    leaving = rollout(UNSCHEDULED, pod("old", of="1", leaving=True))
+    rolling = Rollout(*[leaving] * 60, DONE)
+    rolling.watch.wait(timeout_s=900)
+    assert rolling.time.seconds > UNSCHEDULED_S
+
+
+def test_an_autoscaler_that_makes_a_node_gives_time() -> None:
+    """Until the timeout."""
+    scaled = event("new", "TriggeredScaleUp", "pod triggered scale-up", warning=False)
+    rolling = Rollout(rollout(UNSCHEDULED), events=[[scaled]])
+    assert "not ready after 300 s" in rolling.fails("--timeout", timeout_s=300)
+    assert "new: TriggeredScaleUp: pod triggered scale-up" in rolling.said.lines
+
+
+def test_the_timeout_tells_what_is_waited_for() -> None:
+    """The pods that are not ready, and the log of the first of them."""
+    message = Rollout(STARTING, logs="loading").fails("not ready after 20 s", timeout_s=20)
+    assert "0 of 1 new pods ready" in message
+    assert "startup probe" in message
+    assert "loading" in message
+
+
+def test_an_api_that_is_away_for_a_moment_is_no_failure() -> None:
+    """It is told once, and looked for until the timeout."""
+    rolling = Rollout(STARTING, GONE, GONE, DONE)
+    rolling.watch.wait(timeout_s=900)
+    assert sum("Trying again" in line for line in rolling.said.lines) == 1
+    with pytest.raises(ClusterFailure, match="gives no answer"):
+        Rollout(GONE).watch.wait(timeout_s=30)
+
+
+def test_a_login_that_is_refused_ends_it() -> None:
+    """Nothing is won by asking again."""
+    rolling = Rollout(failed("error: You must be logged in to the server (Unauthorized)"))
+    with pytest.raises(ClusterFailure, match="does not take this login"):
+        rolling.watch.wait(timeout_s=900)
+    assert rolling.time.seconds == 0
+
+
+def test_a_deployment_that_is_gone_is_told() -> None:
+    """Somebody removes it meanwhile."""
+    assert re.search(NAME, Rollout({"items": []}).fails("There is no Deployment"))

@@ -1,0 +1,192 @@
+"""Which pods of a deployment are checked, with which key, and what is found beside the server's own checks."""
+
+import base64
+import contextlib
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts.cluster.forward import forward
+from scripts.cluster.smoke import ADMIN_HEADER, smoke
+from scripts.endpoint import Endpoint
+from scripts.errors import TaskFailure
+from scripts.smoke import Result
+from tests.unit.cluster import FORWARDS, SELECTED, TARGET, Cluster, Forwards, items, pod
+
+SECRET = "kubectl --namespace=triton get secret triton-infer-admin"
+KEY = "planted-admin-key"
+NO_SECRET = (1, 'Error from server (NotFound): secrets "triton-infer-admin" not found')
+EXEC = "kubectl --namespace=triton exec"
+
+
+def with_pods(*pods: dict[str, Any], secret: tuple[int, str] = NO_SECRET, **more: tuple[int, str]) -> Cluster:
+    """Return a cluster in which these pods are deployed."""
+    each = {f"kubectl --namespace=triton get pod {p['metadata']['name']}": one(p) for p in pods}
+    return Cluster({SELECTED: items(*pods), SECRET: secret, **each, **more})
+
+
+def one(found: dict[str, Any]) -> tuple[int, str]:
+    """Return the answer that is *found*."""
+    return 0, json.dumps(found)
+
+
+def run(
+    cluster: Cluster, *, all_pods: bool = False, told: list[str] | None = None
+) -> tuple[list[Result], list[Endpoint]]:
+    """Check, with a check of the server that only takes down whom it was to ask."""
+    asked: list[Endpoint] = []
+
+    def check(endpoint: Endpoint, *, repository: Path, complete: bool) -> Iterator[Result]:
+        assert (repository, complete) == (Path("r"), False)
+        asked.append(endpoint)
+        yield Result(check="golden", subject="m v1", state="ok", figure="")
+
+    start = Forwards([FORWARDS] * 5)
+    ports = partial(forward, start=start, lives=lambda _: True)
+    progress = (list[str]() if told is None else told).append
+    results = list(
+        smoke(
+            cluster.kubectl,
+            TARGET,
+            repository=Path("r"),
+            all_pods=all_pods,
+            progress=progress,
+            forward=ports,
+            check=check,
+        )
+    )
+    assert all(kubectl.stopped for kubectl in start.started)
+    return results, asked
+
+
+def brief(results: list[Result]) -> list[tuple[str, str, str]]:
+    """Return pod, check and state of each."""
+    return [(r.pod, r.check, r.state) for r in results]
+
+
+def test_one_ready_pod_is_checked() -> None:
+    """The first that is ready, and its name stands in what is said."""
+    told: list[str] = []
+    results, asked = run(with_pods(pod("a", ready=False), pod("b"), pod("c")), told=told)
+    assert brief(results) == [("b", "golden", "ok"), ("b", "nvidia-smi", "skipped")]
+    assert len(asked) == 1
+    assert any("pod b" in line for line in told)
+
+
+def test_every_pod_is_checked() -> None:
+    """One after the other; one that is not ready is a failure with its reason, and hides no other."""
+    results, _ = run(with_pods(pod("a", ready=False), pod("b"), pod("c")), all_pods=True)
+    assert [(p, s) for p, _, s in brief(results)] == [
+        ("a", "failed"), ("b", "ok"), ("b", "skipped"), ("c", "ok"), ("c", "skipped"),
+    ]  # fmt: skip
+    assert "readiness probe" in results[0].figure
+
+
+def test_a_pod_that_is_going_is_skipped() -> None:
+    """Right after an upgrade the old pods are still there."""
+    going = pod("a")
+    going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    results, _ = run(with_pods(going, pod("b")), all_pods=True)
+    assert brief(results)[0] == ("a", "ready", "skipped")
+    assert brief(results)[1] == ("b", "golden", "ok")
+
+
+def test_a_pod_that_cannot_be_reached_hides_no_other() -> None:
+    """Of several it is a failed row; of one alone it is all there is to say."""
+    cluster = with_pods(pod("a"), pod("b"))
+    gone = (1, 'Error from server (NotFound): pods "a" not found')
+    cluster = Cluster({**cluster.answers, "kubectl --namespace=triton get pod a": gone})
+    results, _ = run(cluster, all_pods=True)
+    assert brief(results)[:2] == [("a", "port-forward", "failed"), ("b", "golden", "ok")]
+    with pytest.raises(TaskFailure, match='"a" not found'):
+        run(cluster)
+
+
+def test_the_admin_key_goes_along_and_is_never_shown() -> None:
+    """It is read from the chart's Secret and sent in its header; no text of ours has it."""
+    secret = one({"data": {"key": base64.b64encode(KEY.encode()).decode()}})
+    told: list[str] = []
+    results, asked = run(with_pods(pod("a"), secret=secret), told=told)
+    assert asked[0].headers[ADMIN_HEADER].reveal() == KEY
+    assert KEY not in f"{results}{asked}{told}"
+
+
+def test_the_key_is_read_from_the_secret_that_the_server_has_it_from() -> None:
+    """Such as one of the user's own (`admin.existingSecret`)."""
+    found = pod("a")
+    source = {"secretKeyRef": {"name": "mine", "key": "key"}}
+    found["spec"]["containers"][0]["env"] = [
+        {"name": "X", "value": "1"},
+        {"name": "TRITON_ADMIN_KEY", "valueFrom": source},
+    ]
+    mine = one({"data": {"key": base64.b64encode(KEY.encode()).decode()}})
+    _, asked = run(with_pods(found, **{"kubectl --namespace=triton get secret mine": mine}))
+    assert asked[0].headers[ADMIN_HEADER].reveal() == KEY
+
+
+def test_without_the_right_to_the_key_the_rest_is_checked() -> None:
+    """It is said, and the checks are made without it."""
+    refused = (1, 'Error from server (Forbidden): secrets "triton-infer-admin" is forbidden')
+    told: list[str] = []
+    results, asked = run(with_pods(pod("a"), secret=refused), told=told)
+    assert asked[0].headers == {}
+    assert ("a", "golden", "ok") in brief(results)
+    assert any("admin key" in line for line in told)
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "figure"),
+    [
+        ((0, "NVIDIA L4, 23034 MiB, 580.1\n"), "ok", "NVIDIA L4, 23034 MiB, 580.1"),
+        ((9, "NVIDIA-SMI has failed because it couldn't communicate"), "failed", "couldn't communicate"),
+        ((0, ""), "failed", "of the 1 that it asked for"),
+    ],
+    ids=["there", "broken", "silent"],
+)
+def test_gpus_are_asked_for_in_the_pod(answer: tuple[int, str], state: str, figure: str) -> None:
+    """Where the pod asked for one, nvidia-smi must answer in it."""
+    cluster = with_pods(pod("a", gpus=1), **{EXEC: answer})
+    results, _ = run(cluster)
+    assert (results[-1].check, results[-1].state) == ("nvidia-smi", state)
+    assert figure in results[-1].figure
+    command = cluster.asked()[-1]
+    assert command.startswith(f"{EXEC} a --container=triton -- nvidia-smi --query-gpu=")
+    assert command.endswith("--format=csv,noheader")
+
+
+def test_nothing_deployed_says_what_to_do() -> None:
+    """The release and the namespace are named, and the next command."""
+    with pytest.raises(TaskFailure, match=r"(?s)triton-infer has no pods.*invoke deploy-triton"):
+        run(with_pods())
+
+
+@pytest.mark.parametrize("all_pods", [False, True])
+def test_no_ready_pod_says_why(all_pods: bool) -> None:
+    """With the reason of each."""
+    with pytest.raises(TaskFailure, match=r"(?s)release triton-infer is ready.*a: running, the readiness probe"):
+        run(with_pods(pod("a", ready=False)), all_pods=all_pods)
+
+
+def test_a_port_forward_that_is_given_up_is_a_failure() -> None:
+    """What was checked through it is shown, and so is why the rest could not be."""
+
+    @contextlib.contextmanager
+    def broken(*arguments: Any, **options: Any) -> Iterator[Any]:
+        with forward(*arguments, **options, start=Forwards([FORWARDS]), lives=lambda _: True) as forwarding:
+            forwarding.trouble = "the pod is gone"
+            yield forwarding
+
+    found = smoke(
+        with_pods(pod("a")).kubectl,
+        TARGET,
+        repository=Path("r"),
+        all_pods=False,
+        progress=list[str]().append,
+        forward=broken,
+        check=lambda *_, **__: iter(()),
+    )
+    assert brief(list(found))[0] == ("a", "port-forward", "failed")

@@ -1,0 +1,222 @@
+"""What `invoke status` finds out, and how it is shown."""
+
+import json
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from typing import Any
+
+import attrs
+import pytest
+
+from scripts.cluster import status_report
+from scripts.cluster.autoscaler import Autoscaler
+from scripts.cluster.status import Served, Server, Status, gpu_model, look, served
+from scripts.endpoint import Counters
+from scripts.errors import TaskFailure
+from tests.unit.cluster import DEPLOYED, SELECTED, TARGET, Cluster, items, pod
+
+NOW = datetime(2026, 1, 1, 1, tzinfo=UTC)
+GET = "kubectl --namespace=triton get"
+DEPLOYMENT = {
+    "spec": {
+        "replicas": 2,
+        "template": {"spec": {"containers": [{"name": "triton", "image": f"r/x@sha256:{'1' * 64}"}]}},
+    }
+}
+SCALER = {
+    "metadata": {"name": "keda-hpa"},
+    "spec": {
+        "scaleTargetRef": {"name": "triton-infer"},
+        "minReplicas": 1,
+        "maxReplicas": 4,
+        "metrics": [
+            {"type": "Pods", "pods": {"metric": {"name": "pending"}, "target": {"averageValue": "8"}}},
+            {"type": "Resource", "resource": {"name": "cpu", "target": {"averageUtilization": 80}}},
+        ],
+    },
+    "status": {
+        "currentReplicas": 2,
+        "desiredReplicas": 3,
+        "currentMetrics": [
+            {"type": "Pods", "pods": {"metric": {"name": "pending"}, "current": {"averageValue": "11"}}}
+        ],
+        "conditions": [
+            {"type": "AbleToScale", "status": "True"},
+            {"type": "ScalingActive", "status": "False", "reason": "FailedGetPodsMetric", "message": "no metrics API"},
+            {"type": "ScalingLimited", "status": "False", "reason": "DesiredWithinRange"},
+        ],
+    },
+}
+PAGE = """\
+# TYPE nv_inference_request_success counter
+nv_inference_request_success{model="m",version="2"} 4
+# TYPE nv_inference_request_failure counter
+nv_inference_request_failure{model="m",version="2",reason="OTHER"} 1
+nv_inference_request_failure{model="m",version="2",reason="BACKEND"} 2
+# TYPE nv_inference_queue_duration_us counter
+nv_inference_queue_duration_us{model="m",version="2"} 6000
+# TYPE nv_inference_count counter
+nv_inference_count{model="m",version="2"} 30
+# TYPE nv_inference_exec_count counter
+nv_inference_exec_count{model="m",version="2"} 4
+# TYPE nv_inference_pending_request_count gauge
+nv_inference_pending_request_count{model="m",version="2"} 7
+"""
+
+
+def deployed(*pods: dict[str, Any], **more: tuple[int, str]) -> Cluster:
+    """Return a cluster with the release and these pods."""
+    answers = {
+        "helm history triton-infer": (0, json.dumps(DEPLOYED)),
+        f"{GET} deployment triton-infer": (0, json.dumps(DEPLOYMENT)),
+        SELECTED: items(*pods),
+        f"{GET} secret": (1, "Error from server (NotFound): secrets not found"),
+        f"{GET} horizontalpodautoscalers": items(),
+        f"{GET} events": items(),
+    }
+    return Cluster({**answers, **{f"{GET} {name}": answer for name, answer in more.items()}})
+
+
+def unreachable(*_: object, **__: object) -> AbstractContextManager[Any]:
+    """Fail to forward ports."""
+    raise TaskFailure("no way\n  there")
+
+
+def ask(cluster: Cluster) -> Status:
+    """Look at a cluster in which no port can be forwarded."""
+    return look(cluster.kubectl, cluster.helm, TARGET, progress=list[str]().append, forward=unreachable)
+
+
+def row(rows: list[tuple[str, ...]], name: str) -> str:
+    """Return the value of a row."""
+    return next(found[1] for found in rows if found[0] == name)
+
+
+def test_not_deployed_is_one_message() -> None:
+    """With the next command."""
+    nothing = Cluster({"helm history": (1, "Error: release: not found")})
+    with pytest.raises(TaskFailure, match=r"no release triton-infer in the namespace triton.*invoke deploy-triton"):
+        ask(nothing)
+
+
+def test_an_uninstalled_release_is_not_deployed() -> None:
+    """Helm can keep the history of what it removed."""
+    gone = Cluster({"helm history": (0, json.dumps([{**DEPLOYED[0], "status": "uninstalled"}]))})
+    with pytest.raises(TaskFailure, match="no release triton-infer"):
+        ask(gone)
+
+
+def test_a_deployment_is_shown() -> None:
+    """Release, chart, image and pods, with what is wrong with each."""
+    warning = {"type": "Warning", "involvedObject": {"name": "b"}, "reason": "Unhealthy", "message": "statuscode: 400"}
+    found = ask(deployed(pod("a"), pod("b", ready=False), events=items(warning)))
+    rows = status_report.release_rows(found)
+    assert row(rows, "release") == "triton-infer, revision 3, deployed 2026-01-02 03:04:05"
+    assert row(rows, "chart") == "triton-0.1.0"
+    assert row(rows, "pods") == "1 of 2 ready"
+    first, second = status_report.pod_rows(found, now=NOW)
+    assert first == ("a", "ok", "0", "60m", "n", "none", "111111111111", "")
+    assert second[1] == "warning"
+    assert second[-1] == "running, the readiness probe has not succeeded yet; Unhealthy: statuscode: 400"
+
+
+def test_a_server_that_cannot_be_asked_hides_no_other() -> None:
+    """Its row says why, on one line; a pod whose container does not run is not even asked."""
+    going = pod("c")
+    going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    found = ask(deployed(pod("a"), pod("b", ready=False, containerStatuses=[]), going))
+    assert [(server.pod, server.trouble) for server in found.servers] == [
+        ("a", "no way there"), ("b", "its container does not run"), ("c", "leaving"),
+    ]  # fmt: skip
+    assert [cells[3] for cells in status_report.model_rows(found)] == ["warning"] * 3
+
+
+def test_what_may_not_be_seen_is_left_out() -> None:
+    """Nodes, events and autoscalers are often closed to those who deploy: the rest is shown."""
+    closed = (1, "Error from server (Forbidden): nodes is forbidden")
+    found = ask(
+        deployed(
+            pod("a", gpus=1, ready=False), nodes=closed, node=closed, events=closed, horizontalpodautoscalers=closed
+        )
+    )
+    assert found.autoscaler is None
+    assert status_report.pod_rows(found, now=NOW)[0][5] == "1 x"
+
+
+def test_gpus_are_named_by_the_nodes_labels() -> None:
+    """One node is asked for by its name, since a cluster may have thousands."""
+    node = {"metadata": {"name": "n", "labels": {"nvidia.com/gpu.product": "NVIDIA-L4"}}}
+    found = ask(deployed(pod("a", gpus=2), **{"node n": (0, json.dumps(node))}))
+    assert status_report.pod_rows(found, now=NOW)[0][5] == "2 x NVIDIA-L4"
+
+
+@pytest.mark.parametrize(
+    ("labels", "model"),
+    [
+        ({"nvidia.com/gpu.product": "L4", "node.kubernetes.io/instance-type": "g6.xlarge"}, "L4"),
+        ({"node.kubernetes.io/instance-type": "g6.xlarge"}, "g6.xlarge"),
+        ({}, ""),
+    ],
+)
+def test_the_best_label_counts(labels: dict[str, str], model: str) -> None:
+    """The product where it is told, the machine's type failing that."""
+    assert gpu_model(labels) == model
+
+
+def test_an_autoscaler_is_shown_with_what_it_goes_by() -> None:
+    """KEDA's has another name, so it is found by what it scales; what keeps it from deciding is said."""
+    other = {**SCALER, "spec": {**SCALER["spec"], "scaleTargetRef": {"name": "other"}}}  # type: ignore[dict-item]
+    found = ask(deployed(pod("a"), horizontalpodautoscalers=items(other, SCALER)))
+    assert found.autoscaler == Autoscaler(
+        name="keda-hpa", current=2, wanted=3, least=1, most=4, metrics=("pending 11 of 8", "cpu ? of 80%"),
+        trouble="FailedGetPodsMetric: no metrics API",
+    )  # fmt: skip
+    shown = row(status_report.release_rows(found), "autoscaler")
+    assert shown == "2 now, 3 wanted, 1 to 4; pending 11 of 8; cpu ? of 80%; FailedGetPodsMetric: no metrics API"
+
+
+def test_a_pod_with_another_image_than_wanted_is_noticed() -> None:
+    """By digest; an image without one says nothing."""
+    found = ask(deployed(pod("a")))
+    for image, noticed in ((f"r/x@sha256:{'2' * 64}", True), ("r/x:tag", False)):
+        shown = status_report.pod_rows(attrs.evolve(found, image=image), now=NOW)[0][-1]
+        assert ("another image" in shown) is noticed
+
+
+def test_an_upgrade_that_failed_is_shown() -> None:
+    """With Helm's reason, and the revision that was good."""
+    failed = {**DEPLOYED[0], "revision": 4, "status": "failed", "description": "timed out"}
+    cluster = deployed(pod("a"))
+    history = {"helm history triton-infer": (0, json.dumps([*DEPLOYED, failed]))}
+    shown = row(status_report.release_rows(ask(Cluster({**cluster.answers, **history}))), "release")
+    assert shown.startswith("triton-infer, revision 4, failed")
+    assert shown.endswith("; deployed before: 3. timed out")
+
+
+def test_a_versions_figures() -> None:
+    """Failures of every kind are summed, the queue's time is a mean; before the first request there is none."""
+    found = served(Counters(text=PAGE), "m", "2", "READY", "")
+    assert attrs.astuple(found) == ("m", "2", "READY", "", 4, 3, 1.5, 7, 30, 4)
+    assert served(Counters(text=PAGE), "m", "1", "LOADING", "").queue_ms is None
+
+
+def test_versions_are_shown_with_their_state() -> None:
+    """READY in a word, anything else with its reason."""
+    ready = served(Counters(text=PAGE), "m", "2", "READY", "")
+    broken = Served(
+        model="m", version="1", state="UNAVAILABLE", reason="unloaded",
+        requests=0, failures=0, queue_ms=None, pending=0, images=0, runs=0,
+    )  # fmt: skip
+    found = attrs.evolve(ask(deployed(pod("a"))), servers=(Server(pod="a", versions=(broken, ready)),))
+    assert status_report.model_rows(found) == [
+        ("a", "m", "1", "UNAVAILABLE unloaded", "0", "0", "", "0", ""),
+        ("a", "m", "2", "ok", "4", "3", "1.50", "7", "7.5"),
+    ]
+
+
+def test_all_of_it_is_there_as_json() -> None:
+    """For scripts, with times as text."""
+    told = json.loads(status_report.as_json(ask(deployed(pod("a")))))
+    assert told["target"]["release"] == "triton-infer"
+    assert told["pods"][0]["created"] == "2026-01-01T00:00:00+00:00"
+    assert told["servers"][0]["trouble"] == "no way there"
