@@ -1,8 +1,6 @@
 """What the tests of images share: an engine, a base image, packaged models, a copy of this project to build from."""
 
 import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -12,12 +10,9 @@ import pytest
 from scripts import models
 from tests.image import ground
 from tests.image.ground import Engine
-from tests.image.project import Project
+from tests.image.project import Project, copied
 
-ROOT = Path(__file__).parent.parent.parent
 BASE = "triton-test/base:1"
-# What a build reads, and git's own list of what it may not.
-COPIED = ("tasks.py", "scripts", "triton_sdk", "docker", "setup.cfg", "pyproject.toml", "README.md", ".gitignore")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -72,17 +67,7 @@ def add_version(repository: Path, *, model: str, seed: int) -> None:
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Project:
     """Copy this project into a git repository of its own, so that files can be planted in it."""
-    root = tmp_path_factory.mktemp("project")
-    for name in COPIED:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copyfile(source, root / name)
-    git = ("git", "-C", str(root), "-c", "user.name=test", "-c", "user.email=test@localhost")
-    for arguments in (("init", "--quiet"), ("add", "."), ("commit", "--quiet", "--message=all")):
-        subprocess.run([*git, *arguments], check=True, timeout=30)
-    return Project(root=root, engine=engine)
+    return copied(tmp_path_factory.mktemp("project"), engine)
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,9 @@ import attrs
 from scripts.settings import VARIABLES
 from tests.image.ground import PATH, Engine
 
+ROOT = Path(__file__).parent.parent.parent
+# What a build reads, and git's own list of what it may not.
+COPIED = ("tasks.py", "scripts", "triton_sdk", "docker", "setup.cfg", "pyproject.toml", "README.md", ".gitignore")
 HARDENED = (
     "--user=1000:1000",
     "--read-only",
@@ -65,6 +68,20 @@ class Project:
         named = re.search(r"^(\S+:\S+): .*budget", done.stdout, re.MULTILINE)
         assert named is not None, done.stdout
         return named[1]
+
+
+def copied(root: Path, engine: Engine) -> Project:
+    """Copy this project to *root*, as a git repository of its own."""
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copyfile(source, root / name)
+    git = ("git", "-C", str(root), "-c", "user.name=test", "-c", "user.email=test@localhost")
+    for arguments in (("init", "--quiet"), ("add", "."), ("commit", "--quiet", "--message=all")):
+        subprocess.run([*git, *arguments], check=True, timeout=30)
+    return Project(root=root, engine=engine)
 
 
 def buildkit_client(engine: Engine) -> str | None:
