@@ -38,7 +38,7 @@ from scripts.report import (
     waiting,
 )
 from scripts.shell import LocalRunner
-from scripts.smoke import Result, smoke
+from scripts.smoke import GOLDEN, Result, smoke
 from scripts.sources import Source
 from triton_sdk.contract import RGB
 from triton_sdk.labels import read as read_labels
@@ -318,6 +318,8 @@ def _smoke(results: Iterable[Result], *, of: str, picture: Path | None, pods: bo
         raise TaskFailure(f"{failed} of {len(found)} checks failed.")
     skipped = sum(r.state == "skipped" for r in found)
     say(f"{len(found)} checks, none failed{f', {skipped} skipped' if skipped else ''}.")
+    if not any(r.check == GOLDEN and r.state == "ok" for r in found):
+        say("No number was compared: nothing of what is served is packaged here (--repository).")
 
 
 @task(help={**WHERE, "json": "Print all of it as JSON instead, for scripts."})
@@ -359,7 +361,10 @@ def destroy_triton(
         target, kubectl, helm = _cluster(release, namespace, context)
         removal = destroy.plan(helm, target)
         if removal is None:
-            say(f"There is no release {target.release} in the namespace {target.namespace}: nothing to remove.")
+            say(
+                f"There is no release {target.release} in the namespace {target.namespace}: nothing to remove. "
+                "`helm list --all-namespaces` shows those there are."
+            )
         else:
             say(removal.title)
             table("Its objects", ("kind", "name", ""), removal.rows)

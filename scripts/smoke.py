@@ -30,6 +30,8 @@ CALL_TIMEOUT_S = 60.0
 # A GPU multiplies in TF32, with 10 bits of mantissa, unless told otherwise. Emulated on a CPU that moved a probability
 # of the seeded ResNet50 by 0.016 and of the seeded MobileNetV2 by 0.061, the best class staying the same.
 GPU_TOLERANCE = 0.1
+# The check that compares numbers.
+GOLDEN = "golden, gRPC"
 CPU_ONLY = "CPU only: the server reports no GPU"
 
 
@@ -139,7 +141,7 @@ def _version_checks(endpoint: Endpoint, client: ResNetClient, version: _Version,
     yield _run("ready", subject, lambda: _expect_ok(endpoint.get(f"{path}/ready")))
     yield _run("metadata", subject, lambda: _metadata(endpoint.get(path), version))
     yield _run("HTTP infer", subject, lambda: _http(endpoint, client, f"{path}/infer", version.number))
-    yield _run("golden, gRPC", subject, lambda: _golden(client, version, gpu=gpu))
+    yield _run(GOLDEN, subject, lambda: _golden(client, version, gpu=gpu))
 
 
 def _model_checks(endpoint: Endpoint, client: ResNetClient, versions: Sequence[_Version]) -> Iterator[Result]:

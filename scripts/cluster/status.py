@@ -87,6 +87,7 @@ class Status:
         target: Which.
         revisions: The revisions of the release, the oldest first.
         image: The image that the pods shall run.
+        probes: What kubelet asks the server, by the kind of probe.
         replicas: How many pods there shall be.
         pods: Those there are.
         troubles: The last warning about each pod that is not ready, by its name.
@@ -98,6 +99,7 @@ class Status:
     target: Target
     revisions: tuple[Revision, ...]
     image: str
+    probes: Mapping[str, str]
     replicas: int
     pods: tuple[Pod, ...]
     troubles: Mapping[str, str]
@@ -126,6 +128,7 @@ def look(
             "`helm list --all-namespaces` shows those there are; `invoke deploy-triton` deploys it."
         )
     deployment = _or_nothing(kubectl, "deployment", target.fullname)
+    container = _container(deployment)
     pods = parse_pods(kubectl.json("get", "pods", f"--selector={target.selector}", doing="look for the pods"))
     events = [] if all(pod.ready for pod in pods) else _items(kubectl, "events", "--field-selector=type=Warning")
     ask = partial(_ask, kubectl, headers=admin_headers(kubectl, target, pods, progress=progress), forward=forward)
@@ -134,7 +137,8 @@ def look(
     return Status(
         target=target,
         revisions=revisions,
-        image=_image(deployment),
+        image=str(container.get("image", "")),
+        probes=_probes(container),
         replicas=int((deployment.get("spec") or {}).get("replicas", 0)),
         pods=tuple(pods),
         troubles={pod.name: last_warning(events, pod.name) for pod in pods if not pod.ready and not pod.leaving},
@@ -165,9 +169,14 @@ def _items(kubectl: Kubectl, *what: str) -> list[Object]:
     return found
 
 
-def _image(deployment: Object) -> str:
+def _container(deployment: Object) -> Object:
     spec = (((deployment.get("spec") or {}).get("template") or {}).get("spec")) or {}
-    return next((str(c.get("image", "")) for c in spec.get("containers") or () if c["name"] == CONTAINER), "")
+    return next((c for c in spec.get("containers") or () if c["name"] == CONTAINER), {})
+
+
+def _probes(container: Object) -> dict[str, str]:
+    found = {kind: container.get(f"{kind}Probe") or {} for kind in ("startup", "readiness", "liveness")}
+    return {kind: str(probe["httpGet"]["path"]) for kind, probe in found.items() if "httpGet" in probe}
 
 
 def _gpus(kubectl: Kubectl, pods: Iterable[Pod]) -> dict[str, str]:

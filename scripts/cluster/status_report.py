@@ -2,7 +2,7 @@
 
 import json
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 
 import attrs
 
@@ -17,7 +17,7 @@ MODEL_COLUMNS = ("pod", "model", "version", "", "requests", "failures", "queue, 
 def release_rows(status: Status) -> Rows:
     """Return what there is to say about the release as a whole, as name and value."""
     last, ready = status.revision, sum(pod.ready for pod in status.pods)
-    revision = f"{last.number}, {last.status} {last.updated[:19].replace('T', ' ')}"
+    revision = f"{last.number}, {last.status} {_when(last.updated)}"
     if last.status != "deployed":
         serving = [revision.number for revision in status.revisions if revision.status == "deployed"]
         revision += f"; deployed before: {serving[-1] if serving else 'none'}. {last.description}"
@@ -27,6 +27,8 @@ def release_rows(status: Status) -> Rows:
         ("image", status.image or "unknown: there is no such deployment"),
         ("pods", f"{ready} of {status.replicas} ready"),
     ]
+    if status.probes:
+        rows.append(("probes", "; ".join(f"{kind} {path}" for kind, path in status.probes.items())))
     if scaler := status.autoscaler:
         figures = "; ".join((*scaler.metrics, *([scaler.trouble] if scaler.trouble else [])))
         text = f"{scaler.current} now, {scaler.wanted} wanted, {scaler.least} to {scaler.most}"
@@ -82,6 +84,14 @@ def digest(image: str) -> str:
     """Return the beginning of an image's digest, or the image where it has none."""
     found = re.search(r"sha256:([0-9a-f]{12})", image)
     return found[1] if found else image
+
+
+def _when(text: str) -> str:
+    """Return Helm's time to the second, in UTC; as it is where it cannot be read."""
+    try:
+        return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except ValueError:
+        return text
 
 
 def _wrong(status: Status, pod: Pod) -> str:

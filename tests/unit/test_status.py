@@ -17,10 +17,16 @@ from tests.unit.cluster import DEPLOYED, SELECTED, TARGET, Cluster, items, pod
 
 NOW = datetime(2026, 1, 1, 1, tzinfo=UTC)
 GET = "kubectl --namespace=triton get"
+CONTAINER = {
+    "name": "triton",
+    "image": f"r/x@sha256:{'1' * 64}",
+    "readinessProbe": {"httpGet": {"path": "/v2/models/flowers/ready"}},
+    "livenessProbe": {"httpGet": {"path": "/v2/health/live"}},
+}
 DEPLOYMENT = {
     "spec": {
         "replicas": 2,
-        "template": {"spec": {"containers": [{"name": "triton", "image": f"r/x@sha256:{'1' * 64}"}]}},
+        "template": {"spec": {"containers": [CONTAINER]}},
     }
 }
 SCALER = {
@@ -111,7 +117,8 @@ def test_a_deployment_is_shown() -> None:
     warning = {"type": "Warning", "involvedObject": {"name": "b"}, "reason": "Unhealthy", "message": "statuscode: 400"}
     found = ask(deployed(pod("a"), pod("b", ready=False), events=items(warning)))
     rows = status_report.release_rows(found)
-    assert row(rows, "release") == "triton-infer, revision 3, deployed 2026-01-02 03:04:05"
+    assert row(rows, "release") == "triton-infer, revision 3, deployed 2026-01-02 03:04:05 UTC"
+    assert row(rows, "probes") == "readiness /v2/models/flowers/ready; liveness /v2/health/live"
     assert row(rows, "chart") == "triton-0.1.0"
     assert row(rows, "pods") == "1 of 2 ready"
     first, second = status_report.pod_rows(found, now=NOW)
