@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import attrs
 
+from scripts.cluster import destroy
 from scripts.cluster.access import Where
 from scripts.cluster.chart import Package
 from scripts.cluster.failures import ClusterFailure, explain
@@ -230,11 +231,7 @@ class Deployer:
             KeyboardInterrupt: If it is stopped; likewise.
         """
         name, former = self.target.release, planned.former
-        way = (
-            self.helm.rollback(name, former.number, version=planned.helm)
-            if former
-            else self.helm.uninstall(name, wait=True)
-        )
+        way = self.helm.rollback(name, former.number, version=planned.helm) if former else self.helm.uninstall(name)
         by_hand = f"The release {name} may be half changed. To go back by hand: {way}"
         try:
             history = self.helm.history(name)
@@ -245,17 +242,24 @@ class Deployer:
                 return f"Somebody else deployed revision {history[-1].number} since: it stays."
             self.show.status("going back")
             self.show.line(f"{way}")
+            if former is None:
+                self._remove()
+                place = f" The namespace {self.target.namespace} stays." if planned.new_namespace else ""
+                return f"There was no former revision: {name} is removed again, and nothing of it is left.{place}"
             watch = self._watch(planned, former=True)
             watch.begin()
             self._do(way, doing="go back")
-            if former is None:
-                place = f" The namespace {self.target.namespace} stays." if planned.new_namespace else ""
-                return f"There was no former revision: {name} is removed again, and nothing of it is left.{place}"
             return _serving(watch, number=former.number, timeout_s=timeout_s)
         except TaskFailure as error:
             raise TaskFailure(f"{because}\nGoing back failed too. {error}\n{by_hand}") from error
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"{because}\nGoing back was stopped too. {by_hand}") from None
+
+    def _remove(self) -> None:
+        """Remove the release, and wait until nothing of it is left."""
+        removal = destroy.plan(self.helm, self.target)
+        if removal is not None:
+            destroy.remove(removal, kubectl=self.kubectl, helm=self.helm, progress=self.show.line, clock=self.clock)
 
 
 def _serving(watch: Watch, *, number: int, timeout_s: float) -> str:

@@ -170,9 +170,9 @@ class Helm:
         """Return the command that makes an old revision the current one; it does not wait for pods."""
         return self.command("rollback", release, str(revision), *_insisting(version))
 
-    def uninstall(self, release: str, *, wait: bool = False) -> Command:
-        """Return the command that removes the release; with *wait* it ends when the pods have."""
-        return self.command("uninstall", release, *(("--cascade=foreground", "--wait") if wait else ()))
+    def uninstall(self, release: str) -> Command:
+        """Return the command that removes the release; it does not wait for pods."""
+        return self.command("uninstall", release)
 
     def upgrade(self, release: str, chart: Sequence[str], *, new_namespace: bool, version: Version) -> Command:
         """Return the command that installs or changes the release; it does not wait for pods.

@@ -297,11 +297,15 @@ def test_pods_that_do_not_come_up_bring_the_former_revision_back() -> None:
 
 
 def test_a_first_deployment_that_fails_is_removed_again() -> None:
-    """There is nothing to go back to."""
-    world = World(answers={"kubectl get deployments,replicasets,pods": MISSING})
+    """There is nothing to go back to; what is said to be gone is gone."""
+    left: list[Answer] = ["pod/triton-infer-1", "pod/triton-infer-1", ""]
+    world = World(
+        answers={"kubectl get deployments,replicasets,pods": MISSING, "kubectl get deployment.v1.apps,pod.v1.,": left}
+    )
     said = world.fails()
     assert world.cluster.changes == ["helm upgrade", "helm uninstall triton-infer"]
     assert "nothing of it is left" in said
+    assert left == [""]
 
 
 def test_a_helm_that_changed_nothing_is_not_undone() -> None:
