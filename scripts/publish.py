@@ -1,6 +1,7 @@
 """Bring a built version into a model repository, whole or not at all."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import attrs
@@ -109,10 +110,9 @@ class Publication:
             contract = attrs.evolve(self.built.contract, max_batch=model.max_batch, labelled=model.labelled)
             written = self._put_version(tree, contract, version=number, labels="the model's" if names else None)
             self._check(tree, number, others=others)
-            if wanted != text:
-                # Before the version: a parameter for a version that is not there does no harm, the reverse does.
-                staging.replace_file(path, wanted, folder=self.folder)
-            staging.publish_folder(tree / str(number), target=self.target / str(number))
+            # Before the version: a parameter for a version that is not there does no harm, the reverse does.
+            with nullcontext() if wanted == text else staging.replaced(path, wanted, folder=self.folder):
+                staging.publish_folder(tree / str(number), target=self.target / str(number))
             return written
 
     def _check_contract(self, model: ModelContract) -> None:

@@ -78,15 +78,26 @@ def publish_folder(built: Path, *, target: Path) -> None:
     _sync(target.parent)
 
 
-def replace_file(path: Path, text: str, *, folder: Path) -> None:
-    """Replace the text of *path* in one step, keeping its mode; *folder* is a staging folder on its filesystem."""
+@contextlib.contextmanager
+def replaced(path: Path, text: str, *, folder: Path) -> Iterator[None]:
+    """Replace the text of *path* in one step, keeping its mode, and hold the new file as `locked` held the old one.
+
+    Who comes while more is to be done would otherwise find a file that nobody holds. *folder* is a staging folder on
+    the file's filesystem.
+    """
     path = path.resolve()
     new = folder / f".{path.name}.new"
     new.write_text(text, encoding="utf-8", newline="")
     new.chmod(path.stat().st_mode & 0o777)
-    _sync(new)
-    new.replace(path)
-    _sync(path.parent)
+    descriptor = os.open(new, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        os.fsync(descriptor)
+        new.replace(path)
+        _sync(path.parent)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
