@@ -13,12 +13,6 @@ from triton_sdk.contract import ModelContract, TensorSpec
 LABELS = "labels.txt"
 DEFAULT_MAX_BATCH = 32
 
-# Requests that may wait, whatever number of images each holds: several bursts of 32 callers fit, and 128 full batches
-# of 32 uint8 images are 620 MB, which a pod survives.
-QUEUE_SIZE = 128
-# Waiting longer is an overload, which the caller should hear of while its own deadline (30 s in the client) lasts.
-QUEUE_TIMEOUT_S = 10
-
 _HEAD = """\
 # How NVIDIA Triton serves this model. `invoke package-model` wrote this file with the model's first version. From then
 # on it is yours to edit; packaging another version at most adds an image.resize.<version> parameter at the end.
@@ -62,14 +56,9 @@ dynamic_batching {{
   # Take what is queued and wait for nothing: on CPUs a 2 ms wait cost a lone caller a third of its throughput.
   # On GPUs measure before raising it.
   max_queue_delay_microseconds: 0
-  # A full queue, or {queue_timeout_s} s in it, is an error that the caller sees at once, instead of a wait without end.
-  default_queue_policy {{
-    max_queue_size: {queue_size}
-    timeout_action: REJECT
-    default_timeout_microseconds: {queue_timeout_us}
-    # A request may ask for a shorter wait than the default, never for a longer one.
-    allow_timeout_override: true
-  }}
+  # No default_queue_policy: with any bound on the queue Triton makes no batch ready while another one runs, and when
+  # that one ends it may not look for the next before another request comes, or half a second is over (seen in 24.10).
+  # Requests whose caller has gone, or whose deadline is over, are dropped when their turn comes.
 }}
 
 # The version is not ready before it has answered the smallest and the largest batch: on GPUs the first request of each
@@ -117,9 +106,6 @@ def render(contract: ModelContract) -> str:
             input=contract.input,
             input_dims=_dims(contract.input),
             max_batch=contract.max_batch,
-            queue_size=QUEUE_SIZE,
-            queue_timeout_s=QUEUE_TIMEOUT_S,
-            queue_timeout_us=QUEUE_TIMEOUT_S * 1_000_000,
         ),
         _parameter("image.resize", str(contract.resize)),
         *(_parameter(f"image.resize.{version}", str(side)) for version, side in contract.resize_by_version.items()),

@@ -11,6 +11,9 @@ from triton_sdk.errors import ContractError
 # What stays unquoted in URLs, metrics and shells; a blank makes the Python backend's child process abort at load.
 _SANE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
+# Each of them turns off that Triton makes a batch ready while another one runs.
+_QUEUE_BOUNDS = ("max_queue_size", "default_timeout_microseconds", "allow_timeout_override")
+
 
 def is_sane_name(name: str) -> bool:
     """Return whether *name* can name a model everywhere it has to appear."""
@@ -89,13 +92,23 @@ def _check_completeness(config: Mapping[str, Any], text: str) -> Iterator[Findin
 
 def _check_batching(config: Mapping[str, Any]) -> Iterator[Finding]:
     limit = max_batch(config)
-    preferred = [int(size) for size in config.get("dynamic_batching", {}).get("preferred_batch_size", [])]
+    batching = config.get("dynamic_batching", {})
+    preferred = [int(size) for size in batching.get("preferred_batch_size", [])]
     above = [size for size in preferred if size > limit]
     if above:
         yield error(
             "preferred-batch-size",
             f"preferred_batch_size {', '.join(map(str, above))} is above max_batch_size {limit}: Triton refuses the "
             "model. Lower it, or leave it out: without it the server takes whatever is queued.",
+        )
+    policy = batching.get("default_queue_policy", {})
+    bounds = [field for field in _QUEUE_BOUNDS if policy.get(field, "0") not in ("0", 0, False)]
+    if bounds or batching.get("priority_levels"):
+        yield warning(
+            "bounded-queue",
+            f"dynamic_batching sets {', '.join(bounds) or 'priority_levels'}: Triton then makes no batch ready while "
+            "another one runs, and Triton 24.10 lets a request wait for up to half a second beside an idle model. Leave "
+            "it out unless requests must be refused under load.",
         )
 
 

@@ -32,7 +32,11 @@ def deployed(packaged: Path, runtime: Runtime, tmp_path_factory: pytest.TempPath
     shutil.copytree(packaged, repository)
     fp32 = repository / "mobilenetv2-fp32"
     (fp32 / "configs").mkdir()
-    own = (fp32 / "config.pbtxt").read_text(encoding="utf-8").replace("max_queue_size: 128", "max_queue_size: 77")
+    own = (
+        (fp32 / "config.pbtxt")
+        .read_text(encoding="utf-8")
+        .replace("queue_delay_microseconds: 0", "queue_delay_microseconds: 77")
+    )
     (fp32 / "configs" / "release.pbtxt").write_text(own, encoding="utf-8")
     with LocalTriton(repository, args=ARGUMENTS, runtime=runtime) as server:
         yield server
@@ -62,11 +66,11 @@ def test_every_model_is_loaded_at_the_start(deployed: LocalTriton) -> None:
 
 def test_a_configuration_of_the_release_wins_for_its_model_only(deployed: LocalTriton) -> None:
     """`--model-config-name` takes configs/release.pbtxt where it is, and config.pbtxt elsewhere."""
-    sizes = [
-        json.loads(_ask(deployed, f"{model}/config")[1])["dynamic_batching"]["default_queue_policy"]["max_queue_size"]
+    delays = [
+        json.loads(_ask(deployed, f"{model}/config")[1])["dynamic_batching"]["max_queue_delay_microseconds"]
         for model in (f"{MODEL}-fp32", MODEL)
     ]
-    assert sizes == [77, 128]
+    assert delays == [77, 0]
 
 
 def test_the_index_asks_for_the_key(deployed: LocalTriton) -> None:

@@ -162,7 +162,7 @@ def test_a_resize_of_its_own_is_said_in_the_configuration(repository: Path, sour
     """A version with another resize adds one parameter, and edits of the file survive."""
     put(sources(), repository)
     path = repository / "tiny" / "config.pbtxt"
-    edited = "# our own\n" + path.read_text().replace("max_queue_size: 128", "max_queue_size: 64")
+    edited = "# our own\n" + path.read_text().replace("queue_delay_microseconds: 0", "queue_delay_microseconds: 64")
     path.write_text(edited)
     path.chmod(0o664)
     put(sources(seed=2), repository, resize=20)

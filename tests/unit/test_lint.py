@@ -142,6 +142,18 @@ CASES: dict[str, tuple[str, str, Edit, str]] = {
         replace("max_queue_delay_microseconds: 0", "preferred_batch_size: [ 4, 16 ]"),
         "16 is above max_batch_size 8",
     ),
+    "bounded queue": (
+        "warning",
+        "bounded-queue",
+        replace("max_queue_delay_microseconds: 0", "default_queue_policy { max_queue_size: 128 }"),
+        "sets max_queue_size: .*half a second",
+    ),
+    "priorities": (
+        "warning",
+        "bounded-queue",
+        replace("max_queue_delay_microseconds: 0", "priority_levels: 2 default_priority_level: 1"),
+        "sets priority_levels",
+    ),
     "default policy": (
         "warning",
         "version-policy",
