@@ -106,8 +106,8 @@ def _check_batching(config: Mapping[str, Any]) -> Iterator[Finding]:
     if bounds or batching.get("priority_levels"):
         yield warning(
             "bounded-queue",
-            f"dynamic_batching sets {', '.join(bounds) or 'priority_levels'}: Triton then makes no batch ready while "
-            "another one runs, and Triton 24.10 lets a request wait for up to half a second beside an idle model. Leave "
+            f"dynamic_batching sets {', '.join(bounds) or 'priority_levels'}: Triton then makes no batch ready "
+            "while another one runs, and 24.10 lets a request wait for up to half a second beside an idle model. Leave "
             "it out unless requests must be refused under load.",
         )
 
