@@ -8,9 +8,9 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from triton_sdk._cores import workers
 from triton_sdk._drive import Transport, run
 from triton_sdk._flow import Flow, Reply, Send
-from triton_sdk._gate import Gate
 from triton_sdk._log import LOG
 
 _T = TypeVar("_T")
@@ -27,25 +27,20 @@ class Stopped(Exception):  # noqa: N818 - nobody gets to see it
 class Lane:
     """A transport and a worker for flows that go together: when one fails, the others end at their next step."""
 
-    def __init__(self, transport: Transport, gate: Gate) -> None:
-        self._transport, self._gate = transport, gate
+    def __init__(self, transport: Transport) -> None:
+        self._transport, self._decoders = transport, threading.Semaphore(workers())
         self.stopped = threading.Event()
 
     def send(self, request: Send) -> Reply:
         """Return the reply."""
         self._go_on()
-        reply: Reply = self._gate.send(self._transport.send, request)
-        return reply
+        return self._transport.send(request)
 
     def work(self, job: Callable[[], Any]) -> Any:
-        """Call *job* when there is room."""
-        self._go_on()
-
-        def still_wanted() -> Any:
+        """Call *job* as soon as fewer than `workers` jobs are being done."""
+        with self._decoders:
             self._go_on()
             return job()
-
-        return self._gate.work(still_wanted)
 
     def sleep(self, seconds: float) -> None:
         """Wait, unless all are stopped."""

@@ -17,7 +17,6 @@ from triton_sdk._calls import Inference
 from triton_sdk._coalesce import Coalescing
 from triton_sdk._drive import AsyncTransport, arun
 from triton_sdk._flow import Flow, Reply, Send
-from triton_sdk._gate import AsyncGate, Room, beside_us
 from triton_sdk._tasks import Background, batched, gathered
 from triton_sdk.config import ClientConfig, Coalesce, RetryPolicy, Tls
 from triton_sdk.contract import ModelContract
@@ -83,7 +82,6 @@ class AsyncResNetClient(BaseClient):
         config = self._session.config
         self._transport = transport or AioTransport(config)
         self._pool = ThreadPoolExecutor(_cores.workers(), thread_name_prefix="triton-sdk")
-        self._gate = AsyncGate(Room(shared=beside_us(config.url)), self._pool)
         self._coalescing = None if coalesce is None else Coalescing(self._post, coalesce, self._session.budget)
         self._background = Background(self._transport.send)
         self._home: tuple[asyncio.AbstractEventLoop, int] | None = None
@@ -296,12 +294,12 @@ class AsyncResNetClient(BaseClient):
         return await (self._post if self._coalescing is None else self._coalescing.send)(request)
 
     async def _post(self, request: Send) -> Reply:
-        reply: Reply = await self._gate.send(self._transport.send, request)
-        return reply
+        reply = self._transport.send(request)
+        return await reply if isinstance(reply, Awaitable) else reply
 
     async def _work(self, job: Callable[[], Any]) -> Any:
         try:
-            return await self._gate.work(job)
+            return await asyncio.get_running_loop().run_in_executor(self._pool, job)
         except RuntimeError as error:
             # So does the pool say that it is shut down.
             if self._closed:

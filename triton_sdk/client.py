@@ -12,7 +12,6 @@ from triton_sdk._base import IN_FLIGHT, RETRY, BaseClient
 from triton_sdk._calls import Inference
 from triton_sdk._drive import Transport, run
 from triton_sdk._flow import Flow
-from triton_sdk._gate import Gate, Room, beside_us
 from triton_sdk._threads import Background, Lane, gathered
 from triton_sdk._transport import GrpcTransport
 from triton_sdk.config import RetryPolicy, Tls
@@ -74,9 +73,7 @@ class ResNetClient(BaseClient):
             decode=decode,
             hooks=hooks,
         )
-        config = self._session.config
-        self._transport = transport or GrpcTransport(config)
-        self._gate = Gate(Room(shared=beside_us(config.url)))
+        self._transport = transport or GrpcTransport(self._session.config)
         self._background = Background(self._transport)
 
     def predict(
@@ -262,7 +259,7 @@ class ResNetClient(BaseClient):
         flows = ((first, flow(first, batch)) for first, batch in _placed(images, size))
         if in_flight == 1:
             return ((first, self._run(one)) for first, one in flows)
-        return gathered(flows, Lane(self._transport, self._gate), in_flight=in_flight, spawn=self._background.spawn)
+        return gathered(flows, Lane(self._transport), in_flight=in_flight, spawn=self._background.spawn)
 
     def _run(self, flow: Flow[_T]) -> _T:
         self._open()
