@@ -70,7 +70,9 @@ class Workload:
 # Groups that the aims name.
 FP32, UINT8, FAST = "triton_sdk, FP32", "triton_sdk, uint8", "triton_sdk, uint8, fast"
 NAIVE: Final = "tritonclient loop, FP32"
-DECODE, STUB, RAW = "decode and resize alone", "bare gRPC stub", "raw onnxruntime, 1 thread"
+PLAIN: Final = "triton_sdk without simd, uint8"
+PILLOW, DECODE = "decode and resize alone, by Pillow", "decode and resize alone"
+STUB, RAW = "bare gRPC stub", "raw onnxruntime, 1 thread"
 
 
 def _grid(**settings: Iterable[Any]) -> Iterator[dict[str, Any]]:
@@ -81,15 +83,14 @@ def _grid(**settings: Iterable[Any]) -> Iterator[dict[str, Any]]:
     yield from combinations
 
 
-def _sdk(group: str, model: Model, ways: Iterable[Mapping[str, Any]]) -> Iterator[Variant]:
+def _sdk(group: str, model: Model, ways: Iterable[Mapping[str, Any]], program: str = "sdk") -> Iterator[Variant]:
     for settings in ways:
-        yield Variant(group=group, program="sdk", environment=None, model=model, settings=settings)
+        yield Variant(group=group, program=program, environment=None, model=model, settings=settings)
 
 
-def _ours(group: str, model: Model, **more: Any) -> Iterator[Variant]:
+def _ours(group: str, model: Model, program: str = "sdk") -> Iterator[Variant]:
     """Our client, tuned as the peers are: threads and asyncio, with 2 or 3 requests in flight."""
-    ways = _grid(way=["many", "aio"], batch=[8, 4], threads=[2, 3])
-    yield from _sdk(group, model, [way | more for way in ways])
+    yield from _sdk(group, model, _grid(way=["many", "aio"], batch=[8, 4], threads=[2, 3]), program)
 
 
 def _peers(model: Model, *, naive: bool = True) -> Iterator[Variant]:
@@ -155,8 +156,10 @@ def workloads(free: Mapping[str, Model], net: Mapping[str, Model]) -> tuple[Work
             variants=(
                 *_ours(FP32, free["FP32"]),
                 *_ours(UINT8, free["UINT8"]),
+                *_ours(PLAIN, free["UINT8"], program="sdk_plain"),
                 *_peers(free["FP32"]),
                 *_peers(free["UINT8"], naive=False),
+                *_floor(PILLOW, free["UINT8"], _grid(way=["pillow"], threads=[1, 2])),
                 *_floor(DECODE, free["UINT8"], _grid(way=["decode"], threads=[1, 2])),
             ),
         ),

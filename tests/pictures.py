@@ -4,6 +4,7 @@ import io
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 # Each format that the client takes, with options that keep its quality near a camera's.
@@ -53,3 +54,23 @@ def jpeg(width: int = 500, height: int = 375, *, seed: int = 0) -> bytes:
 def png(width: int = 500, height: int = 375, *, seed: int = 0) -> bytes:
     """Return a generated photograph as a PNG."""
     return encoded(photograph(width, height, seed=seed), "PNG")
+
+
+def reference(picture: Image.Image, resize: int = 256, height: int = 224, width: int = 224) -> NDArray[np.uint8]:
+    """Resize and crop in torchvision's two steps."""
+    rgb = picture.convert("RGB")
+    if rgb.width <= rgb.height:
+        size = (resize, int(resize * rgb.height / rgb.width))
+    else:
+        size = (int(resize * rgb.width / rgb.height), resize)
+    resized = rgb.resize(size, Image.Resampling.BILINEAR)
+    left, top = round((size[0] - width) / 2.0), round((size[1] - height) / 2.0)
+    return np.asarray(resized.crop((left, top, left + width, top + height)))
+
+
+def difference(found: NDArray[np.uint8], expected: NDArray[np.uint8]) -> int:
+    """Return the greatest difference in levels, once the two are arrays of the same kind."""
+    assert found.shape == expected.shape
+    assert found.dtype == np.uint8
+    assert found.flags.c_contiguous
+    return int(np.abs(found.astype(np.int16) - expected).max())

@@ -35,6 +35,7 @@ ONLY_IN = {
         "scripts/config_pbtxt.py",
     ],
     "subprocess": ["scripts/shell.py", "scripts/tether.py", "triton_sdk/local"],
+    "cykooz_resizer": ["triton_sdk/_resample.py"],
     "rich": ["scripts/report.py", "triton_sdk/__main__.py"],
     "dotenv": ["scripts/settings.py"],
     "boto3": ["scripts/aws.py"],

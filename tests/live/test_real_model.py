@@ -24,6 +24,9 @@ EXPECTED = {
     "horse-cart.jpg": ("horse cart", 0.86),
     "wolves.jpg": ("white wolf", 0.97),
 }
+# The model is quantised dynamically: one level more or less in a thousandth of the pixels, which is what two ways to
+# resize differ by, moves a probability by 0.01 to 0.05.
+_SENSITIVE = 0.05
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +71,7 @@ def test_a_photograph_gets_its_label_in_every_form(name: str, data: Path, server
         for form in forms:
             prediction = client.predict(form)
             assert prediction.label == label
-            assert prediction.probability == pytest.approx(probability, abs=0.01)
+            assert prediction.probability == pytest.approx(probability, abs=_SENSITIVE)
 
 
 def test_the_smoke_test_knows_that_it_is_dynamically_quantised(repository: Path, server: LocalTriton) -> None:

@@ -1,9 +1,7 @@
 import io
-import os
 import struct
 import warnings
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,30 +12,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps
 
-from tests.pictures import FORMATS, encoded, jpeg, noise, photograph, png
+from tests.pictures import FORMATS, difference, encoded, jpeg, photograph, png, reference
 from triton_sdk.contract import IMAGENET_MEAN, IMAGENET_STD, Layout
 from triton_sdk.errors import ConfigurationError, InvalidImageError
 from triton_sdk.images import ImageLike, normalise, to_pixels
-
-
-def reference(picture: Image.Image, resize: int = 256, height: int = 224, width: int = 224) -> NDArray[np.uint8]:
-    """Resize and crop in torchvision's two steps."""
-    rgb = picture.convert("RGB")
-    if rgb.width <= rgb.height:
-        size = (resize, int(resize * rgb.height / rgb.width))
-    else:
-        size = (int(resize * rgb.width / rgb.height), resize)
-    resized = rgb.resize(size, Image.Resampling.BILINEAR)
-    left, top = round((size[0] - width) / 2.0), round((size[1] - height) / 2.0)
-    return np.asarray(resized.crop((left, top, left + width, top + height)))
-
-
-def difference(found: NDArray[np.uint8], expected: NDArray[np.uint8]) -> int:
-    """Return the greatest difference in levels, once the two are arrays of the same kind."""
-    assert found.shape == expected.shape
-    assert found.dtype == np.uint8
-    assert found.flags.c_contiguous
-    return int(np.abs(found.astype(np.int16) - expected).max())
 
 
 def pixels(image: Any, *, orient: bool = False) -> NDArray[np.uint8]:
@@ -69,43 +47,6 @@ def gif_claiming(screen: tuple[int, int], frame: tuple[int, int], *, extensions:
     return b"GIF89a" + struct.pack("<2H3B", *screen, 0x80, 0, 0) + palette + extensions + image + b";"
 
 
-# -------------------------------------------------------------------------------------------- parity with the reference
-
-
-@settings(deadline=None, max_examples=150)
-@given(
-    width=st.integers(1, 700),
-    height=st.integers(1, 700),
-    resize=st.sampled_from([224, 232, 256, 257, 299, 342]),
-    crop=st.tuples(st.integers(1, 224), st.integers(1, 224)) | st.just((224, 224)),
-    seed=st.integers(0, 3),
-    make=st.sampled_from([photograph, noise]),
-)
-def test_any_size_equals_the_reference(
-    width: int, height: int, resize: int, crop: tuple[int, int], seed: int, make: Callable[..., Image.Image]
-) -> None:
-    """One resize over the crop's box differs from resize and crop by at most 1 of 255, whatever the sizes."""
-    assume(max(width, height) <= 50 * min(width, height))
-    picture = make(width, height, seed=seed)
-    found = to_pixels(picture, resize=resize, height=crop[0], width=crop[1])
-    assert difference(found, reference(picture, resize, *crop)) <= 1
-
-
-@pytest.mark.parametrize(("width", "height"), [(276, 278), (276, 280), (290, 264)])
-def test_roundings_do_not_add_up(width: int, height: int) -> None:
-    """Sizes at which a box rounded on both axes tips two roundings of the same pixel stay within 1 level too."""
-    for seed in range(10):
-        picture = noise(width, height, seed=seed)
-        found = to_pixels(picture, resize=228, height=224, width=224)
-        assert difference(found, reference(picture, 228)) <= 1
-
-
-def test_a_picture_of_the_cropped_size_is_left_alone() -> None:
-    """A picture that needs neither resize nor crop keeps every pixel."""
-    picture = photograph(224, 224)
-    assert difference(to_pixels(picture, resize=224, height=224, width=224), np.asarray(picture)) == 0
-
-
 @pytest.mark.parametrize("kind", FORMATS)
 def test_formats_are_told_by_content(tmp_path: Path, kind: str) -> None:
     """Each format decodes to what Pillow decodes, under a name that says another format."""
@@ -114,22 +55,6 @@ def test_formats_are_told_by_content(tmp_path: Path, kind: str) -> None:
     with Image.open(path) as picture:
         assert picture.format == kind
         assert difference(pixels(path), reference(picture)) <= 1
-
-
-@pytest.mark.data
-@pytest.mark.parametrize("name", ["goldfish", "horse-cart", "kimono", "wolves"])
-@pytest.mark.parametrize("resize", [256, 232])
-def test_real_photographs_equal_the_reference(name: str, resize: int) -> None:
-    """Photographs from cameras differ from the reference by at most 1 of 255, and hardly anywhere."""
-    folder = os.environ.get("TRITON_TEST_DATA")
-    if not folder:
-        pytest.skip("TRITON_TEST_DATA does not name the folder of real photographs")
-    path = Path(folder, "images", f"{name}.jpg")
-    with Image.open(path) as picture:
-        expected = reference(picture, resize)
-    found = to_pixels(path, resize=resize, height=224, width=224)
-    assert difference(found, expected) <= 1
-    assert np.mean(found != expected) < 0.02
 
 
 # ------------------------------------------------------------------------------------------------ ways to pass an image
