@@ -140,13 +140,13 @@ def normalise(pixels: NDArray[np.uint8], *, mean: RGB, std: RGB, layout: Layout)
     shape = (n, channels, height, width) if layout == "NCHW" else pixels.shape
     result = np.empty(shape, np.float32)
     planes = result if layout == "NCHW" else result.transpose(0, 3, 1, 2)
-    for image, channel in np.ndindex(n, channels):
-        # One image's plane at a time stays in the cache, and is worked on in place: 0.08 ms an image in a batch of 8,
-        # where a table of the 256 values takes 0.12.
-        plane = planes[image, channel]
-        np.divide(pixels[image, ..., channel], np.float32(255), out=plane, dtype=np.float32)
-        plane -= np.float32(mean[channel])
-        plane /= np.float32(std[channel])
+    means, stds = (np.array(values, np.float32)[:, np.newaxis, np.newaxis] for values in (mean, std))
+    for image, scaled in zip(pixels, planes, strict=True):
+        # One image at a time stays in the cache, and is worked on in place: 0.11 ms, where a table of the 256 values
+        # takes 0.15. Each of the three steps gives the interpreter's lock away, so that they are not taken by channel.
+        np.divide(image.transpose(2, 0, 1), np.float32(255), out=scaled, dtype=np.float32)
+        scaled -= means
+        scaled /= stds
     return result
 
 
