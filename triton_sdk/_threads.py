@@ -16,6 +16,8 @@ from triton_sdk._log import LOG
 _T = TypeVar("_T")
 _NAME: Final = "triton-sdk"
 _BACKGROUND_THREADS: Final = 2
+# Ctrl-C that comes just before the main thread begins to wait does not end that wait: Python sees it afterwards.
+_LOOK_UP_S: Final = 0.5
 # Flows in the background, those that wait for a thread included.
 MOST_IN_BACKGROUND: Final = 32
 
@@ -76,7 +78,7 @@ def gathered(
                 running[pool.submit(copy_context().run, driven)] = place
             if not running:
                 return
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
+            for future in wait(running, timeout=_LOOK_UP_S, return_when=FIRST_COMPLETED).done:
                 yield running.pop(future), future.result()
     finally:
         lane.stopped.set()
