@@ -253,7 +253,7 @@ def test_what_cannot_be_reached_is_one_message(kubectl: Kubectl, user: User) -> 
     until("a pod", lambda: "stuck" in user.kubectl("get", "pods", "--selector=app=stuck", "--output=name"))
     with pytest.raises(TaskFailure, match=r"No pod of Service stuck is ready:\n  stuck-"):
         open_for_a_moment(kubectl, "svc/stuck")
-    user.kubectl("delete", "deployment,service", "stuck")
+    user.kubectl("delete", "--cascade=foreground", "deployment,service", "stuck")
 
 
 def test_who_may_not_is_told(kubectl: Kubectl, plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
