@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.contenders.harness import INPUT, OUTPUT, SIDE
 from scripts import models
-from tests.pictures import encoded, photograph
+from tests.doubles.pictures import encoded, photograph
 
 CLASSES: Final = 1000
 MAX_BATCH: Final = 32

@@ -7,7 +7,7 @@ import attrs
 import onnx
 
 from scripts import models
-from tests import small_classifiers
+from tests.doubles import small_classifiers
 from tests.image import ground
 from tests.image.project import copied
 

@@ -23,7 +23,7 @@ from scripts.shell import LocalRunner
 from tests.cluster.images import MODEL, Archive
 from tests.cluster.plane import ControlPlane
 from tests.cluster.user import RELEASE, ROOT, User
-from tests.tcp_proxy import TcpProxy
+from tests.doubles.tcp_proxy import TcpProxy
 from triton_sdk import ResNetClient
 
 NAMESPACE = "test-forward"

@@ -19,7 +19,7 @@ from typing import IO, Any, Self
 import attrs
 import numpy as np
 
-from tests import small_classifiers
+from tests.doubles import small_classifiers
 from triton_sdk import AsyncResNetClient, ResNetClient, TritonError
 from triton_sdk.telemetry import CallReport, on_call
 

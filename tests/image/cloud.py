@@ -10,10 +10,10 @@ from pathlib import Path
 
 import attrs
 
+from tests.doubles.tcp_proxy import TcpProxy
 from tests.image import hub
 from tests.image.ground import Engine
 from tests.image.project import Project
-from tests.tcp_proxy import TcpProxy
 
 KEYS = {
     "AWS_ACCESS_KEY_ID": "AKIAPLANTEDPLANTED88",

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.pictures import jpeg
+from tests.doubles.pictures import jpeg
 from triton_sdk import AsyncResNetClient, Coalesce, ImageLike, InvalidImageError, Prediction, ResNetClient
 from triton_sdk.local import LocalTriton
 

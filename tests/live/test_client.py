@@ -12,7 +12,7 @@ from PIL import Image
 
 from scripts import golden, seeded
 from scripts.onnx_session import Session
-from tests.pictures import jpeg
+from tests.doubles.pictures import jpeg
 from triton_sdk import (
     ImageLike,
     InvalidImageError,

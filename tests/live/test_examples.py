@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from examples import ab_split, batch_job, fastapi_service
-from tests.pictures import jpeg
+from tests.doubles.pictures import jpeg
 from triton_sdk.local import LocalTriton
 
 pytestmark = pytest.mark.timeout(120)

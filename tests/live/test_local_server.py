@@ -19,7 +19,7 @@ import onnx
 import pytest
 import tritonclient.grpc
 
-from tests import tiny
+from tests.doubles import tiny
 from triton_sdk.errors import LocalServerError
 from triton_sdk.local import LocalTriton, Runtime, interpreters, ports, provision
 from triton_sdk.local.checks import SHARED_MEMORY

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.both_clients import KINDS, Predict, predicting
-from tests.pictures import jpeg
+from tests.doubles.pictures import jpeg
 from triton_sdk import (
     Fallback,
     ModelNotFoundError,

@@ -18,7 +18,7 @@ from scripts import build, config_pbtxt, golden, lint, rewrite, staging
 from scripts.errors import TaskFailure
 from scripts.models import PackagedVersion, Source, package, packaged
 from scripts.onnx_session import Session
-from tests import small_classifiers as tiny
+from tests.doubles import small_classifiers as tiny
 from triton_sdk.contract import ModelContract
 from triton_sdk.labels import imagenet
 

@@ -12,7 +12,7 @@ import pytest
 
 from scripts import lint, manifest
 from scripts.models import Source, package, packaged
-from tests import small_classifiers as tiny
+from tests.doubles import small_classifiers as tiny
 
 KILLS = 50
 MODEL = "tiny"

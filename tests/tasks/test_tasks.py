@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 from scripts.settings import VARIABLES
-from tests import small_classifiers
+from tests.doubles import small_classifiers
 
 ROOT = Path(__file__).parent.parent.parent
 SECRETS = {"AWS_ACCESS_KEY_ID": "AKIAPLANTEDPLANTED00", "AWS_SECRET_ACCESS_KEY": "planted/secret+value"}

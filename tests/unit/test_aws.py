@@ -16,7 +16,7 @@ from scripts.aws import Access, open_access
 from scripts.errors import TaskFailure
 from scripts.secret import Secret
 from scripts.settings import Settings, load
-from tests.unit.aws_stubs import REGION, ScriptedAws
+from tests.doubles.aws_stubs import REGION, ScriptedAws
 
 PLANTED = "planted/Session+Token=="
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIAPLANTEDPLANTED00", "AWS_SECRET_ACCESS_KEY": "planted/secret+value"}

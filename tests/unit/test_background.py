@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.blocking import Blocking
-from tests.unit.scripted import ScriptedTransport
+from tests.doubles.blocking import Blocking
+from tests.doubles.scripted import ScriptedTransport
 from triton_sdk import ResNetClient
 from triton_sdk._flow import Flow, Sleep, Spawn, Work
 from triton_sdk._tasks import MOST_IN_BACKGROUND as MOST_TASKS

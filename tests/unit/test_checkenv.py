@@ -12,9 +12,9 @@ from scripts.checkenv import Row
 from scripts.errors import TaskFailure
 from scripts.settings import load
 from scripts.shell import Command, Completed
-from tests.unit import kubernetes
-from tests.unit.aws_stubs import ACCOUNT, REGION, WHERE, ScriptedAws
-from tests.unit.runners import NoProgram
+from tests.doubles import kubernetes
+from tests.doubles.aws_stubs import ACCOUNT, REGION, WHERE, ScriptedAws
+from tests.doubles.runners import NoProgram
 
 SETTINGS = {"AWS_ACCOUNT_ID": ACCOUNT, "AWS_REGION": REGION, "ECR_REPOSITORY": "triton-infer"}
 PLANTED = "AKIAPLANTEDPLANTED00"

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.blocking import Blocking
-from tests.fake_triton import batch, image
-from tests.unit.scripted import ScriptedTransport
+from tests.doubles.blocking import Blocking
+from tests.doubles.fake_triton import batch, image
+from tests.doubles.scripted import ScriptedTransport
 from triton_sdk import (
     AsyncResNetClient,
     ClientClosedError,

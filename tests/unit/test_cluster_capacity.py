@@ -6,7 +6,7 @@ import pytest
 
 from scripts.cluster.capacity import Holder, Node, overview, shortages
 from scripts.cluster.manifest import Workload, devices
-from tests.unit.kubernetes import GPU, deployment, holder, node
+from tests.doubles.kubernetes import GPU, deployment, holder, node
 
 TAINT = {"key": GPU, "value": "true", "effect": "NoSchedule"}
 

@@ -13,7 +13,7 @@ from scripts.cluster.target import Target
 from scripts.errors import TaskFailure
 from scripts.settings import ROOT, load
 from scripts.shell import Command, Completed
-from tests.unit.kubernetes import (
+from tests.doubles.kubernetes import (
     DIGEST,
     GPU,
     NAME,

@@ -10,8 +10,8 @@ from scripts.cluster.helm import Helm, Version
 from scripts.cluster.kubectl import Kubectl
 from scripts.secret import Secret
 from scripts.shell import Completed
-from tests.unit.kubernetes import Cluster, failed
-from tests.unit.runners import NoProgram
+from tests.doubles.kubernetes import Cluster, failed
+from tests.doubles.runners import NoProgram
 
 REFUSED = (
     'E1122 20:25:05.116 1143 memcache.go:265] "Unhandled Error" err="couldn\'t get current server API group list"\n'

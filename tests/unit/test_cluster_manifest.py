@@ -6,7 +6,7 @@ import pytest
 
 from scripts.cluster.manifest import Manifest, Workload
 from scripts.errors import TaskFailure
-from tests.unit.kubernetes import GPU, NAME, deployment, secret, text
+from tests.doubles.kubernetes import GPU, NAME, deployment, secret, text
 
 
 def manifest(*objects: dict[str, Any]) -> Manifest:

@@ -13,8 +13,8 @@ from scripts.cluster.target import Target
 from scripts.errors import TaskFailure
 from scripts.registry import MANIFESTS
 from scripts.settings import VARIABLES, Settings, load
-from tests.unit.aws_stubs import ACCOUNT, REGION, ScriptedAws
-from tests.unit.kubernetes import DIGEST, Cluster
+from tests.doubles.aws_stubs import ACCOUNT, REGION, ScriptedAws
+from tests.doubles.kubernetes import DIGEST, Cluster
 
 NOWHERE = Path("no-such-folder")
 

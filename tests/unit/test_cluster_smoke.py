@@ -15,7 +15,7 @@ from scripts.cluster.smoke import ADMIN_HEADER, smoke
 from scripts.endpoint import Endpoint
 from scripts.errors import TaskFailure
 from scripts.smoke import Result
-from tests.unit.cluster import FORWARDS, SELECTED, TARGET, Cluster, Forwards, items, pod
+from tests.doubles.cluster import FORWARDS, SELECTED, TARGET, Cluster, Forwards, items, pod
 
 SECRET = "kubectl --namespace=triton get secret triton-infer-admin"
 KEY = "planted-admin-key"

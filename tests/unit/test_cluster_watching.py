@@ -6,7 +6,7 @@ import pytest
 
 from scripts.cluster.trouble import CRASHES, UNREADY_S, Event
 from scripts.cluster.watching import State
-from tests.unit.kubernetes import NAME, container, event, pod, rollout
+from tests.doubles.kubernetes import NAME, container, event, pod, rollout
 
 IMAGE = f"h/a@sha256:{'c' * 64}"
 

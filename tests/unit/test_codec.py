@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2
 
-from tests.fake_triton import batch
+from tests.doubles.fake_triton import batch
 from triton_sdk import InferenceFailedError, ModelContract, TensorSpec, _codec
 
 CONTRACT = ModelContract(

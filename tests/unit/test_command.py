@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.pictures import png
+from tests.doubles.pictures import png
 from triton_sdk import ClientConfig, ResNetClient
 from triton_sdk.__main__ import main
 from triton_sdk.testing import ScriptedTransport

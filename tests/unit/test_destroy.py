@@ -12,7 +12,7 @@ from scripts.cluster.rollout import Clock
 from scripts.cluster.target import CREATED_BY
 from scripts.errors import TaskFailure
 from scripts.shell import Command, Completed
-from tests.unit.cluster import DEPLOYED, TARGET, Cluster
+from tests.doubles.cluster import DEPLOYED, TARGET, Cluster
 
 MANIFEST = """\
 apiVersion: v1

@@ -13,7 +13,7 @@ from scripts.image_models import Models, ModelVersion
 from scripts.image_report import inspect
 from scripts.revision import Revision
 from scripts.shell import Completed
-from tests.unit.runners import NoProgram, Script, package_flowers
+from tests.doubles.runners import NoProgram, Script, package_flowers
 
 DOCKER = Path(docker.__file__).parent.parent / "docker"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -8,8 +8,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from examples import ab_split, batch_job, fastapi_service
-from tests.fake_triton import image
-from tests.pictures import jpeg
+from tests.doubles.fake_triton import image
+from tests.doubles.pictures import jpeg
 from triton_sdk import AsyncResNetClient, ResNetClient, RetryPolicy, ServerUnavailableError, Split
 from triton_sdk.telemetry import on_call
 from triton_sdk.testing import Fault, ScriptedTransport

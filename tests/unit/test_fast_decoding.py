@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.pictures import encoded, jpeg, photograph, png
+from tests.doubles.pictures import encoded, jpeg, photograph, png
 from triton_sdk import _cores
 from triton_sdk.config import ClientConfig
 from triton_sdk.errors import ConfigurationError

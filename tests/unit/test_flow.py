@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fake_triton import image
-from tests.unit.scripted import Clock, ScriptedTransport, drive, infer, predict, session
+from tests.doubles.fake_triton import image
+from tests.doubles.scripted import Clock, ScriptedTransport, drive, infer, predict, session
 from triton_sdk import (
     DeadlineExceededError,
     InferenceFailedError,

@@ -10,7 +10,7 @@ from scripts.cluster import forward as module
 from scripts.cluster.forward import Forwarding, choose, forward
 from scripts.endpoint import Endpoint
 from scripts.errors import TaskFailure
-from tests.unit.cluster import FORWARDS, Cluster, Forwards, items, pod
+from tests.doubles.cluster import FORWARDS, Cluster, Forwards, items, pod
 
 SOON_S = 10.0
 A_POD = "kubectl --namespace=triton get pod a"

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from scripts.errors import TaskFailure
 from scripts.graph import inspect, load
-from tests.unit.tiny_models import CLASSES, classifier, constant, model, softmax, value
+from tests.doubles.tiny_models import CLASSES, classifier, constant, model, softmax, value
 
 
 def saved(path: Path, content: onnx.ModelProto) -> Path:

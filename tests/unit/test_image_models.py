@@ -9,7 +9,7 @@ import pytest
 from scripts import image_models, image_runtime
 from scripts.errors import TaskFailure
 from scripts.tarball import MTIME
-from tests.unit.runners import Script, package_flowers
+from tests.doubles.runners import Script, package_flowers
 from triton_sdk.local.runtime import REQUIREMENTS
 
 

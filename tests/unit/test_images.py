@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps
 
-from tests.pictures import FORMATS, difference, encoded, jpeg, photograph, png, reference
+from tests.doubles.pictures import FORMATS, difference, encoded, jpeg, photograph, png, reference
 from triton_sdk.contract import IMAGENET_MEAN, IMAGENET_STD, Layout
 from triton_sdk.errors import ConfigurationError, InvalidImageError
 from triton_sdk.images import ImageLike, normalise, to_pixels

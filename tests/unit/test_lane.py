@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.unit.scripted import ScriptedTransport
+from tests.doubles.scripted import ScriptedTransport
 from triton_sdk import _threads
 from triton_sdk._threads import Lane, Stopped
 

@@ -19,7 +19,7 @@ from scripts.lint import lint
 from scripts.lint_version import NEWEST_IR, NEWEST_OPSET
 from scripts.manifest import Manifest, Measured, Origin
 from scripts.onnx_session import Session
-from tests import small_classifiers as tiny
+from tests.doubles import small_classifiers as tiny
 from triton_sdk.contract import ModelContract, TensorSpec
 
 CONTRACT = ModelContract(

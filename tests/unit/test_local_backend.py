@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from tests import tiny
+from tests.doubles import tiny
 from triton_sdk.local.runtime import BACKEND
 
 Feed = dict[str, Any]

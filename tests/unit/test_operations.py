@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.fake_triton import FakeTriton, image
-from tests.unit.scripted import ScriptedTransport, drive, infer, predict, session
+from tests.doubles.fake_triton import FakeTriton, image
+from tests.doubles.scripted import ScriptedTransport, drive, infer, predict, session
 from triton_sdk import (
     ConfigurationError,
     DeadlineExceededError,

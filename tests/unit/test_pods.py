@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from scripts.cluster.pods import Pod, last_warning
-from tests.unit.cluster import pod
+from tests.doubles.cluster import pod
 
 
 def container(**more: object) -> dict[str, Any]:

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fake_triton import batch, image
-from tests.unit.scripted import Clock, ScriptedTransport, drive, session
+from tests.doubles.fake_triton import batch, image
+from tests.doubles.scripted import Clock, ScriptedTransport, drive, session
 from triton_sdk import DeadlineExceededError, RetryPolicy, TritonError, _operations
 from triton_sdk._drive import arun, run
 from triton_sdk._failures import Failure

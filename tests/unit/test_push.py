@@ -18,7 +18,7 @@ from scripts.push_errors import explain
 from scripts.secret import Secret
 from scripts.settings import load
 from scripts.shell import Command, Completed
-from tests.unit.aws_stubs import ACCOUNT, REGION, REGISTRY, WHERE, ScriptedAws
+from tests.doubles.aws_stubs import ACCOUNT, REGION, REGISTRY, WHERE, ScriptedAws
 
 PASSWORD = "planted-registry-password"
 ID = "sha256:" + "1" * 64

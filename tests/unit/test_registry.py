@@ -12,7 +12,7 @@ from scripts import registry
 from scripts.errors import TaskFailure
 from scripts.registry import Registry, Rules, Stored
 from scripts.settings import load
-from tests.unit.aws_stubs import ACCOUNT, REGION, REGISTRY, WHERE, ScriptedAws
+from tests.doubles.aws_stubs import ACCOUNT, REGION, REGISTRY, WHERE, ScriptedAws
 
 DIGEST = "sha256:" + "a" * 64
 CONFIG = "sha256:" + "c" * 64

@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.pictures import difference, noise, photograph, reference
+from tests.doubles.pictures import difference, noise, photograph, reference
 from triton_sdk import _resample
 from triton_sdk.images import to_pixels
 

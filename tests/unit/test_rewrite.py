@@ -13,7 +13,7 @@ from scripts.graph import inspect, load
 from scripts.measure import batch_difference, fused_difference
 from scripts.onnx_session import Session
 from scripts.rewrite import add_softmax, free_batch, fuse
-from tests.unit.tiny_models import CLASSES, classifier, constant, softmax, value
+from tests.doubles.tiny_models import CLASSES, classifier, constant, softmax, value
 from triton_sdk.contract import IMAGENET_MEAN, IMAGENET_STD
 
 IMAGES = golden.images(4, height=8, width=8)

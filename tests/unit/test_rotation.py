@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.scripted import Clock
+from tests.doubles.scripted import Clock
 from triton_sdk._rotation import FIRST_REST, LAST_REST, Rotation
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.fake_triton import FakeTriton, Refused, image
-from tests.unit.scripted import ScriptedTransport, session
+from tests.doubles.fake_triton import FakeTriton, Refused, image
+from tests.doubles.scripted import ScriptedTransport, session
 from triton_sdk import (
     ClientClosedError,
     ConfigurationError,

@@ -13,7 +13,7 @@ from scripts.cluster.autoscaler import Autoscaler
 from scripts.cluster.status import Served, Server, Status, gpu_model, look, served
 from scripts.endpoint import Counters
 from scripts.errors import TaskFailure
-from tests.unit.cluster import DEPLOYED, SELECTED, TARGET, Cluster, items, pod
+from tests.doubles.cluster import DEPLOYED, SELECTED, TARGET, Cluster, items, pod
 
 NOW = datetime(2026, 1, 1, 1, tzinfo=UTC)
 GET = "kubectl --namespace=triton get"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.fake_triton import image
+from tests.doubles.fake_triton import image
 from triton_sdk import (
     ClientClosedError,
     ConfigurationError,

@@ -9,7 +9,7 @@ import attrs
 import grpc
 from tritonclient.grpc import service_pb2_grpc
 
-from tests.fake_triton import FakeTriton, Refused
+from tests.doubles.fake_triton import FakeTriton, Refused
 
 
 @attrs.define

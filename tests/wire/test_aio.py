@@ -11,8 +11,8 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.blocking import listed
-from tests.fake_triton import FakeTriton, Refused, batch, image
+from tests.doubles.blocking import listed
+from tests.doubles.fake_triton import FakeTriton, Refused, batch, image
 from tests.wire.loops import Hang, run
 from tests.wire.server import Served, serve
 from triton_sdk import (

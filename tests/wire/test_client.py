@@ -16,8 +16,8 @@ import grpc
 import numpy as np
 import pytest
 
-from tests.blocking import Blocking
-from tests.fake_triton import FakeTriton, Refused, batch, image
+from tests.doubles.blocking import Blocking
+from tests.doubles.fake_triton import FakeTriton, Refused, batch, image
 from tests.wire.server import Served, serve
 from triton_sdk import (
     ClientClosedError,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.fake_triton import FakeTriton, Refused, image
+from tests.doubles.fake_triton import FakeTriton, Refused, image
 from tests.wire.loops import Hang, run
 from tests.wire.server import Served, serve
 from triton_sdk import (

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fake_triton import FakeTriton
-from tests.pictures import png
+from tests.doubles.fake_triton import FakeTriton
+from tests.doubles.pictures import png
 from tests.wire.server import serve
 
 REPOSITORY = Path(__file__).parents[2]

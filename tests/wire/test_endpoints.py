@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.blocking import Blocking
-from tests.fake_triton import FakeTriton, Refused, image
+from tests.doubles.blocking import Blocking
+from tests.doubles.fake_triton import FakeTriton, Refused, image
 from tests.wire.names import names
 from tests.wire.server import Served, serve
 from triton_sdk import AsyncResNetClient, Prediction, ResNetClient, RetryPolicy, ServerUnavailableError

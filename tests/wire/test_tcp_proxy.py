@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fake_triton import FakeTriton, batch
-from tests.tcp_proxy import Requests, TcpProxy
+from tests.doubles.fake_triton import FakeTriton, batch
+from tests.doubles.tcp_proxy import Requests, TcpProxy
 from tests.wire.server import serve
 from triton_sdk import ResNetClient
 

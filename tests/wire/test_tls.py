@@ -9,7 +9,7 @@ import attrs
 import grpc
 import pytest
 
-from tests.fake_triton import FakeTriton, image
+from tests.doubles.fake_triton import FakeTriton, image
 from tests.wire.server import serve
 from triton_sdk import ConfigurationError, ResNetClient, ServerUnavailableError, Tls
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
-from tests.fake_triton import FakeTriton, image
+from tests.doubles.fake_triton import FakeTriton, image
 from tests.wire.server import Served, serve
 from triton_sdk import AsyncResNetClient, ResNetClient
 from triton_sdk.telemetry import tracing

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.both_clients import KINDS, Predict, predicting
-from tests.fake_triton import FakeTriton, Refused, image
+from tests.doubles.fake_triton import FakeTriton, Refused, image
 from tests.wire.server import Served, serve
 from triton_sdk import (
     Fallback,

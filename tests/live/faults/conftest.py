@@ -5,10 +5,10 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests import tiny
+from tests.doubles import tiny
+from tests.doubles.tcp_proxy import TcpProxy
 from tests.live.faults import scene
 from tests.live.faults.scene import Client
-from tests.tcp_proxy import TcpProxy
 from triton_sdk import ResNetClient
 from triton_sdk.local import LocalTriton, Runtime
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.doubles.pictures import jpeg
 from tests.live.faults import scene
-from tests.pictures import jpeg
 from triton_sdk import AsyncResNetClient, ClientClosedError, Coalesce, Inference
 from triton_sdk.local import LocalTriton
 

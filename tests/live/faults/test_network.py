@@ -8,10 +8,10 @@ from statistics import median
 
 import pytest
 
+from tests.doubles.tcp_proxy import TcpProxy
 from tests.live.faults import scene
 from tests.live.faults.conftest import Connect
 from tests.live.faults.scene import Load, outcome, pixels
-from tests.tcp_proxy import TcpProxy
 from triton_sdk import DeadlineExceededError, ServerUnavailableError
 from triton_sdk.local import LocalTriton
 

@@ -9,11 +9,11 @@ from statistics import median
 
 import pytest
 
-from tests.fake_triton import FakeTriton, Refused, batch
+from tests.doubles.fake_triton import FakeTriton, Refused, batch
+from tests.doubles.tcp_proxy import TcpProxy
 from tests.live.faults import scene
 from tests.live.faults.conftest import Connect
 from tests.live.faults.scene import Load, at_once, outcome, pixels
-from tests.tcp_proxy import TcpProxy
 from tests.wire.server import serve
 from triton_sdk import ModelNotFoundError, ResNetClient, ServerOverloadedError, ServerUnavailableError
 from triton_sdk.local import LocalTriton

@@ -9,7 +9,7 @@ import onnx
 from scripts import models
 from scripts.errors import TaskFailure
 from scripts.shell import Command, Completed
-from tests import small_classifiers
+from tests.doubles import small_classifiers
 
 
 @attrs.frozen

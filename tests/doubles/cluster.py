@@ -11,7 +11,7 @@ from scripts.cluster.helm import Helm
 from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.target import Target
 from scripts.shell import Command, Completed, Running
-from tests.unit.runners import Script
+from tests.doubles.runners import Script
 
 TARGET = Target()
 FORWARDS = [

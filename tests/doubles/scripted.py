@@ -6,7 +6,7 @@ from typing import TypeVar
 import attrs
 from google.protobuf.message import Message
 
-from tests.fake_triton import FakeTriton, Refused, batch
+from tests.doubles.fake_triton import FakeTriton, Refused, batch
 from triton_sdk import ImageLike, Inference, Prediction, _operations
 from triton_sdk._drive import run
 from triton_sdk._failures import Failure
