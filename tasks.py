@@ -7,7 +7,7 @@ from pathlib import Path
 
 from invoke import Collection, Context, task
 
-from scripts import aws, checkenv, delivery, docker, lint, models, settings, zoo
+from scripts import aws, checkenv, delivery, docker, lint, models, zoo
 from scripts import serve as serving
 from scripts.cluster import access, destroy, status_report
 from scripts.cluster import smoke as cluster_smoke
@@ -20,12 +20,11 @@ from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.rollout import Show
 from scripts.cluster.target import NAMESPACE, RELEASE, Target
 from scripts.endpoint import HTTP_PORT, Endpoint
-from scripts.errors import TaskFailure
 from scripts.generate_input import generate as write_request
-from scripts.image_report import megabytes
-from scripts.registry import Registry, Rules
-from scripts.registry import create as create_in_registry
-from scripts.report import (
+from scripts.host import settings
+from scripts.host.errors import TaskFailure
+from scripts.host.shell import LocalRunner
+from scripts.host.terminal import (
     confirm,
     difference,
     download_bar,
@@ -37,7 +36,9 @@ from scripts.report import (
     table,
     waiting,
 )
-from scripts.shell import LocalRunner
+from scripts.image_report import megabytes
+from scripts.registry import Registry, Rules
+from scripts.registry import create as create_in_registry
 from scripts.smoke import GOLDEN, Result, smoke
 from scripts.sources import Source
 from triton_sdk.contract import RGB

@@ -11,9 +11,9 @@ import boto3
 from botocore import exceptions as boto
 from botocore.config import Config
 
-from scripts.errors import TaskFailure
-from scripts.secret import Secret, redact
-from scripts.settings import Settings
+from scripts.host.errors import TaskFailure
+from scripts.host.secret import Secret, redact
+from scripts.host.settings import Settings
 
 POLICIES = "docs/aws.md"
 # A person waits: a wrong region or endpoint shall be told in seconds, not after botocore's default minute and retries.

@@ -9,9 +9,9 @@ import attrs
 import onnx
 
 from scripts import config_pbtxt, golden, manifest, measure
-from scripts.errors import TaskFailure
 from scripts.golden import Golden
 from scripts.graph import Classifier, inspect
+from scripts.host.errors import TaskFailure
 from scripts.manifest import Manifest, Measured, Origin
 from scripts.onnx_session import Session
 from scripts.rewrite import add_softmax, free_batch, fuse

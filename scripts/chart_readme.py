@@ -8,9 +8,9 @@ from typing import Any
 import attrs
 import yaml
 
-from scripts.errors import TaskFailure
-from scripts.report import reporting, say
-from scripts.settings import ROOT
+from scripts.host.errors import TaskFailure
+from scripts.host.settings import ROOT
+from scripts.host.terminal import reporting, say
 
 CHART = ROOT / "helm" / "triton"
 

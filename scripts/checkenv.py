@@ -14,10 +14,10 @@ from scripts.cluster.failures import ClusterFailure
 from scripts.cluster.helm import Helm
 from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.preflight import LEAST_HELM, LEAST_KUBECTL
-from scripts.errors import TaskFailure
+from scripts.host.errors import TaskFailure
+from scripts.host.settings import Settings
+from scripts.host.shell import Command, Completed, Runner, capture
 from scripts.registry import Registry
-from scripts.settings import Settings
-from scripts.shell import Command, Completed, Runner, capture
 from triton_sdk.errors import LocalServerError
 from triton_sdk.local import interpreters
 

@@ -7,7 +7,7 @@ from typing import Any
 from google.protobuf import json_format, text_format
 from tritonclient.grpc import model_config_pb2
 
-from scripts.errors import TaskFailure
+from scripts.host.errors import TaskFailure
 from triton_sdk.contract import ModelContract, TensorSpec
 
 LABELS = "labels.txt"

@@ -9,11 +9,11 @@ import attrs
 from scripts import aws, docker, image_models, revision
 from scripts.distribution import USER
 from scripts.docker import Order
-from scripts.errors import TaskFailure
+from scripts.host.errors import TaskFailure
+from scripts.host.settings import ROOT, Settings
+from scripts.host.shell import Command, Runner
 from scripts.push import REVISION, LocalImage, Pushed, Pusher
 from scripts.registry import Registry
-from scripts.settings import ROOT, Settings
-from scripts.shell import Command, Runner
 
 Progress = Callable[[str], None]
 RECORD = Path("build") / "image.json"

@@ -2,11 +2,11 @@
 
 import urllib3
 
-from scripts import proxy
-from scripts.errors import TaskFailure
+from scripts.host import http
+from scripts.host.errors import TaskFailure
+from scripts.host.secret import Secret
+from scripts.host.settings import is_loopback
 from scripts.registry import MANIFESTS, Registry, Stored
-from scripts.secret import Secret
-from scripts.settings import is_loopback
 
 _CONNECT_TIMEOUT_S, _SILENCE_S = 5.0, 20.0
 USER = "AWS"
@@ -23,7 +23,7 @@ def stored(registry: Registry, tag: str, *, password: Secret) -> Stored | None:
     url = f"{scheme}://{registry.host}/v2/{registry.repository}/manifests/{tag}"
     headers = urllib3.make_headers(basic_auth=f"{USER}:{password.reveal()}") | {"Accept": ", ".join(MANIFESTS)}
     try:
-        answer = proxy.pool(url, connect=_CONNECT_TIMEOUT_S, silence=_SILENCE_S).request(
+        answer = http.pool(url, connect=_CONNECT_TIMEOUT_S, silence=_SILENCE_S).request(
             "GET", url, headers=headers, retries=False, redirect=False
         )
     except urllib3.exceptions.HTTPError as error:

@@ -9,11 +9,11 @@ from typing import Literal
 import attrs
 
 from scripts import engine, image_models, image_runtime
-from scripts.errors import TaskFailure
+from scripts.host.errors import TaskFailure
+from scripts.host.shell import Command, Runner
 from scripts.image_models import Models
 from scripts.image_report import Image, inspect
 from scripts.revision import Revision, of
-from scripts.shell import Command, Runner
 from triton_sdk._version import __version__
 
 Kind = Literal["full", "slim", "cpu"]

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from scripts.distribution import USER
-from scripts.errors import TaskFailure
+from scripts.host.errors import TaskFailure
+from scripts.host.secret import Secret
+from scripts.host.shell import Command, Runner
 from scripts.push_errors import explain
 from scripts.registry import Registry
-from scripts.secret import Secret
-from scripts.shell import Command, Runner
 
 
 @contextlib.contextmanager

@@ -16,8 +16,8 @@ import filelock
 import urllib3
 from urllib3 import exceptions
 
-from scripts.errors import TaskFailure
-from scripts.proxy import pool
+from scripts.host.errors import TaskFailure
+from scripts.host.http import pool
 
 _CHUNK_BYTES = 1 << 18
 _LOCK_POLL_S = 0.25

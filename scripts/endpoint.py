@@ -9,8 +9,8 @@ import urllib3
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from scripts.errors import TaskFailure
-from scripts.secret import Secret
+from scripts.host.errors import TaskFailure
+from scripts.host.secret import Secret
 
 HTTP_PORT = 8000
 # Triton's own defaults: HTTP 8000, gRPC 8001, metrics 8002.

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from scripts.errors import TaskFailure
-from scripts.shell import Command, Completed, Runner
+from scripts.host.errors import TaskFailure
+from scripts.host.shell import Command, Completed, Runner
 
 INSTALL = "https://docs.docker.com/engine/install"
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts import config_pbtxt, golden
-from scripts.errors import TaskFailure
+from scripts.host.errors import TaskFailure
 from scripts.lint import version_folders
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import ContractError, InvalidImageError

@@ -6,7 +6,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from scripts.errors import TaskFailure
+from scripts.host.errors import TaskFailure
 from triton_sdk.contract import ModelContract
 from triton_sdk.images import normalise
 

@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from scripts.errors import TaskFailure
+from scripts.host.errors import TaskFailure
 from scripts.manifest import Quantisation
 from scripts.nodes import all_nodes, images_of, opset_of, tensors
 from scripts.onnx_session import Session, first_line

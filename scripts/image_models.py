@@ -8,7 +8,7 @@ import attrs
 
 from scripts import config_pbtxt, lint, models
 from scripts import manifest as manifests
-from scripts.errors import TaskFailure
+from scripts.host.errors import TaskFailure
 from scripts.manifest import Manifest
 from scripts.tarball import File, write_tar
 

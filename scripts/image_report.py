@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import attrs
 
-from scripts.errors import TaskFailure
+from scripts.host.errors import TaskFailure
+from scripts.host.shell import Command, Runner
 from scripts.image_models import Models
-from scripts.shell import Command, Runner
 
 
 @attrs.frozen(kw_only=True)

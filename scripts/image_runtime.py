@@ -8,8 +8,8 @@ from pathlib import Path
 
 from packaging.markers import Marker
 
-from scripts.errors import TaskFailure
-from scripts.shell import Command, Runner
+from scripts.host.errors import TaskFailure
+from scripts.host.shell import Command, Runner
 from scripts.tarball import File, Link, write_tar
 from triton_sdk.local.runtime import BACKEND, REQUIREMENTS
 

@@ -8,8 +8,8 @@ from typing import Any
 import attrs
 
 from scripts import config_pbtxt
-from scripts.errors import TaskFailure
 from scripts.finding import Finding, error, warning
+from scripts.host.errors import TaskFailure
 from scripts.lint_config import check_config
 from scripts.lint_version import check_version
 

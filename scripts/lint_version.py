@@ -8,8 +8,8 @@ import onnx
 from onnx import TensorProto
 
 from scripts import golden, graph, manifest
-from scripts.errors import TaskFailure
 from scripts.finding import Finding, error, warning
+from scripts.host.errors import TaskFailure
 from scripts.lint_config import is_onnx, max_batch
 from scripts.manifest import Manifest
 from scripts.nodes import all_nodes, images_of, opset_of

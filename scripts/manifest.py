@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 import attrs
 
-from scripts.errors import TaskFailure
+from scripts.host.errors import TaskFailure
 from triton_sdk.contract import RGB, ModelContract, TensorSpec
 
 FILE = "manifest.json"

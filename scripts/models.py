@@ -7,7 +7,7 @@ import attrs
 
 from scripts import lint, manifest, staging
 from scripts.build import Preprocessing, build
-from scripts.errors import TaskFailure
+from scripts.host.errors import TaskFailure
 from scripts.lint_config import is_sane_name
 from scripts.manifest import Manifest
 from scripts.publish import Publication, version_exists

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from scripts.errors import TaskFailure
+from scripts.host.errors import TaskFailure
 
 # onnxruntime 1.32 opens its telemetry database when it is imported and a connection 9 s later; its own
 # disable_telemetry_events() came too late for both in a trial. Only this variable, set before the import, stops them.

@@ -8,7 +8,7 @@ import attrs
 
 from scripts import config_pbtxt, lint, manifest, staging
 from scripts.build import Built
-from scripts.errors import TaskFailure
+from scripts.host.errors import TaskFailure
 from scripts.manifest import Manifest
 from scripts.sources import Progress
 from triton_sdk import labels as class_names

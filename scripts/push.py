@@ -14,12 +14,12 @@ from scripts import aws, distribution, engine
 from scripts import registry as ecr
 from scripts.aws import Access
 from scripts.docker_login import logged_in
-from scripts.errors import TaskFailure
+from scripts.host.errors import TaskFailure
+from scripts.host.secret import Secret
+from scripts.host.shell import Command, Runner
 from scripts.push_errors import explain
 from scripts.registry import Registry, Stored
 from scripts.revision import Revision
-from scripts.secret import Secret
-from scripts.shell import Command, Runner
 
 REVISION, MODELS, KIND = "org.opencontainers.image.revision", "triton-sdk.models", "triton-sdk.kind"
 FULL = "full"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import attrs
 
-from scripts.errors import TaskFailure
-from scripts.shell import Command, Runner
+from scripts.host.errors import TaskFailure
+from scripts.host.shell import Command, Runner
 
 _UNKNOWN = "unknown"
 # 1980-01-01, the time of the files in the image's layers.

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from scripts import docker, models
-from scripts.errors import TaskFailure
-from scripts.shell import Command, attach
+from scripts.host.errors import TaskFailure
+from scripts.host.shell import Command, attach
 from triton_sdk.local import LocalTriton
 
 

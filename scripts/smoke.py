@@ -14,8 +14,8 @@ import numpy as np
 
 from scripts import generate_input, golden, manifest, models
 from scripts.endpoint import Answer, Endpoint
-from scripts.errors import TaskFailure
 from scripts.golden import Golden
+from scripts.host.errors import TaskFailure
 from scripts.manifest import Manifest
 from triton_sdk import ModelNotFoundError, ResNetClient
 from triton_sdk.contract import ModelContract

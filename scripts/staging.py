@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from scripts.errors import TaskFailure
+from scripts.host.errors import TaskFailure
 
 _FOLDER_MODE = 0o755
 _FILE_MODE = 0o644

@@ -7,7 +7,7 @@ from types import MappingProxyType
 import attrs
 
 from scripts.download import Patience, download
-from scripts.errors import TaskFailure
+from scripts.host.errors import TaskFailure
 from triton_sdk.contract import IMAGENET_MEAN, IMAGENET_STD, RGB
 
 _HOST = "https://huggingface.co/onnxmodelzoo"

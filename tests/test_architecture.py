@@ -34,10 +34,10 @@ ONLY_IN = {
         "triton_sdk/_memory.py",
         "scripts/config_pbtxt.py",
     ],
-    "subprocess": ["scripts/shell.py", "scripts/tether.py", "triton_sdk/local"],
+    "subprocess": ["scripts/host/shell.py", "scripts/host/tether.py", "triton_sdk/local"],
     "cykooz_resizer": ["triton_sdk/_resample.py"],
-    "rich": ["scripts/report.py", "triton_sdk/__main__.py"],
-    "dotenv": ["scripts/settings.py"],
+    "rich": ["scripts/host/terminal.py", "triton_sdk/__main__.py"],
+    "dotenv": ["scripts/host/settings.py"],
     "boto3": ["scripts/aws.py"],
     "botocore": ["scripts/aws.py", "scripts/registry.py"],
     "invoke": ["tasks.py"],
@@ -72,7 +72,7 @@ def test_a_module_imports_only_what_its_layer_may(path: Path) -> None:
 @pytest.mark.parametrize("path", SOURCES, ids=str)
 def test_the_environment_is_read_in_one_place(path: Path) -> None:
     """os.environ is read by the settings alone, but for the default of a `from_env` and by programs of their own."""
-    allowed = {"scripts/settings.py", "triton_sdk/config.py", "triton_sdk/_base.py"}
+    allowed = {"scripts/host/settings.py", "triton_sdk/config.py", "triton_sdk/_base.py"}
     # A terminal's program, and pytest's plugin, which asks for CI.
     allowed |= {"triton_sdk/__main__.py", "triton_sdk_pytest.py"}
     text = (ROOT / path).read_text(encoding="utf-8")

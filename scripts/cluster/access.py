@@ -9,7 +9,7 @@ import attrs
 from scripts.cluster.failures import ClusterFailure
 from scripts.cluster.helm import Version
 from scripts.cluster.kubectl import Kubectl
-from scripts.secret import Secret
+from scripts.host.secret import Secret
 
 CHANGES = ("get", "create", "patch", "delete")
 

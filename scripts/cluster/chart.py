@@ -9,9 +9,9 @@ import attrs
 
 from scripts.cluster.helm import Helm
 from scripts.cluster.image import Image
-from scripts.errors import TaskFailure
-from scripts.settings import ROOT, Settings
-from scripts.shell import Command
+from scripts.host.errors import TaskFailure
+from scripts.host.settings import ROOT, Settings
+from scripts.host.shell import Command
 
 CHART, VALUES = "helm/triton", "helm/values.yaml"
 

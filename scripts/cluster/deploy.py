@@ -15,9 +15,9 @@ from scripts.cluster.preflight import Planned, Preflight
 from scripts.cluster.rollout import PATIENCE_S, Clock, RolloutFailure, Show, Watch
 from scripts.cluster.target import CREATED_BY, Target
 from scripts.cluster.watching import State
-from scripts.errors import TaskFailure
-from scripts.settings import Settings
-from scripts.shell import Command, Runner
+from scripts.host.errors import TaskFailure
+from scripts.host.settings import Settings
+from scripts.host.shell import Command, Runner
 
 
 @attrs.frozen(kw_only=True)

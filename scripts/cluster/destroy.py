@@ -11,8 +11,8 @@ from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.manifest import Manifest
 from scripts.cluster.rollout import Clock
 from scripts.cluster.target import CREATED_BY, Target
-from scripts.errors import TaskFailure
-from scripts.shell import Command
+from scripts.host.errors import TaskFailure
+from scripts.host.shell import Command
 
 # What Helm leaves where an object asks for it.
 _KEEP = "helm.sh/resource-policy"

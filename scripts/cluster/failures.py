@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
-from scripts.errors import TaskFailure
+from scripts.host.errors import TaskFailure
 
 Cause = Literal[
     "missing program", "context", "unreachable", "login", "trust", "forbidden", "not found", "busy", "other"

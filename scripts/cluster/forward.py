@@ -6,14 +6,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from scripts import shell
 from scripts.cluster.failures import explain
 from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.pods import Pod, parse_pods
 from scripts.endpoint import Endpoint
-from scripts.errors import TaskFailure
-from scripts.secret import Secret
-from scripts.shell import Command, Running
+from scripts.host import shell
+from scripts.host.errors import TaskFailure
+from scripts.host.secret import Secret
+from scripts.host.shell import Command, Running
 
 LOOPBACK = "127.0.0.1"
 HTTP, GRPC, METRICS = 8000, 8001, 8002

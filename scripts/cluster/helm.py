@@ -8,9 +8,9 @@ from typing import Any, Self
 import attrs
 
 from scripts.cluster.failures import ClusterFailure, explain, missing
-from scripts.errors import TaskFailure
-from scripts.secret import Secret
-from scripts.shell import Command, Completed, Runner
+from scripts.host.errors import TaskFailure
+from scripts.host.secret import Secret
+from scripts.host.shell import Command, Completed, Runner
 
 TIMEOUT_S = 120.0
 _HISTORY = 20

@@ -9,9 +9,9 @@ import attrs
 
 from scripts import aws, registry
 from scripts.delivery import RECORD
-from scripts.errors import TaskFailure
+from scripts.host.errors import TaskFailure
+from scripts.host.settings import ROOT, Settings
 from scripts.registry import Registry
-from scripts.settings import ROOT, Settings
 
 _REFERENCE = re.compile(
     r"(?P<repository>[A-Za-z0-9][\w.-]*(?::\d{1,5}(?=/))?(?:/[a-z0-9][\w.-]*)*)"

@@ -6,9 +6,9 @@ from typing import Any
 import attrs
 
 from scripts.cluster.failures import ClusterFailure, explain, missing
-from scripts.errors import TaskFailure
-from scripts.secret import Secret
-from scripts.shell import Command, Completed, Runner
+from scripts.host.errors import TaskFailure
+from scripts.host.secret import Secret
+from scripts.host.shell import Command, Completed, Runner
 
 # How long the API may take for one answer, and kubectl for the whole, in seconds.
 REQUEST_TIMEOUT_S, TIMEOUT_S = 10, 60.0

@@ -11,8 +11,8 @@ from typing import Any, Self
 import attrs
 import yaml
 
-from scripts.errors import TaskFailure
-from scripts.secret import MASK, Secret
+from scripts.host.errors import TaskFailure
+from scripts.host.secret import MASK, Secret
 
 Object = Mapping[str, Any]
 # libyaml's, where it is there: ten times as quick.

@@ -15,9 +15,9 @@ from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.manifest import Manifest
 from scripts.cluster.target import Target
 from scripts.cluster.trouble import shortened
-from scripts.errors import TaskFailure
-from scripts.settings import Settings
-from scripts.shell import Completed
+from scripts.host.errors import TaskFailure
+from scripts.host.settings import Settings
+from scripts.host.shell import Completed
 
 # The first with --dry-run=server, and the first with all that is asked of it.
 LEAST_HELM, LEAST_KUBECTL = Version(3, 13), Version(1, 27)

@@ -10,8 +10,8 @@ from scripts.cluster.failures import ClusterFailure
 from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.trouble import Event, Trouble
 from scripts.cluster.watching import State
-from scripts.errors import TaskFailure
-from scripts.secret import Secret, redact
+from scripts.host.errors import TaskFailure
+from scripts.host.secret import Secret, redact
 
 INTERVAL_S = 2.0
 # What is not there at once may come; so long, in seconds.

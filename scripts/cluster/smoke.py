@@ -13,8 +13,8 @@ from scripts.cluster.forward import Forwarding, forward, ready_pod
 from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.pods import CONTAINER, Pod, parse_pods
 from scripts.cluster.target import Target
-from scripts.errors import TaskFailure
-from scripts.secret import Secret
+from scripts.host.errors import TaskFailure
+from scripts.host.secret import Secret
 from scripts.smoke import Result, State
 from scripts.smoke import smoke as check_server
 

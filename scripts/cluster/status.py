@@ -17,8 +17,8 @@ from scripts.cluster.pods import CONTAINER, Pod, last_warning, parse_pods
 from scripts.cluster.smoke import admin_headers
 from scripts.cluster.target import Target
 from scripts.endpoint import Counters, Endpoint
-from scripts.errors import TaskFailure
-from scripts.secret import Secret
+from scripts.host.errors import TaskFailure
+from scripts.host.secret import Secret
 
 # A server that has not answered by then is shown as one that does not, in seconds.
 PATIENCE_S = 8.0

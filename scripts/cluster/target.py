@@ -5,8 +5,8 @@ from typing import Self
 
 import attrs
 
-from scripts.errors import TaskFailure
-from scripts.settings import VARIABLES, Settings
+from scripts.host.errors import TaskFailure
+from scripts.host.settings import VARIABLES, Settings
 
 RELEASE, NAMESPACE = "triton-infer", "triton"
 CHART = "triton"

@@ -3,7 +3,7 @@
 import pytest
 
 from scripts.chart_readme import CHART, Value, readme, values
-from scripts.errors import TaskFailure
+from scripts.host.errors import TaskFailure
 
 
 def test_the_readme_is_up_to_date() -> None:

@@ -18,8 +18,8 @@ import pytest
 from scripts.cluster.forward import Forwarding, forward
 from scripts.cluster.kubectl import Kubectl
 from scripts.endpoint import Endpoint
-from scripts.errors import TaskFailure
-from scripts.shell import LocalRunner
+from scripts.host.errors import TaskFailure
+from scripts.host.shell import LocalRunner
 from tests.cluster.images import MODEL, Archive
 from tests.cluster.plane import ControlPlane
 from tests.cluster.user import RELEASE, ROOT, User

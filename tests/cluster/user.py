@@ -7,7 +7,7 @@ from pathlib import Path
 
 import attrs
 
-from scripts.settings import VARIABLES
+from scripts.host.settings import VARIABLES
 from tests.cluster.plane import Access, HelmMajor
 
 ROOT = Path(__file__).parent.parent.parent

@@ -10,7 +10,7 @@ import attrs
 from scripts.cluster.helm import Helm
 from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.target import Target
-from scripts.shell import Command, Completed, Running
+from scripts.host.shell import Command, Completed, Running
 from tests.doubles.runners import Script
 
 TARGET = Target()

@@ -8,7 +8,7 @@ import attrs
 import yaml
 
 from scripts.cluster.rollout import Clock, Show
-from scripts.shell import Command, Completed
+from scripts.host.shell import Command, Completed
 
 Object = dict[str, Any]
 GPU = "nvidia.com/gpu"

@@ -7,8 +7,8 @@ import attrs
 import onnx
 
 from scripts import models
-from scripts.errors import TaskFailure
-from scripts.shell import Command, Completed
+from scripts.host.errors import TaskFailure
+from scripts.host.shell import Command, Completed
 from tests.doubles import small_classifiers
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import attrs
 
-from scripts.settings import VARIABLES
+from scripts.host.settings import VARIABLES
 from tests.image.ground import PATH, Engine
 
 ROOT = Path(__file__).parent.parent.parent

@@ -9,7 +9,7 @@ import pytest
 
 from scripts import generate_input, golden
 from scripts.endpoint import Endpoint
-from scripts.secret import Secret
+from scripts.host.secret import Secret
 from scripts.smoke import Result, smoke
 from triton_sdk.local import LocalTriton
 

@@ -15,7 +15,7 @@ import onnx
 import pytest
 
 from scripts import build, config_pbtxt, golden, lint, rewrite, staging
-from scripts.errors import TaskFailure
+from scripts.host.errors import TaskFailure
 from scripts.models import PackagedVersion, Source, package, packaged
 from scripts.onnx_session import Session
 from tests.doubles import small_classifiers as tiny

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from scripts.errors import TaskFailure
-from scripts.secret import Secret
-from scripts.shell import Command, Running, capture, start, stream
+from scripts.host.errors import TaskFailure
+from scripts.host.secret import Secret
+from scripts.host.shell import Command, Running, capture, start, stream
 
 ROOT = Path(__file__).parent.parent.parent
 SOON_S = 20.0

@@ -11,7 +11,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from scripts.settings import VARIABLES
+from scripts.host.settings import VARIABLES
 from tests.doubles import small_classifiers
 
 ROOT = Path(__file__).parent.parent.parent

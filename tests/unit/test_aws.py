@@ -13,9 +13,9 @@ from botocore import exceptions as boto
 
 from scripts import aws
 from scripts.aws import Access, open_access
-from scripts.errors import TaskFailure
-from scripts.secret import Secret
-from scripts.settings import Settings, load
+from scripts.host.errors import TaskFailure
+from scripts.host.secret import Secret
+from scripts.host.settings import Settings, load
 from tests.doubles.aws_stubs import REGION, ScriptedAws
 
 PLANTED = "planted/Session+Token=="

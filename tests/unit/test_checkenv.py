@@ -9,9 +9,9 @@ import pytest
 
 from scripts import checkenv
 from scripts.checkenv import Row
-from scripts.errors import TaskFailure
-from scripts.settings import load
-from scripts.shell import Command, Completed
+from scripts.host.errors import TaskFailure
+from scripts.host.settings import load
+from scripts.host.shell import Command, Completed
 from tests.doubles import kubernetes
 from tests.doubles.aws_stubs import ACCOUNT, REGION, WHERE, ScriptedAws
 from tests.doubles.runners import NoProgram

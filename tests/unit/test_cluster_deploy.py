@@ -10,9 +10,9 @@ from scripts.cluster.chart import Chart, Package
 from scripts.cluster.deploy import Deployer
 from scripts.cluster.image import Image
 from scripts.cluster.target import Target
-from scripts.errors import TaskFailure
-from scripts.settings import ROOT, load
-from scripts.shell import Command, Completed
+from scripts.host.errors import TaskFailure
+from scripts.host.settings import ROOT, load
+from scripts.host.shell import Command, Completed
 from tests.doubles.kubernetes import (
     DIGEST,
     GPU,

@@ -8,8 +8,8 @@ from scripts.cluster.access import Right, client_version, namespace_exists, need
 from scripts.cluster.failures import ClusterFailure, explain
 from scripts.cluster.helm import Helm, Version
 from scripts.cluster.kubectl import Kubectl
-from scripts.secret import Secret
-from scripts.shell import Completed
+from scripts.host.secret import Secret
+from scripts.host.shell import Completed
 from tests.doubles.kubernetes import Cluster, failed
 from tests.doubles.runners import NoProgram
 

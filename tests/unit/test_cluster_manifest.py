@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from scripts.cluster.manifest import Manifest, Workload
-from scripts.errors import TaskFailure
+from scripts.host.errors import TaskFailure
 from tests.doubles.kubernetes import GPU, NAME, deployment, secret, text
 
 

@@ -10,9 +10,9 @@ from scripts.cluster.chart import Chart, Package, values_files
 from scripts.cluster.helm import Helm
 from scripts.cluster.image import Image
 from scripts.cluster.target import Target
-from scripts.errors import TaskFailure
+from scripts.host.errors import TaskFailure
+from scripts.host.settings import VARIABLES, Settings, load
 from scripts.registry import MANIFESTS
-from scripts.settings import VARIABLES, Settings, load
 from tests.doubles.aws_stubs import ACCOUNT, REGION, ScriptedAws
 from tests.doubles.kubernetes import DIGEST, Cluster
 

@@ -9,7 +9,7 @@ from scripts.cluster.failures import ClusterFailure
 from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.rollout import RolloutFailure, Watch
 from scripts.cluster.trouble import PULL_S, UNSCHEDULED_S
-from scripts.secret import Secret
+from scripts.host.secret import Secret
 from tests.doubles.kubernetes import NAME, Cluster, Lines, Time, container, event, failed, pod, rollout
 
 DONE = rollout(pod("new", ready=True), whole=True)

@@ -13,7 +13,7 @@ import pytest
 from scripts.cluster.forward import forward
 from scripts.cluster.smoke import ADMIN_HEADER, smoke
 from scripts.endpoint import Endpoint
-from scripts.errors import TaskFailure
+from scripts.host.errors import TaskFailure
 from scripts.smoke import Result
 from tests.doubles.cluster import FORWARDS, SELECTED, TARGET, Cluster, Forwards, items, pod
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from scripts import config_pbtxt
 from scripts.config_pbtxt import parse_text, render, with_version_resize
-from scripts.errors import TaskFailure
+from scripts.host.errors import TaskFailure
 from triton_sdk.contract import ModelContract, TensorSpec
 from triton_sdk.labels import imagenet, read
 

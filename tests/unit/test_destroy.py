@@ -10,8 +10,8 @@ from scripts.cluster import destroy
 from scripts.cluster.destroy import Removal
 from scripts.cluster.rollout import Clock
 from scripts.cluster.target import CREATED_BY
-from scripts.errors import TaskFailure
-from scripts.shell import Command, Completed
+from scripts.host.errors import TaskFailure
+from scripts.host.shell import Command, Completed
 from tests.doubles.cluster import DEPLOYED, TARGET, Cluster
 
 MANIFEST = """\

@@ -8,11 +8,11 @@ import pytest
 
 from scripts import docker, engine, image_models, revision
 from scripts.docker import Order
-from scripts.errors import TaskFailure
+from scripts.host.errors import TaskFailure
+from scripts.host.shell import Completed
 from scripts.image_models import Models, ModelVersion
 from scripts.image_report import inspect
 from scripts.revision import Revision
-from scripts.shell import Completed
 from tests.doubles.runners import NoProgram, Script, package_flowers
 
 DOCKER = Path(docker.__file__).parent.parent / "docker"

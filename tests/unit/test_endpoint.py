@@ -3,7 +3,7 @@
 import pytest
 
 from scripts.endpoint import Counters, Endpoint
-from scripts.errors import TaskFailure
+from scripts.host.errors import TaskFailure
 
 PAGE = """\
 # HELP nv_inference_count Number of inferences

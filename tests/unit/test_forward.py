@@ -9,7 +9,7 @@ import pytest
 from scripts.cluster import forward as module
 from scripts.cluster.forward import Forwarding, choose, forward
 from scripts.endpoint import Endpoint
-from scripts.errors import TaskFailure
+from scripts.host.errors import TaskFailure
 from tests.doubles.cluster import FORWARDS, Cluster, Forwards, items, pod
 
 SOON_S = 10.0

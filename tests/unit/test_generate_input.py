@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scripts.errors import TaskFailure
 from scripts.generate_input import generate, main
+from scripts.host.errors import TaskFailure
 from triton_sdk.contract import IMAGENET_MEAN, IMAGENET_STD
 
 CONFIG = """

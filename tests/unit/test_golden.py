@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from scripts import golden
-from scripts.errors import TaskFailure
 from scripts.golden import Golden
+from scripts.host.errors import TaskFailure
 from triton_sdk.contract import ModelContract, TensorSpec
 
 CONTRACT = ModelContract(

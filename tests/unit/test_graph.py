@@ -7,8 +7,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from scripts.errors import TaskFailure
 from scripts.graph import inspect, load
+from scripts.host.errors import TaskFailure
 from tests.doubles.tiny_models import CLASSES, classifier, constant, model, softmax, value
 
 

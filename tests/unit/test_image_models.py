@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scripts import image_models, image_runtime
-from scripts.errors import TaskFailure
+from scripts.host.errors import TaskFailure
 from scripts.tarball import MTIME
 from tests.doubles.runners import Script, package_flowers
 from triton_sdk.local.runtime import REQUIREMENTS

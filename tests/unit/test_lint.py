@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scripts import config_pbtxt, golden, manifest
-from scripts.errors import TaskFailure
 from scripts.finding import Finding
 from scripts.golden import Golden
+from scripts.host.errors import TaskFailure
 from scripts.lint import lint
 from scripts.lint_version import NEWEST_IR, NEWEST_OPSET
 from scripts.manifest import Manifest, Measured, Origin

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scripts import manifest
-from scripts.errors import TaskFailure
+from scripts.host.errors import TaskFailure
 from scripts.manifest import Manifest, Measured, Origin
 from triton_sdk.contract import ModelContract, TensorSpec
 

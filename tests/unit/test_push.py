@@ -12,12 +12,12 @@ import pytest
 from scripts import delivery, registry
 from scripts.delivery import Wanted
 from scripts.docker import Order
-from scripts.errors import TaskFailure
+from scripts.host.errors import TaskFailure
+from scripts.host.secret import Secret
+from scripts.host.settings import load
+from scripts.host.shell import Command, Completed
 from scripts.push import LocalImage, Pushed, Pusher
 from scripts.push_errors import explain
-from scripts.secret import Secret
-from scripts.settings import load
-from scripts.shell import Command, Completed
 from tests.doubles.aws_stubs import ACCOUNT, REGION, REGISTRY, WHERE, ScriptedAws
 
 PASSWORD = "planted-registry-password"

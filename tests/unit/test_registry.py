@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from scripts import registry
-from scripts.errors import TaskFailure
+from scripts.host.errors import TaskFailure
+from scripts.host.settings import load
 from scripts.registry import Registry, Rules, Stored
-from scripts.settings import load
 from tests.doubles.aws_stubs import ACCOUNT, REGION, REGISTRY, WHERE, ScriptedAws
 
 DIGEST = "sha256:" + "a" * 64

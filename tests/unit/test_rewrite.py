@@ -8,8 +8,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from scripts import golden
-from scripts.errors import TaskFailure
 from scripts.graph import inspect, load
+from scripts.host.errors import TaskFailure
 from scripts.measure import batch_difference, fused_difference
 from scripts.onnx_session import Session
 from scripts.rewrite import add_softmax, free_batch, fuse

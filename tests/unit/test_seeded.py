@@ -4,8 +4,8 @@ import pytest
 from numpy.typing import NDArray
 
 from scripts import golden
-from scripts.errors import TaskFailure
 from scripts.graph import inspect
+from scripts.host.errors import TaskFailure
 from scripts.measure import fused_difference
 from scripts.onnx_session import Session
 from scripts.rewrite import fuse

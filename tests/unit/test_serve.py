@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.errors import TaskFailure
+from scripts.host.errors import TaskFailure
 from scripts.serve import choice, docker_command, left_out, local
 
 

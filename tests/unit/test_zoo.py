@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.errors import TaskFailure
+from scripts.host.errors import TaskFailure
 from scripts.zoo import ZOO, ZooModel, fetch, lookup
 
 

@@ -19,7 +19,7 @@ import attrs
 import pytest
 
 from scripts.download import Patience, download
-from scripts.errors import TaskFailure
+from scripts.host.errors import TaskFailure
 from scripts.zoo import ZooModel, fetch
 
 BODY = random.Random(2).randbytes(1_000_000)

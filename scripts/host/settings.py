@@ -13,10 +13,10 @@ import attrs
 import platformdirs
 from dotenv.parser import Binding, parse_stream
 
-from scripts.errors import TaskFailure
-from scripts.secret import Secret
+from scripts.host.errors import TaskFailure
+from scripts.host.secret import Secret
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def _pattern(pattern: str, wrong: str) -> Callable[[str], str]:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from scripts.errors import TaskFailure
+from scripts.host.errors import TaskFailure
 from triton_sdk.errors import TritonError
 
 # Where there is no terminal (CI, a pipe) rich assumes 80 columns and breaks the tables.

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from scripts.errors import TaskFailure
-from scripts.secret import Secret
-from scripts.settings import ROOT, VARIABLES, load
+from scripts.host.errors import TaskFailure
+from scripts.host.secret import Secret
+from scripts.host.settings import ROOT, VARIABLES, load
 
 PLANTED = "AKIAPLANTEDPLANTED00"
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from scripts import report
-from scripts.errors import TaskFailure
+from scripts.host import terminal
+from scripts.host.errors import TaskFailure
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def typed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
     def type_in(text: str) -> None:
         monkeypatch.setattr("sys.stdin", io.StringIO(text))
-        monkeypatch.setattr(report, "is_asked", lambda: True)
+        monkeypatch.setattr(terminal, "is_asked", lambda: True)
 
     return type_in
 
@@ -28,11 +28,11 @@ def typed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 def test_only_yes_is_yes(typed: Callable[[str], None], text: str, answer: bool) -> None:
     """Anything else, the mere return key and Ctrl-D among it, is no."""
     typed(text)
-    assert report.confirm("Sure?", otherwise="--yes") is answer
+    assert terminal.confirm("Sure?", otherwise="--yes") is answer
 
 
 def test_without_a_terminal_nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is piped in is no answer; the message says how to give one."""
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
     with pytest.raises(TaskFailure, match=r"no terminal to ask on: --yes does it"):
-        report.confirm("Sure?", otherwise="--yes does it")
+        terminal.confirm("Sure?", otherwise="--yes does it")

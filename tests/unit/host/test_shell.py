@@ -2,8 +2,8 @@
 
 import pytest
 
-from scripts.secret import Secret, redact
-from scripts.shell import Command
+from scripts.host.secret import Secret, redact
+from scripts.host.shell import Command
 
 PASSWORD = "planted/password+value"
 

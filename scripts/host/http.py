@@ -6,7 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 import urllib3
 
-from scripts.errors import TaskFailure
+from scripts.host.errors import TaskFailure
 
 
 def pool(url: str, *, connect: float, silence: float) -> urllib3.PoolManager:

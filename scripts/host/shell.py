@@ -18,9 +18,9 @@ from typing import Protocol, Self
 
 import attrs
 
-from scripts import settings, tether
-from scripts.errors import TaskFailure
-from scripts.secret import Secret, redact
+from scripts.host import settings, tether
+from scripts.host.errors import TaskFailure
+from scripts.host.secret import Secret, redact
 
 # What a streamed program printed last, kept for the message when it fails.
 TAIL_LINES = 60
