@@ -8,13 +8,14 @@ from pathlib import Path
 import attrs
 import onnx
 
-from scripts import config_pbtxt, golden, manifest, measure
+from scripts import config_pbtxt, golden, manifest
 from scripts.golden import Golden
-from scripts.graph import Classifier, inspect
+from scripts.graph import compare
+from scripts.graph.inspect import Classifier, inspect
+from scripts.graph.rewrite import add_softmax, free_batch, fuse
+from scripts.graph.session import Session
 from scripts.host.errors import TaskFailure
 from scripts.manifest import Manifest, Measured, Origin
-from scripts.onnx_session import Session
-from scripts.rewrite import add_softmax, free_batch, fuse
 from scripts.sources import Progress, Source
 from triton_sdk._version import __version__
 from triton_sdk.contract import RESIZE_PER_CROP, RGB, ModelContract, TensorSpec
@@ -188,7 +189,7 @@ def _measure(
             expected = to_probabilities(Session(original).alone(pictures), scores=classifier.scores)
             proof = golden.compare(expected, Session(served).alone(pictures)).difference
         else:
-            proof = measure.fused_difference(
+            proof = compare.fused_difference(
                 original,
                 served,
                 classifier,
@@ -205,7 +206,7 @@ def _measure(
             "published. Package it with --keep-input, and report this model."
         )
     progress(f"Proof: on {len(pictures)} generated images {found} (allowed: {limit:.0e})")
-    batching = measure.batch_difference(served, pictures)
+    batching = compare.batch_difference(served, pictures)
     tolerance = limit
     if classifier.quantisation != "none":
         tolerance = max(QUANTISED_TOLERANCE, _BATCHING_MARGIN * batching)

@@ -7,12 +7,13 @@ from typing import Any
 import onnx
 from onnx import TensorProto
 
-from scripts import golden, graph, manifest
+from scripts import golden, manifest
 from scripts.finding import Finding, error, warning
+from scripts.graph import inspect
+from scripts.graph.walk import all_nodes, images_of, opset_of
 from scripts.host.errors import TaskFailure
 from scripts.lint_config import is_onnx, max_batch
 from scripts.manifest import Manifest
-from scripts.nodes import all_nodes, images_of, opset_of
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import ContractError
 
@@ -49,7 +50,7 @@ def check_version(folder: Path, *, config: Mapping[str, Any] | None) -> Iterator
         yield error("model-missing", f"{file.name} is missing: Triton cannot load the version. Package it again.")
         return
     try:
-        model = graph.load(file)
+        model = inspect.load(file)
     except TaskFailure as problem:
         yield error("onnx-unreadable", f"Triton cannot load the version: {problem}")
         return

@@ -7,7 +7,8 @@ from typing import Self
 import attrs
 import onnx
 
-from scripts import graph, manifest, seeded, zoo
+from scripts import manifest, seeded, zoo
+from scripts.graph import inspect
 from scripts.manifest import Origin
 from triton_sdk import labels
 from triton_sdk.contract import IMAGENET_MEAN, IMAGENET_STD, RGB
@@ -50,7 +51,7 @@ class Source:
         def read(progress: Progress) -> tuple[onnx.ModelProto, Origin]:
             progress(f"Getting {entry.stem} ({entry.size_bytes / 1e6:.0f} MB) from {entry.url}")
             path = zoo.fetch(entry, cache=cache, progress=downloaded, retrying=progress)
-            return graph.load(path), Origin(kind="zoo", name=entry.stem, url=entry.url, sha256=entry.sha256)
+            return inspect.load(path), Origin(kind="zoo", name=entry.stem, url=entry.url, sha256=entry.sha256)
 
         return cls(read=read, mean=entry.mean, std=entry.std, resize=entry.resize, labels=labels.imagenet())
 
@@ -70,6 +71,6 @@ class Source:
 
         def read(progress: Progress) -> tuple[onnx.ModelProto, Origin]:
             progress(f"Reading {path}")
-            return graph.load(path), Origin(kind="onnx", name=path.name, sha256=manifest.sha256(path))
+            return inspect.load(path), Origin(kind="onnx", name=path.name, sha256=manifest.sha256(path))
 
         return cls(read=read)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from scripts import golden, seeded
-from scripts.onnx_session import Session
+from scripts.graph.session import Session
 from tests.doubles.pictures import jpeg
 from triton_sdk import (
     ImageLike,

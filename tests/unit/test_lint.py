@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from scripts import config_pbtxt, golden, manifest
 from scripts.finding import Finding
 from scripts.golden import Golden
+from scripts.graph.session import Session
 from scripts.host.errors import TaskFailure
 from scripts.lint import lint
 from scripts.lint_version import NEWEST_IR, NEWEST_OPSET
 from scripts.manifest import Manifest, Measured, Origin
-from scripts.onnx_session import Session
 from tests.doubles import small_classifiers as tiny
 from triton_sdk.contract import ModelContract, TensorSpec
 

@@ -4,11 +4,11 @@ import pytest
 from numpy.typing import NDArray
 
 from scripts import golden
-from scripts.graph import inspect
+from scripts.graph.compare import fused_difference
+from scripts.graph.inspect import inspect
+from scripts.graph.rewrite import fuse
+from scripts.graph.session import Session
 from scripts.host.errors import TaskFailure
-from scripts.measure import fused_difference
-from scripts.onnx_session import Session
-from scripts.rewrite import fuse
 from scripts.seeded import build, parameters
 from triton_sdk.contract import IMAGENET_MEAN, IMAGENET_STD
 

@@ -4,8 +4,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from scripts.graph import Classifier
-from scripts.onnx_session import Session
+from scripts.graph.inspect import Classifier
+from scripts.graph.session import Session
 from triton_sdk.contract import RGB
 from triton_sdk.images import normalise
 from triton_sdk.predictions import to_probabilities

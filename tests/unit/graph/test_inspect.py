@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from scripts.graph import inspect, load
+from scripts.graph.inspect import inspect, load
 from scripts.host.errors import TaskFailure
 from tests.doubles.tiny_models import CLASSES, classifier, constant, model, softmax, value
 

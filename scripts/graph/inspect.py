@@ -10,10 +10,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from scripts.graph.session import Session, first_line
+from scripts.graph.walk import all_nodes, images_of, opset_of, tensors
 from scripts.host.errors import TaskFailure
 from scripts.manifest import Quantisation
-from scripts.nodes import all_nodes, images_of, opset_of, tensors
-from scripts.onnx_session import Session, first_line
 from triton_sdk.contract import Layout, TensorSpec
 
 # KServe's names of the element types that an image or its scores may have.

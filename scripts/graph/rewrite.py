@@ -10,10 +10,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from scripts.graph import Classifier, inspect, random_batch
+from scripts.graph.inspect import Classifier, inspect, random_batch
+from scripts.graph.session import Session, first_line
+from scripts.graph.walk import graphs, images_of, names
 from scripts.host.errors import TaskFailure
-from scripts.nodes import graphs, images_of, names
-from scripts.onnx_session import Session, first_line
 from triton_sdk.contract import RGB
 
 IMAGE = "image"
