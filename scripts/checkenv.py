@@ -7,7 +7,7 @@ from typing import Literal
 
 import attrs
 
-from scripts import aws, engine, models, registry
+from scripts import engine, models
 from scripts.cluster import access
 from scripts.cluster.capacity import Holder, Node, overview
 from scripts.cluster.failures import ClusterFailure
@@ -17,7 +17,8 @@ from scripts.cluster.preflight import LEAST_HELM, LEAST_KUBECTL
 from scripts.host.errors import TaskFailure
 from scripts.host.settings import Settings
 from scripts.host.shell import Command, Completed, Runner, capture
-from scripts.registry import Registry
+from scripts.registry import aws, ecr
+from scripts.registry.ecr import Registry
 from triton_sdk.errors import LocalServerError
 from triton_sdk.local import interpreters
 
@@ -225,10 +226,10 @@ def _registry(settings: Settings) -> list[Row]:
         target = Registry.from_settings(settings, region=access.region)
         rows.append(Row(what=what, state="ok", found=access.region))
         what = "AWS identity"
-        identity = registry.check_scope(access, target)
+        identity = ecr.check_scope(access, target)
         rows.append(Row(what=what, state="ok", found=f"account {identity.account}, {identity.arn}"))
         what = "image repository"
-        registry.check_exists(access, target)
+        ecr.check_exists(access, target)
         rows.append(Row(what=what, state="ok", found=target.uri))
     except TaskFailure as error:
         rows.append(Row(what=what, state="failed", found="not usable", advice=str(error)))

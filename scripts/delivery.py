@@ -6,14 +6,15 @@ from pathlib import Path
 
 import attrs
 
-from scripts import aws, docker, image_models, revision
-from scripts.distribution import USER
+from scripts import docker, image_models, revision
 from scripts.docker import Order
 from scripts.host.errors import TaskFailure
 from scripts.host.settings import ROOT, Settings
 from scripts.host.shell import Command, Runner
 from scripts.push import REVISION, LocalImage, Pushed, Pusher
-from scripts.registry import Registry
+from scripts.registry import aws
+from scripts.registry.distribution import USER
+from scripts.registry.ecr import Registry
 
 Progress = Callable[[str], None]
 RECORD = Path("build") / "image.json"

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from scripts.distribution import USER
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
 from scripts.host.shell import Command, Runner
 from scripts.push_errors import explain
-from scripts.registry import Registry
+from scripts.registry.distribution import USER
+from scripts.registry.ecr import Registry
 
 
 @contextlib.contextmanager

@@ -10,15 +10,15 @@ from typing import Any, Self
 
 import attrs
 
-from scripts import aws, distribution, engine
-from scripts import registry as ecr
-from scripts.aws import Access
+from scripts import engine
 from scripts.docker_login import logged_in
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
 from scripts.host.shell import Command, Runner
 from scripts.push_errors import explain
-from scripts.registry import Registry, Stored
+from scripts.registry import aws, distribution, ecr
+from scripts.registry.aws import Access
+from scripts.registry.ecr import Registry, Stored
 from scripts.revision import Revision
 
 REVISION, MODELS, KIND = "org.opencontainers.image.revision", "triton-sdk.models", "triton-sdk.kind"

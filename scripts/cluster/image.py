@@ -7,11 +7,11 @@ from typing import Self
 
 import attrs
 
-from scripts import aws, registry
 from scripts.delivery import RECORD
 from scripts.host.errors import TaskFailure
 from scripts.host.settings import ROOT, Settings
-from scripts.registry import Registry
+from scripts.registry import aws, ecr
+from scripts.registry.ecr import Registry
 
 _REFERENCE = re.compile(
     r"(?P<repository>[A-Za-z0-9][\w.-]*(?::\d{1,5}(?=/))?(?:/[a-z0-9][\w.-]*)*)"
@@ -96,7 +96,7 @@ def check(image: Image, settings: Settings) -> tuple[str, str]:
             )
         # The image's own region counts, whatever the settings say.
         there = attrs.evolve(settings, values={**settings.values, "AWS_REGION": where.region})
-        if registry.has(aws.open_access(there), where, image.digest):
+        if ecr.has(aws.open_access(there), where, image.digest):
             return "", ""
     except TaskFailure as error:
         # The nodes pull with a role of their own: who deploys need not be able to look.
@@ -107,7 +107,7 @@ def check(image: Image, settings: Settings) -> tuple[str, str]:
 def _registry(image: Image, settings: Settings) -> Registry | None:
     """Return the image's repository, where it is in ECR or in what the settings name in its stead."""
     _, _, name = image.repository.partition("/")
-    if (own := registry.ECR_HOST.fullmatch(image.host)) is not None:
+    if (own := ecr.ECR_HOST.fullmatch(image.host)) is not None:
         return Registry(account=own[1], region=own[2], repository=name, host=image.host)
     if image.host and image.host == settings.get("REGISTRY_HOST") and settings.has("AWS_ACCOUNT_ID"):
         known = Registry.from_settings(settings, region=aws.open_access(settings).region)

@@ -6,8 +6,8 @@ import attrs
 import boto3
 from botocore.stub import Stubber
 
-from scripts.aws import Access
-from scripts.registry import Registry
+from scripts.registry.aws import Access
+from scripts.registry.ecr import Registry
 
 ACCOUNT = "123456789012"
 REGION = "eu-central-1"

@@ -42,7 +42,7 @@ class Answers:
 def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedAws]:
     """Give AWS's answers, all of which must be asked for."""
     script = ScriptedAws()
-    monkeypatch.setattr("scripts.aws.open_access", lambda _: script.access)
+    monkeypatch.setattr("scripts.registry.ecr.aws.open_access", lambda _: script.access)
     yield script
     script.close()
 

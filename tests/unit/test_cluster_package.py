@@ -12,7 +12,7 @@ from scripts.cluster.image import Image
 from scripts.cluster.target import Target
 from scripts.host.errors import TaskFailure
 from scripts.host.settings import VARIABLES, Settings, load
-from scripts.registry import MANIFESTS
+from scripts.registry.ecr import MANIFESTS
 from tests.doubles.aws_stubs import ACCOUNT, REGION, ScriptedAws
 from tests.doubles.kubernetes import DIGEST, Cluster
 
@@ -179,7 +179,7 @@ def test_an_image_in_ecr_is_looked_for_by_its_digest(monkeypatch: pytest.MonkeyP
         "acceptedMediaTypes": list(MANIFESTS),
     }
     script = ScriptedAws()
-    monkeypatch.setattr("scripts.aws.open_access", lambda _: script.access)
+    monkeypatch.setattr("scripts.registry.ecr.aws.open_access", lambda _: script.access)
     script.ecr("batch_get_image", {"images": [{"imageManifest": "{}"}]}, asked)
     assert image.check(reference, settings()) == ("", "")
     script.ecr("batch_get_image", {"images": []}, asked)
@@ -192,7 +192,7 @@ def test_an_image_in_ecr_is_looked_for_by_its_digest(monkeypatch: pytest.MonkeyP
     def refuse(_: Settings) -> None:
         raise TaskFailure("No credentials.")
 
-    monkeypatch.setattr("scripts.aws.open_access", refuse)
+    monkeypatch.setattr("scripts.registry.ecr.aws.open_access", refuse)
     assert image.check(reference, settings()) == ("", "The image is not checked. No credentials.")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from scripts import delivery, registry
+from scripts import delivery
 from scripts.delivery import Wanted
 from scripts.docker import Order
 from scripts.host.errors import TaskFailure
@@ -18,6 +18,7 @@ from scripts.host.settings import load
 from scripts.host.shell import Command, Completed
 from scripts.push import LocalImage, Pushed, Pusher
 from scripts.push_errors import explain
+from scripts.registry import ecr
 from tests.doubles.aws_stubs import ACCOUNT, REGION, REGISTRY, WHERE, ScriptedAws
 
 PASSWORD = "planted-registry-password"
@@ -92,7 +93,7 @@ def holds(aws: ScriptedAws, digest: str | None, config: str = ID) -> None:
     """Let ECR have an image under the tag, or none."""
     manifest = json.dumps({"config": {"digest": config}})
     images = [{"imageId": {"imageDigest": digest}, "imageManifest": manifest}] if digest else []
-    expected = {**WHERE, "imageIds": [{"imageTag": "t"}], "acceptedMediaTypes": list(registry.MANIFESTS)}
+    expected = {**WHERE, "imageIds": [{"imageTag": "t"}], "acceptedMediaTypes": list(ecr.MANIFESTS)}
     aws.ecr("batch_get_image", {"images": images}, expected)
 
 
@@ -254,7 +255,7 @@ def deliver(
 ) -> Pushed:
     """Deliver from a folder without sources."""
     access = aws.access
-    monkeypatch.setattr("scripts.aws.open_access", lambda _: access)
+    monkeypatch.setattr("scripts.registry.ecr.aws.open_access", lambda _: access)
     values = {"AWS_ACCOUNT_ID": ACCOUNT, "AWS_REGION": REGION, "ECR_REPOSITORY": "triton-infer"}
     return delivery.deliver(
         load(Path("no-such-folder"), environ=values),

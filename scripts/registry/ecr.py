@@ -9,11 +9,11 @@ from typing import Any, Self
 import attrs
 from botocore.exceptions import ClientError
 
-from scripts import aws
-from scripts.aws import Access
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
 from scripts.host.settings import Settings
+from scripts.registry import aws
+from scripts.registry.aws import Access
 
 DEFAULT_KEEP = 20
 ECR_HOST = re.compile(r"(\d{12})\.dkr[.-]ecr(?:-fips)?\.([\w-]+)\.(?:amazonaws|on)\.[\w.]+")

@@ -6,7 +6,7 @@ from scripts.host import http
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
 from scripts.host.settings import is_loopback
-from scripts.registry import MANIFESTS, Registry, Stored
+from scripts.registry.ecr import MANIFESTS, Registry, Stored
 
 _CONNECT_TIMEOUT_S, _SILENCE_S = 5.0, 20.0
 USER = "AWS"

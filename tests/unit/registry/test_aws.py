@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from botocore import exceptions as boto
 
-from scripts import aws
-from scripts.aws import Access, open_access
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
 from scripts.host.settings import Settings, load
+from scripts.registry import aws
+from scripts.registry.aws import Access, open_access
 from tests.doubles.aws_stubs import REGION, ScriptedAws
 
 PLANTED = "planted/Session+Token=="

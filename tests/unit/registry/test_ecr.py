@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from scripts import registry
 from scripts.host.errors import TaskFailure
 from scripts.host.settings import load
-from scripts.registry import Registry, Rules, Stored
+from scripts.registry import ecr
+from scripts.registry.ecr import Registry, Rules, Stored
 from tests.doubles.aws_stubs import ACCOUNT, REGION, REGISTRY, WHERE, ScriptedAws
 
 DIGEST = "sha256:" + "a" * 64
@@ -67,7 +67,7 @@ def test_credentials_of_another_account_are_refused_with_both_numbers(aws: Scrip
     """Who is logged in to the wrong account learns which one, and as whom."""
     aws.identity("210987654321")
     with pytest.raises(TaskFailure, match=f"user/ci, of account 210987654321, .* account {ACCOUNT}"):
-        registry.check_scope(aws.access, REGISTRY)
+        ecr.check_scope(aws.access, REGISTRY)
 
 
 def test_a_repository_is_made_with_every_rule(aws: ScriptedAws) -> None:
@@ -83,7 +83,7 @@ def test_a_repository_is_made_with_every_rule(aws: ScriptedAws) -> None:
     }
     aws.ecr("put_lifecycle_policy", {}, {**WHERE, "lifecyclePolicyText": json.dumps({"rules": [rule]})})
     said: list[str] = []
-    registry.create(aws.access, REGISTRY, Rules(), progress=said.append)
+    ecr.create(aws.access, REGISTRY, Rules(), progress=said.append)
     assert said[0].startswith("Created triton-infer: immutable tags, scan on push")
 
 
@@ -95,7 +95,7 @@ def test_the_rules_come_from_the_settings(aws: ScriptedAws) -> None:
     key = {"encryptionType": "KMS", "kmsKey": "alias/images"}
     aws.ecr("create_repository", {}, CREATE | {"encryptionConfiguration": key})
     aws.ecr("get_lifecycle_policy", {"lifecyclePolicyText": json.dumps(rules.lifecycle)}, WHERE)
-    registry.create(aws.access, REGISTRY, rules, progress=lambda _: None)
+    ecr.create(aws.access, REGISTRY, rules, progress=lambda _: None)
     assert rules.lifecycle["rules"][0]["selection"]["countNumber"] == 7
 
 
@@ -106,7 +106,7 @@ def test_making_it_twice_changes_nothing(aws: ScriptedAws) -> None:
     aws.ecr("describe_repositories", existing(), {"registryId": ACCOUNT, "repositoryNames": ["triton-infer"]})
     aws.ecr("get_lifecycle_policy", {"lifecyclePolicyText": json.dumps(Rules().lifecycle, indent=1)}, WHERE)
     said: list[str] = []
-    registry.create(aws.access, REGISTRY, Rules(), progress=said.append)
+    ecr.create(aws.access, REGISTRY, Rules(), progress=said.append)
     assert said == ["triton-infer is there already"]
 
 
@@ -125,7 +125,7 @@ def test_a_repository_made_by_hand_is_brought_to_the_rules(aws: ScriptedAws) -> 
     aws.ecr("get_lifecycle_policy", {"lifecyclePolicyText": json.dumps(Rules(keep=3).lifecycle)}, WHERE)
     aws.ecr("put_lifecycle_policy", {}, {**WHERE, "lifecyclePolicyText": json.dumps(Rules().lifecycle)})
     said: list[str] = []
-    registry.create(aws.access, REGISTRY, Rules(), progress=said.append)
+    ecr.create(aws.access, REGISTRY, Rules(), progress=said.append)
     assert any("encrypted with KMS, which ECR cannot change" in line for line in said)
 
 
@@ -134,14 +134,14 @@ def test_a_missing_right_to_create_is_named(aws: ScriptedAws) -> None:
     aws.identity()
     aws.refuse("create_repository", "AccessDeniedException", "x is not authorized to perform: ecr:CreateRepository")
     with pytest.raises(TaskFailure, match=r"create the repository triton-infer: .*not allowed ecr:CreateRepository"):
-        registry.create(aws.access, REGISTRY, Rules(), progress=lambda _: None)
+        ecr.create(aws.access, REGISTRY, Rules(), progress=lambda _: None)
 
 
 def test_the_login_is_the_password_of_ecrs_token(aws: ScriptedAws) -> None:
     """The part after `AWS:`, as a value that hides itself."""
     text = base64.b64encode(b"AWS:pass:word").decode()
     aws.ecr("get_authorization_token", {"authorizationData": [{"authorizationToken": text}]}, {})
-    password = registry.token(aws.access)
+    password = ecr.token(aws.access)
     assert password.reveal() == "pass:word"
     assert "pass" not in repr(password)
 
@@ -150,18 +150,18 @@ def test_a_repository_that_is_not_there_is_told_with_the_task_that_makes_it(aws:
     """Before anything is built."""
     aws.refuse("describe_images", "RepositoryNotFoundException")
     with pytest.raises(TaskFailure, match="invoke create-repository"):
-        registry.check_exists(aws.access, REGISTRY)
+        ecr.check_exists(aws.access, REGISTRY)
 
 
 def test_a_tag_is_looked_up_with_its_image(aws: ScriptedAws) -> None:
     """A single image has a configuration, a list of platforms has none, a free tag is None."""
-    expected = {**WHERE, "imageIds": [{"imageTag": "t"}], "acceptedMediaTypes": list(registry.MANIFESTS)}
+    expected = {**WHERE, "imageIds": [{"imageTag": "t"}], "acceptedMediaTypes": list(ecr.MANIFESTS)}
     for manifest in (json.dumps({"config": {"digest": CONFIG}}), '{"manifests": []}'):
         image = {"imageId": {"imageDigest": DIGEST}, "imageManifest": manifest}
         aws.ecr("batch_get_image", {"images": [image]}, expected)
     missing = {"images": [], "failures": [{"failureCode": "ImageNotFound"}]}
     aws.ecr("batch_get_image", missing, expected)
     access = aws.access
-    assert registry.stored(access, REGISTRY, "t") == Stored(digest=DIGEST, config=CONFIG)
-    assert registry.stored(access, REGISTRY, "t") == Stored(digest=DIGEST, config=None)
-    assert registry.stored(access, REGISTRY, "t") is None
+    assert ecr.stored(access, REGISTRY, "t") == Stored(digest=DIGEST, config=CONFIG)
+    assert ecr.stored(access, REGISTRY, "t") == Stored(digest=DIGEST, config=None)
+    assert ecr.stored(access, REGISTRY, "t") is None
