@@ -8,14 +8,14 @@ from pathlib import Path
 import attrs
 import onnx
 
-from scripts import config_pbtxt, golden, manifest
-from scripts.golden import Golden
 from scripts.graph import compare
 from scripts.graph.inspect import Classifier, inspect
 from scripts.graph.rewrite import add_softmax, free_batch, fuse
 from scripts.graph.session import Session
 from scripts.host.errors import TaskFailure
-from scripts.manifest import Manifest, Measured, Origin
+from scripts.repository import config_pbtxt, golden, manifest
+from scripts.repository.golden import Golden
+from scripts.repository.manifest import Manifest, Measured, Origin
 from scripts.sources import Progress, Source
 from triton_sdk._version import __version__
 from triton_sdk.contract import RESIZE_PER_CROP, RGB, ModelContract, TensorSpec

@@ -13,9 +13,9 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from scripts import config_pbtxt, golden
 from scripts.host.errors import TaskFailure
-from scripts.lint import version_folders
+from scripts.repository import config_pbtxt, golden
+from scripts.repository.lint.model import version_folders
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import ContractError, InvalidImageError
 from triton_sdk.images import normalise, to_pixels

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import attrs
 
-from scripts import config_pbtxt, lint, models
-from scripts import manifest as manifests
+from scripts import models
 from scripts.host.errors import TaskFailure
-from scripts.manifest import Manifest
+from scripts.repository import config_pbtxt
+from scripts.repository import manifest as manifests
+from scripts.repository.lint import model as lint
+from scripts.repository.manifest import Manifest
 from scripts.tarball import File, write_tar
 
 # Where the archives lie in the build context, and the last of them: what may change with any new version.

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import attrs
 
-from scripts import lint, manifest, staging
+from scripts import staging
 from scripts.build import Preprocessing, build
 from scripts.host.errors import TaskFailure
-from scripts.lint_config import is_sane_name
-from scripts.manifest import Manifest
 from scripts.publish import Publication, version_exists
+from scripts.repository import manifest
+from scripts.repository.lint import model as lint
+from scripts.repository.lint.config import is_sane_name
+from scripts.repository.manifest import Manifest
 from scripts.sources import Progress, Source
 from triton_sdk.contract import RGB
 

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import attrs
 
-from scripts import config_pbtxt, lint, manifest, staging
+from scripts import staging
 from scripts.build import Built
 from scripts.host.errors import TaskFailure
-from scripts.manifest import Manifest
+from scripts.repository import config_pbtxt, manifest
+from scripts.repository.lint import model as lint
+from scripts.repository.manifest import Manifest
 from scripts.sources import Progress
 from triton_sdk import labels as class_names
 from triton_sdk.contract import ModelContract

@@ -12,11 +12,12 @@ from typing import Literal
 import attrs
 import numpy as np
 
-from scripts import generate_input, golden, manifest, models
+from scripts import generate_input, models
 from scripts.endpoint import Answer, Endpoint
-from scripts.golden import Golden
 from scripts.host.errors import TaskFailure
-from scripts.manifest import Manifest
+from scripts.repository import golden, manifest
+from scripts.repository.golden import Golden
+from scripts.repository.manifest import Manifest
 from triton_sdk import ModelNotFoundError, ResNetClient
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import TritonError

@@ -24,7 +24,7 @@ ONLY_IN = {
         "triton_sdk/_drive.py",
         # A server in memory: it reads what the client sends.
         "triton_sdk/_memory.py",
-        "scripts/config_pbtxt.py",
+        "scripts/repository/config_pbtxt.py",
     ],
     "tritonclient": [
         "triton_sdk/_transport.py",
@@ -32,7 +32,7 @@ ONLY_IN = {
         "triton_sdk/_flow.py",
         "triton_sdk/_drive.py",
         "triton_sdk/_memory.py",
-        "scripts/config_pbtxt.py",
+        "scripts/repository/config_pbtxt.py",
     ],
     "subprocess": ["scripts/host/shell.py", "scripts/host/tether.py", "triton_sdk/local"],
     "cykooz_resizer": ["triton_sdk/_resample.py"],

@@ -13,7 +13,7 @@ from onnx import TensorProto
 from scripts.graph.session import Session, first_line
 from scripts.graph.walk import all_nodes, images_of, opset_of, tensors
 from scripts.host.errors import TaskFailure
-from scripts.manifest import Quantisation
+from scripts.repository.manifest import Quantisation
 from triton_sdk.contract import Layout, TensorSpec
 
 # KServe's names of the element types that an image or its scores may have.

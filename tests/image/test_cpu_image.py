@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 import pytest
 
-from scripts import manifest
+from scripts.repository import manifest
 from tests.image.ground import Engine
 from tests.image.project import HARDENED, Container, Project, serving
 from triton_sdk import ResNetClient, RetryPolicy, TritonError

@@ -10,8 +10,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from scripts import golden, seeded
+from scripts import seeded
 from scripts.graph.session import Session
+from scripts.repository import golden
 from tests.doubles.pictures import jpeg
 from triton_sdk import (
     ImageLike,

@@ -7,9 +7,10 @@ import attrs
 import numpy as np
 import pytest
 
-from scripts import generate_input, golden
+from scripts import generate_input
 from scripts.endpoint import Endpoint
 from scripts.host.secret import Secret
+from scripts.repository import golden
 from scripts.smoke import Result, smoke
 from triton_sdk.local import LocalTriton
 

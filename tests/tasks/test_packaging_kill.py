@@ -10,8 +10,9 @@ from pathlib import Path
 import onnx
 import pytest
 
-from scripts import lint, manifest
 from scripts.models import Source, package, packaged
+from scripts.repository import manifest
+from scripts.repository.lint import model
 from tests.doubles import small_classifiers as tiny
 
 KILLS = 50
@@ -48,7 +49,7 @@ def check_all_is_whole(repository: Path) -> int:
         return 0
     assert {path.name for path in repository.iterdir()} <= {MODEL}
     if (repository / MODEL).exists():
-        assert [str(finding) for finding in lint.lint(repository)] == []
+        assert [str(finding) for finding in model.lint(repository)] == []
     for found in packaged(repository):
         assert {path.name for path in found.path.iterdir()} == {"model.onnx", "golden.npz", "manifest.json"}
         assert found.manifest is not None

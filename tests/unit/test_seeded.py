@@ -3,12 +3,12 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from scripts import golden
 from scripts.graph.compare import fused_difference
 from scripts.graph.inspect import inspect
 from scripts.graph.rewrite import fuse
 from scripts.graph.session import Session
 from scripts.host.errors import TaskFailure
+from scripts.repository import golden
 from scripts.seeded import build, parameters
 from triton_sdk.contract import IMAGENET_MEAN, IMAGENET_STD
 

@@ -7,12 +7,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from scripts import golden
 from scripts.graph.compare import batch_difference, fused_difference
 from scripts.graph.inspect import inspect, load
 from scripts.graph.rewrite import add_softmax, free_batch, fuse
 from scripts.graph.session import Session
 from scripts.host.errors import TaskFailure
+from scripts.repository import golden
 from tests.doubles.tiny_models import CLASSES, classifier, constant, softmax, value
 from triton_sdk.contract import IMAGENET_MEAN, IMAGENET_STD
 

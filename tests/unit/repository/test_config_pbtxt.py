@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts import config_pbtxt
-from scripts.config_pbtxt import parse_text, render, with_version_resize
 from scripts.host.errors import TaskFailure
+from scripts.repository import config_pbtxt
+from scripts.repository.config_pbtxt import parse_text, render, with_version_resize
 from triton_sdk.contract import ModelContract, TensorSpec
 from triton_sdk.labels import imagenet, read
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PIXELS = ModelContract(
     model="resnet50",
     input=TensorSpec(name="image", dtype="UINT8", shape=(224, 224, 3)),

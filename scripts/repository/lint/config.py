@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from scripts.finding import Finding, error, warning
+from scripts.repository.lint.finding import Finding, error, warning
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import ContractError
 

@@ -6,9 +6,9 @@ import attrs
 import numpy as np
 import pytest
 
-from scripts import golden
-from scripts.golden import Golden
 from scripts.host.errors import TaskFailure
+from scripts.repository import golden
+from scripts.repository.golden import Golden
 from triton_sdk.contract import ModelContract, TensorSpec
 
 CONTRACT = ModelContract(

@@ -7,11 +7,11 @@ from typing import Any
 
 import attrs
 
-from scripts import config_pbtxt
-from scripts.finding import Finding, error, warning
 from scripts.host.errors import TaskFailure
-from scripts.lint_config import check_config
-from scripts.lint_version import check_version
+from scripts.repository import config_pbtxt
+from scripts.repository.lint.config import check_config
+from scripts.repository.lint.finding import Finding, error, warning
+from scripts.repository.lint.version import check_version
 
 CONFIG = "config.pbtxt"
 _OTHER_CONFIGS = "configs"

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts import manifest
 from scripts.host.errors import TaskFailure
-from scripts.manifest import Manifest, Measured, Origin
+from scripts.repository import manifest
+from scripts.repository.manifest import Manifest, Measured, Origin
 from triton_sdk.contract import ModelContract, TensorSpec
 
 MANIFEST = Manifest(

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scripts import config_pbtxt, golden, manifest
-from scripts.finding import Finding
-from scripts.golden import Golden
 from scripts.graph.session import Session
 from scripts.host.errors import TaskFailure
-from scripts.lint import lint
-from scripts.lint_version import NEWEST_IR, NEWEST_OPSET
-from scripts.manifest import Manifest, Measured, Origin
+from scripts.repository import config_pbtxt, golden, manifest
+from scripts.repository.golden import Golden
+from scripts.repository.lint.finding import Finding
+from scripts.repository.lint.model import lint
+from scripts.repository.lint.version import NEWEST_IR, NEWEST_OPSET
+from scripts.repository.manifest import Manifest, Measured, Origin
 from tests.doubles import small_classifiers as tiny
 from triton_sdk.contract import ModelContract, TensorSpec
 

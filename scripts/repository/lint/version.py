@@ -7,13 +7,13 @@ from typing import Any
 import onnx
 from onnx import TensorProto
 
-from scripts import golden, manifest
-from scripts.finding import Finding, error, warning
 from scripts.graph import inspect
 from scripts.graph.walk import all_nodes, images_of, opset_of
 from scripts.host.errors import TaskFailure
-from scripts.lint_config import is_onnx, max_batch
-from scripts.manifest import Manifest
+from scripts.repository import golden, manifest
+from scripts.repository.lint.config import is_onnx, max_batch
+from scripts.repository.lint.finding import Finding, error, warning
+from scripts.repository.manifest import Manifest
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import ContractError
 
