@@ -7,7 +7,7 @@ from pathlib import Path
 
 from invoke import Collection, Context, task
 
-from scripts import checkenv, delivery, docker, models, zoo
+from scripts import checkenv, delivery, docker, models
 from scripts import serve as serving
 from scripts.cluster import access, destroy, status_report
 from scripts.cluster import smoke as cluster_smoke
@@ -42,7 +42,8 @@ from scripts.registry.ecr import Registry, Rules
 from scripts.registry.ecr import create as create_in_registry
 from scripts.repository.lint import model as lint
 from scripts.smoke import GOLDEN, Result, smoke
-from scripts.sources import Source
+from scripts.sources import zoo
+from scripts.sources.source import Source
 from triton_sdk.contract import RGB
 from triton_sdk.labels import read as read_labels
 from triton_sdk.local import LocalTriton

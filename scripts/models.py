@@ -13,7 +13,7 @@ from scripts.repository import manifest
 from scripts.repository.lint import model as lint
 from scripts.repository.lint.config import is_sane_name
 from scripts.repository.manifest import Manifest
-from scripts.sources import Progress, Source
+from scripts.sources.source import Progress, Source
 from triton_sdk.contract import RGB
 
 __all__ = ["PackagedVersion", "Source", "package", "packaged"]

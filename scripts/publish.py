@@ -12,7 +12,7 @@ from scripts.host.errors import TaskFailure
 from scripts.repository import config_pbtxt, manifest
 from scripts.repository.lint import model as lint
 from scripts.repository.manifest import Manifest
-from scripts.sources import Progress
+from scripts.sources.source import Progress
 from triton_sdk import labels as class_names
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import ConfigurationError, ContractError

@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from scripts import seeded
 from scripts.graph.session import Session
 from scripts.repository import golden
+from scripts.sources import seeded
 from tests.doubles.pictures import jpeg
 from triton_sdk import (
     ImageLike,

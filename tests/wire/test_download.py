@@ -18,9 +18,9 @@ from pathlib import Path
 import attrs
 import pytest
 
-from scripts.download import Patience, download
 from scripts.host.errors import TaskFailure
-from scripts.zoo import ZooModel, fetch
+from scripts.sources.download import Patience, download
+from scripts.sources.zoo import ZooModel, fetch
 
 BODY = random.Random(2).randbytes(1_000_000)
 SHA256 = hashlib.sha256(BODY).hexdigest()

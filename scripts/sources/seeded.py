@@ -8,10 +8,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from scripts.architectures import ARCHITECTURES, CLASSES, IR_VERSION, OPSET, Architecture, Layers
 from scripts.graph.session import Session
 from scripts.host.errors import TaskFailure
 from scripts.repository import golden
+from scripts.sources.architectures import ARCHITECTURES, CLASSES, IR_VERSION, OPSET, Architecture, Layers
 from triton_sdk.contract import IMAGENET_MEAN, IMAGENET_STD
 from triton_sdk.images import normalise
 

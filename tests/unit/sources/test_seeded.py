@@ -9,7 +9,7 @@ from scripts.graph.rewrite import fuse
 from scripts.graph.session import Session
 from scripts.host.errors import TaskFailure
 from scripts.repository import golden
-from scripts.seeded import build, parameters
+from scripts.sources.seeded import build, parameters
 from triton_sdk.contract import IMAGENET_MEAN, IMAGENET_STD
 
 # Other images than those that the last layer was scaled on.

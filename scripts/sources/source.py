@@ -7,10 +7,10 @@ from typing import Self
 import attrs
 import onnx
 
-from scripts import seeded, zoo
 from scripts.graph import inspect
 from scripts.repository import manifest
 from scripts.repository.manifest import Origin
+from scripts.sources import seeded, zoo
 from triton_sdk import labels
 from triton_sdk.contract import IMAGENET_MEAN, IMAGENET_STD, RGB
 

@@ -6,8 +6,8 @@ from types import MappingProxyType
 
 import attrs
 
-from scripts.download import Patience, download
 from scripts.host.errors import TaskFailure
+from scripts.sources.download import Patience, download
 from triton_sdk.contract import IMAGENET_MEAN, IMAGENET_STD, RGB
 
 _HOST = "https://huggingface.co/onnxmodelzoo"

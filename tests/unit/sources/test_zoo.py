@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scripts.host.errors import TaskFailure
-from scripts.zoo import ZOO, ZooModel, fetch, lookup
+from scripts.sources.zoo import ZOO, ZooModel, fetch, lookup
 
 
 @pytest.mark.parametrize(("name", "stem"), [("resnet50", "resnet50-v1-12"), ("mobilenetv2", "mobilenetv2-12")])
