@@ -7,7 +7,7 @@ from pathlib import Path
 
 from invoke import Collection, Context, task
 
-from scripts import checkenv, delivery, docker, models
+from scripts import checkenv, delivery, docker
 from scripts import serve as serving
 from scripts.cluster import access, destroy, status_report
 from scripts.cluster import smoke as cluster_smoke
@@ -37,6 +37,7 @@ from scripts.host.terminal import (
     waiting,
 )
 from scripts.image_report import megabytes
+from scripts.packaging import package as models
 from scripts.registry import aws
 from scripts.registry.ecr import Registry, Rules
 from scripts.registry.ecr import create as create_in_registry

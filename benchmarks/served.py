@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.contenders.harness import INPUT, OUTPUT, SIDE
-from scripts import models
+from scripts.packaging import package
 from tests.doubles.pictures import encoded, photograph
 
 CLASSES: Final = 1000
@@ -80,8 +80,8 @@ dynamic_batching {{ }}
 def mobilenet(repository: Path, dtype: str) -> Model:
     """Package MobileNetV2 and leave one core to it, so that clients and model do not fight for the other."""
     name = f"mobilenetv2_{dtype.lower()}"
-    made = models.package(
-        models.Source.seeded("mobilenetv2", seed=1),
+    made = package.package(
+        package.Source.seeded("mobilenetv2", seed=1),
         model=name,
         repository=repository,
         keep_input=dtype == "FP32",

@@ -7,7 +7,7 @@ from typing import Literal
 
 import attrs
 
-from scripts import engine, models
+from scripts import engine
 from scripts.cluster import access
 from scripts.cluster.capacity import Holder, Node, overview
 from scripts.cluster.failures import ClusterFailure
@@ -17,6 +17,7 @@ from scripts.cluster.preflight import LEAST_HELM, LEAST_KUBECTL
 from scripts.host.errors import TaskFailure
 from scripts.host.settings import Settings
 from scripts.host.shell import Command, Completed, Runner, capture
+from scripts.packaging import package
 from scripts.registry import aws, ecr
 from scripts.registry.ecr import Registry
 from triton_sdk.errors import LocalServerError
@@ -73,7 +74,7 @@ def _local_triton() -> Row:
 
 
 def _models(repository: Path) -> Row:
-    versions = [f"{p.model} v{p.version}" for p in models.packaged(repository)]
+    versions = [f"{p.model} v{p.version}" for p in package.packaged(repository)]
     if versions:
         return Row(what="models", state="ok", found=", ".join(versions))
     advice = "invoke package-model --model resnet50"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import attrs
 
-from scripts import models
 from scripts.host.errors import TaskFailure
+from scripts.packaging import package
 from scripts.repository import config_pbtxt
 from scripts.repository import manifest as manifests
 from scripts.repository.lint import model as lint
@@ -87,7 +87,7 @@ def checked(repository: Path) -> Models:
     Raises:
         TaskFailure: If nothing is packaged, the linter finds an error, or a version has no manifest.
     """
-    packaged = models.packaged(repository)
+    packaged = package.packaged(repository)
     if not packaged:
         raise TaskFailure(
             f"No model version is packaged in {repository}, so the image would serve nothing. Package one first:\n"

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from scripts import docker, models
+from scripts import docker
 from scripts.host.errors import TaskFailure
 from scripts.host.shell import Command, attach
+from scripts.packaging import package
 from triton_sdk.local import LocalTriton
 
 
@@ -15,7 +16,7 @@ def require_models(repository: Path) -> None:
     Raises:
         TaskFailure: If no version is packaged in *repository*.
     """
-    if not models.packaged(repository):
+    if not package.packaged(repository):
         raise TaskFailure(
             f"No model version is packaged in {repository}. Package one first:\n"
             "  invoke package-model --model resnet50                     (real weights, from the internet)\n"
@@ -25,7 +26,7 @@ def require_models(repository: Path) -> None:
 
 def left_out(repository: Path) -> list[str]:
     """Return the models that have a configuration and no version yet, which would keep Triton from starting."""
-    ready = {version.model for version in models.packaged(repository)}
+    ready = {version.model for version in package.packaged(repository)}
     return [path.parent.name for path in sorted(repository.glob("*/config.pbtxt")) if path.parent.name not in ready]
 
 
@@ -33,7 +34,7 @@ def choice(repository: Path) -> tuple[str, ...]:
     """Return the server's flags that load the packaged models alone; none where that is all there are."""
     if not left_out(repository):
         return ()
-    names = dict.fromkeys(version.model for version in models.packaged(repository))
+    names = dict.fromkeys(version.model for version in package.packaged(repository))
     return ("--model-control-mode=explicit", *(f"--load-model={name}" for name in names))
 
 

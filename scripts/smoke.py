@@ -12,9 +12,10 @@ from typing import Literal
 import attrs
 import numpy as np
 
-from scripts import generate_input, models
+from scripts import generate_input
 from scripts.endpoint import Answer, Endpoint
 from scripts.host.errors import TaskFailure
+from scripts.packaging import package
 from scripts.repository import golden, manifest
 from scripts.repository.golden import Golden
 from scripts.repository.manifest import Manifest
@@ -105,7 +106,7 @@ def smoke(endpoint: Endpoint, *, repository: Path, complete: bool) -> Iterator[R
         yield result
         if result.state == "failed":
             return
-    packaged = {(p.model, p.version): p for p in models.packaged(repository)}
+    packaged = {(p.model, p.version): p for p in package.packaged(repository)}
     try:
         served = _served(endpoint, packaged)
     except TaskFailure as error:

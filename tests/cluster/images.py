@@ -6,7 +6,7 @@ from pathlib import Path
 import attrs
 import onnx
 
-from scripts import models
+from scripts.packaging import package as models
 from tests.doubles import small_classifiers
 from tests.image import ground
 from tests.image.project import copied

@@ -6,9 +6,9 @@ from pathlib import Path
 import attrs
 import onnx
 
-from scripts import models
 from scripts.host.errors import TaskFailure
 from scripts.host.shell import Command, Completed
+from scripts.packaging import package
 from tests.doubles import small_classifiers
 
 
@@ -52,6 +52,6 @@ def package_flowers(folder: Path) -> Path:
     for seed in (1, 2):
         file = folder / f"{seed}.onnx"
         onnx.save(small_classifiers.classifier(seed=seed), file)
-        source = models.Source.onnx(file)
-        models.package(source, model="flowers", repository=folder / "models", progress=lambda _: None)
+        source = package.Source.onnx(file)
+        package.package(source, model="flowers", repository=folder / "models", progress=lambda _: None)
     return folder / "models"

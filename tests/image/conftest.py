@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import pytest
 
-from scripts import models
+from scripts.packaging import package
 from tests.image import ground
 from tests.image.ground import Engine
 from tests.image.project import Project, copied
@@ -60,8 +60,8 @@ def packaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def add_version(repository: Path, *, model: str, seed: int) -> None:
     """Package the next version of *model*."""
-    source = models.Source.seeded("mobilenetv2", seed=seed)
-    models.package(source, model=model, repository=repository, max_batch=8, progress=lambda _: None)
+    source = package.Source.seeded("mobilenetv2", seed=seed)
+    package.package(source, model=model, repository=repository, max_batch=8, progress=lambda _: None)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import models
+from scripts.packaging import package
 from triton_sdk.errors import LocalServerError
 from triton_sdk.local import LocalTriton, Runtime, provision
 
@@ -31,8 +31,8 @@ def packaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("mobilenetv2", 2, False),
         ("mobilenetv2-fp32", 1, True),
     ):
-        models.package(
-            models.Source.seeded("mobilenetv2", seed=seed),
+        package.package(
+            package.Source.seeded("mobilenetv2", seed=seed),
             model=model,
             repository=repository,
             keep_input=keep_input,

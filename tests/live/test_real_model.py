@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scripts import models
 from scripts.endpoint import Endpoint
+from scripts.packaging import package
 from scripts.smoke import smoke
 from triton_sdk import ImageLike, ResNetClient
 from triton_sdk.labels import imagenet
@@ -42,8 +42,8 @@ def data() -> Path:
 def repository(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Package the trained model as a user's own file."""
     repository = tmp_path_factory.mktemp("real") / "model_repository"
-    models.package(
-        models.Source.onnx(data / "models" / "mobilenetv2-int8.onnx"),
+    package.package(
+        package.Source.onnx(data / "models" / "mobilenetv2-int8.onnx"),
         model="mobilenetv2",
         repository=repository,
         labels=imagenet(),
@@ -78,7 +78,7 @@ def test_the_smoke_test_knows_that_it_is_dynamically_quantised(repository: Path,
     """Every check is green, golden data included, though what shares a batch moves the numbers."""
     endpoint = Endpoint(http=server.http_url, grpc=server.grpc_url, metrics=server.metrics_url)
     assert {r.state for r in smoke(endpoint, repository=repository, complete=True)} == {"ok"}
-    manifest = models.packaged(repository)[0].manifest
+    manifest = package.packaged(repository)[0].manifest
     assert manifest is not None
     assert manifest.quantisation == "dynamic"
     assert manifest.measured.batching > 0.001

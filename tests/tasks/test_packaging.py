@@ -14,11 +14,11 @@ import numpy as np
 import onnx
 import pytest
 
-from scripts import build, staging
 from scripts.graph import rewrite
 from scripts.graph.session import Session
 from scripts.host.errors import TaskFailure
-from scripts.models import PackagedVersion, Source, package, packaged
+from scripts.packaging import build, staging
+from scripts.packaging.package import PackagedVersion, Source, package, packaged
 from scripts.repository import config_pbtxt, golden
 from scripts.repository.lint import model as lint
 from tests.doubles import small_classifiers as tiny

@@ -10,7 +10,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from scripts.models import Source, package, packaged
+from scripts.packaging.package import Source, package, packaged
 from scripts.repository import manifest
 from scripts.repository.lint import model
 from tests.doubles import small_classifiers as tiny

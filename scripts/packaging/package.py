@@ -5,10 +5,10 @@ from pathlib import Path
 
 import attrs
 
-from scripts import staging
-from scripts.build import Preprocessing, build
 from scripts.host.errors import TaskFailure
-from scripts.publish import Publication, version_exists
+from scripts.packaging import staging
+from scripts.packaging.build import Preprocessing, build
+from scripts.packaging.publish import Publication, version_exists
 from scripts.repository import manifest
 from scripts.repository.lint import model as lint
 from scripts.repository.lint.config import is_sane_name

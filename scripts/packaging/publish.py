@@ -6,9 +6,9 @@ from pathlib import Path
 
 import attrs
 
-from scripts import staging
-from scripts.build import Built
 from scripts.host.errors import TaskFailure
+from scripts.packaging import staging
+from scripts.packaging.build import Built
 from scripts.repository import config_pbtxt, manifest
 from scripts.repository.lint import model as lint
 from scripts.repository.manifest import Manifest
