@@ -7,7 +7,7 @@ from pathlib import Path
 
 from invoke import Collection, Context, task
 
-from scripts import checkenv, delivery, docker
+from scripts import checkenv
 from scripts import serve as serving
 from scripts.cluster import access, destroy, status_report
 from scripts.cluster import smoke as cluster_smoke
@@ -36,7 +36,9 @@ from scripts.host.terminal import (
     table,
     waiting,
 )
-from scripts.image_report import megabytes
+from scripts.image import build as docker
+from scripts.image import delivery
+from scripts.image.built import megabytes
 from scripts.packaging import package as models
 from scripts.registry import aws
 from scripts.registry.ecr import Registry, Rules

@@ -7,7 +7,6 @@ from typing import Literal
 
 import attrs
 
-from scripts import engine
 from scripts.cluster import access
 from scripts.cluster.capacity import Holder, Node, overview
 from scripts.cluster.failures import ClusterFailure
@@ -17,6 +16,7 @@ from scripts.cluster.preflight import LEAST_HELM, LEAST_KUBECTL
 from scripts.host.errors import TaskFailure
 from scripts.host.settings import Settings
 from scripts.host.shell import Command, Completed, Runner, capture
+from scripts.image import engine
 from scripts.packaging import package
 from scripts.registry import aws, ecr
 from scripts.registry.ecr import Registry

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from scripts import docker
 from scripts.host.errors import TaskFailure
 from scripts.host.shell import Command, attach
+from scripts.image import build
 from scripts.packaging import package
 from triton_sdk.local import LocalTriton
 
@@ -90,7 +90,7 @@ def docker_command(repository: Path, *, http_port: int, grpc_port: int, metrics_
     return Command(
         (
             "docker", "run", "--rm", "--init", "--shm-size=256m", *(["--gpus=all"] if gpu else []), *ports,
-            f"--volume={repository.resolve()}:/models:ro", docker.BASE,
+            f"--volume={repository.resolve()}:/models:ro", build.BASE,
             "tritonserver", "--model-repository=/models", "--disable-auto-complete-config",
             *choice(repository),
         )

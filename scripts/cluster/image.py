@@ -7,9 +7,9 @@ from typing import Self
 
 import attrs
 
-from scripts.delivery import RECORD
 from scripts.host.errors import TaskFailure
 from scripts.host.settings import ROOT, Settings
+from scripts.image.delivery import RECORD
 from scripts.registry import aws, ecr
 from scripts.registry.ecr import Registry
 

@@ -6,16 +6,16 @@ from pathlib import Path
 import attrs
 import pytest
 
-from scripts import docker, engine, image_models, revision
-from scripts.docker import Order
 from scripts.host.errors import TaskFailure
 from scripts.host.shell import Completed
-from scripts.image_models import Models, ModelVersion
-from scripts.image_report import inspect
-from scripts.revision import Revision
+from scripts.image import build, commit, engine, layers
+from scripts.image.build import Order
+from scripts.image.built import inspect
+from scripts.image.commit import Revision
+from scripts.image.layers import Models, ModelVersion
 from tests.doubles.runners import NoProgram, Script, package_flowers
 
-DOCKER = Path(docker.__file__).parent.parent / "docker"
+DOCKER = Path(build.__file__).parents[2] / "docker"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -39,7 +39,7 @@ def some_models(*versions: tuple[str, int]) -> Models:
 
 def commands(order: Order) -> list[list[str]]:
     """Return the argument lists that build *order*."""
-    made = docker.commands(order, context=Path("/c"), name="n:t", labelled={"key": "a value"})
+    made = build.commands(order, context=Path("/c"), name="n:t", labelled={"key": "a value"})
     return [list(command.argv) for command in made]
 
 
@@ -58,8 +58,8 @@ def test_the_production_image_is_one_build_with_labels_last() -> None:
 def test_a_slim_image_is_built_on_a_slim_base() -> None:
     """The first build makes the base of the second."""
     first, second = commands(Order(repository=Path("m"), kind="slim"))
-    assert f"--build-arg=BASE={docker.BASE}" in first
-    assert f"--build-arg=MIN={docker.BASE}-min" in first
+    assert f"--build-arg=BASE={build.BASE}" in first
+    assert f"--build-arg=MIN={build.BASE}-min" in first
     assert first[-2:] == ["--tag=n:t-base", "/c/slim"]
     assert "--build-arg=BASE=n:t-base" in second
 
@@ -84,7 +84,7 @@ def test_an_impossible_order_is_refused(wrong: dict[str, str], saying: str) -> N
 
 def test_the_default_name_tells_source_and_models(packaged: Path) -> None:
     """Another revision or another model is another tag; the image's kind is in the name."""
-    wanted, source = image_models.checked(packaged), Revision(commit=COMMIT, created="2026-01-01T00:00:00Z")
+    wanted, source = layers.checked(packaged), Revision(commit=COMMIT, created="2026-01-01T00:00:00Z")
     name = Order(repository=packaged).name(source, wanted)
     assert name == f"triton-infer:{COMMIT[:12]}-{wanted.digest[:12]}"
     assert Order(repository=packaged, kind="cpu").name(source, wanted).startswith("triton-infer-cpu:")
@@ -95,11 +95,11 @@ def test_the_default_name_tells_source_and_models(packaged: Path) -> None:
 
 def test_labels_name_revision_base_and_each_model(packaged: Path) -> None:
     """They are the same for the same source: no time of the build among them."""
-    wanted, source = image_models.checked(packaged), Revision(commit=COMMIT, created="2026-01-01T00:00:00Z")
-    made = docker.labels(Order(repository=packaged), source, wanted)
+    wanted, source = layers.checked(packaged), Revision(commit=COMMIT, created="2026-01-01T00:00:00Z")
+    made = build.labels(Order(repository=packaged), source, wanted)
     assert made["org.opencontainers.image.revision"] == COMMIT
     assert made["org.opencontainers.image.created"] == "2026-01-01T00:00:00Z"
-    assert made["org.opencontainers.image.base.name"] == docker.BASE
+    assert made["org.opencontainers.image.base.name"] == build.BASE
     assert made["triton-sdk.model.flowers.1"] == f"sha256:{wanted.versions[0].sha256['model.onnx']}"
     assert made["triton-sdk.models"] == f"sha256:{wanted.digest}"
 
@@ -107,14 +107,14 @@ def test_labels_name_revision_base_and_each_model(packaged: Path) -> None:
 @pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.cpu"])
 def test_models_come_last_in_a_dockerfile(name: str) -> None:
     """The lines that add them are filled in, and nothing that makes a layer follows."""
-    lines = image_models.render((DOCKER / name).read_text(encoding="utf-8"), "ADD a\nADD b").splitlines()
+    lines = layers.render((DOCKER / name).read_text(encoding="utf-8"), "ADD a\nADD b").splitlines()
     assert lines[-2:] == ["ADD a", "ADD b"]
 
 
 def test_a_dockerfile_without_a_place_for_models_is_refused() -> None:
     """Otherwise the image would serve nothing."""
     with pytest.raises(TaskFailure, match="where the models go"):
-        image_models.render("FROM scratch\n", "ADD a")
+        layers.render("FROM scratch\n", "ADD a")
 
 
 @pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.cpu", "Dockerfile.slim"])
@@ -189,12 +189,12 @@ def test_an_unknown_failure_of_a_build_is_shown_as_it_is() -> None:
 def test_the_revision_tells_local_changes() -> None:
     """A commit with changed files is not that commit; outside git nothing is known."""
     log = (0, f"{COMMIT} 2026-01-01T00:00:00+01:00\n")
-    clean = revision.of(Path(), runner=Script({"git -C . log": log, "git -C . status": (0, "")}))
+    clean = commit.of(Path(), runner=Script({"git -C . log": log, "git -C . status": (0, "")}))
     assert (clean.commit, clean.created, clean.short) == (COMMIT, "2026-01-01T00:00:00+01:00", COMMIT[:12])
-    dirty = revision.of(Path(), runner=Script({"git -C . log": log, "git -C . status": (0, " M a\n")}))
+    dirty = commit.of(Path(), runner=Script({"git -C . log": log, "git -C . status": (0, " M a\n")}))
     assert dirty.short == f"{COMMIT[:12]}-dirty"
-    nothing = revision.of(Path(), runner=Script({"git": (128, "fatal: not a git repository")}))
-    assert nothing == revision.of(Path(), runner=NoProgram({})) == Revision()
+    nothing = commit.of(Path(), runner=Script({"git": (128, "fatal: not a git repository")}))
+    assert nothing == commit.of(Path(), runner=NoProgram({})) == Revision()
     assert nothing.short == "unknown"
 
 
@@ -231,7 +231,7 @@ def test_an_image_that_is_not_there_is_one_message() -> None:
     runner = Script({"docker": (1, "Error: No such image: n:t")})
     with pytest.raises(TaskFailure, match="No such image"):
         inspect("n:t", wanted=some_models(("m", 1)), budget=1, runner=runner)
-    assert not docker.exists("n:t", runner=runner)
+    assert not build.exists("n:t", runner=runner)
 
 
 def test_a_build_goes_from_check_to_report(packaged: Path) -> None:
@@ -247,7 +247,7 @@ def test_a_build_goes_from_check_to_report(packaged: Path) -> None:
         }
     )
     lines: list[str] = []
-    image = docker.build(Order(repository=packaged), runner=runner, root=Path(), progress=lines.append)
+    image = build.build(Order(repository=packaged), runner=runner, root=Path(), progress=lines.append)
     assert image.name.startswith("triton-infer:unknown-")
     assert "Step 1/2 : FROM x" in lines
     context = Path(next(c for c in runner.ran if c.argv[1] == "build").argv[-1])
@@ -258,12 +258,12 @@ def test_a_failed_build_ends_with_its_reason(packaged: Path) -> None:
     """No report is made of an image that is not there."""
     runner = Script({"docker version": (0, "27.0"), "git": (128, ""), "docker build": (1, "no space left on device")})
     with pytest.raises(TaskFailure, match="disk is full"):
-        docker.build(Order(repository=packaged), runner=runner, root=Path(), progress=lambda _: None)
+        build.build(Order(repository=packaged), runner=runner, root=Path(), progress=lambda _: None)
 
 
 def test_a_plan_needs_no_docker(packaged: Path) -> None:
     """A dry run asks git alone."""
     runner = Script({"git": (128, "")})
-    name, planned = docker.plan(Order(repository=packaged), runner=runner, root=Path())
+    name, planned = build.plan(Order(repository=packaged), runner=runner, root=Path())
     assert f"--tag={name}" in planned[0].argv
     assert str(planned[0]).endswith("CONTEXT/image")

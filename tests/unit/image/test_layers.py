@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from scripts import image_models, image_runtime
 from scripts.host.errors import TaskFailure
-from scripts.tarball import MTIME
+from scripts.image import layers, runtime
+from scripts.image.tarball import MTIME
 from tests.doubles.runners import Script, package_flowers
 from triton_sdk.local.runtime import REQUIREMENTS
 
@@ -27,16 +27,16 @@ def repository(packaged: Path, tmp_path: Path) -> Path:
 
 def test_the_digest_of_models_covers_their_configuration(repository: Path) -> None:
     """A changed config.pbtxt is another set of models."""
-    before = image_models.checked(repository).digest
+    before = layers.checked(repository).digest
     with (repository / "flowers" / "config.pbtxt").open("a", encoding="utf-8") as config:
         config.write("\n# a note\n")
-    assert image_models.checked(repository).digest != before
+    assert layers.checked(repository).digest != before
 
 
 def test_an_empty_repository_is_refused(tmp_path: Path) -> None:
     """The message says how to package."""
     with pytest.raises(TaskFailure, match="invoke package-model"):
-        image_models.checked(tmp_path)
+        layers.checked(tmp_path)
 
 
 def test_what_the_linter_refuses_is_refused(repository: Path) -> None:
@@ -44,14 +44,14 @@ def test_what_the_linter_refuses_is_refused(repository: Path) -> None:
     with (repository / "flowers" / "1" / "model.onnx").open("ab") as file:
         file.write(b"x")
     with pytest.raises(TaskFailure, match="lint-repository"):
-        image_models.checked(repository)
+        layers.checked(repository)
 
 
 def test_a_version_without_a_manifest_is_refused(repository: Path) -> None:
     """Nothing says what it should hold."""
     (repository / "flowers" / "2" / "manifest.json").unlink()
     with pytest.raises(TaskFailure, match=r"no manifest|manifest"):
-        image_models.checked(repository)
+        layers.checked(repository)
 
 
 def test_only_named_files_are_staged(repository: Path, tmp_path: Path) -> None:
@@ -60,8 +60,8 @@ def test_only_named_files_are_staged(repository: Path, tmp_path: Path) -> None:
         (repository / place).write_text("secret", encoding="utf-8")
     context = tmp_path / "context"
     context.mkdir()
-    wanted = image_models.checked(repository)
-    adds = image_models.stage(wanted, context)
+    wanted = layers.checked(repository)
+    adds = layers.stage(wanted, context)
     assert adds.splitlines() == [f"ADD layers/{name}.tar /" for name in ("flowers-1", "flowers-2", "configs")]
     held = set()
     for layer in (context / "layers").iterdir():
@@ -74,13 +74,13 @@ def test_only_named_files_are_staged(repository: Path, tmp_path: Path) -> None:
 
 def test_a_link_is_not_followed_into_an_image(repository: Path, tmp_path: Path) -> None:
     """It could lead to any file of the machine."""
-    wanted = image_models.checked(repository)
+    wanted = layers.checked(repository)
     target = repository / "flowers" / "1" / "model.onnx"
     target.rename(tmp_path / "elsewhere.onnx")
     target.symlink_to(tmp_path / "elsewhere.onnx")
     (tmp_path / "context").mkdir()
     with pytest.raises(TaskFailure, match="no regular file"):
-        image_models.stage(wanted, tmp_path / "context")
+        layers.stage(wanted, tmp_path / "context")
 
 
 def test_a_layer_is_the_same_bytes_for_the_same_content(repository: Path, tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_layer_is_the_same_bytes_for_the_same_content(repository: Path, tmp_pa
             path.touch()
         context = tmp_path / str(turn)
         context.mkdir()
-        image_models.stage(image_models.checked(repository), context)
+        layers.stage(layers.checked(repository), context)
         staged.append({path.name: path.read_bytes() for path in (context / "layers").iterdir()})
     assert staged[0] == staged[1]
     with tarfile.open(tmp_path / "0" / "layers" / "flowers-1.tar") as archive:
@@ -105,7 +105,7 @@ def test_a_layer_is_the_same_bytes_for_the_same_content(repository: Path, tmp_pa
 def test_the_packages_are_those_of_the_images_python() -> None:
     """Conditions are judged by the image's Python, not by the one that runs; every package keeps its hashes."""
     text = REQUIREMENTS.read_text(encoding="utf-8")
-    old, new = (image_runtime.requirements(text, python=python) for python in ("3.11", "3.13"))
+    old, new = (runtime.requirements(text, python=python) for python in ("3.11", "3.13"))
     assert "numpy==1.26.4 --hash=sha256:" in old
     assert "numpy==2" not in old
     assert "numpy==2" in new
@@ -119,16 +119,16 @@ def test_the_runtime_layer_has_one_stub_and_no_programs(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch(mode=0o755 if name.endswith("server") else 0o644)
     for python in ("3.10", "3.11"):
-        stub = tmp_path / "pytriton/tritonserver/python_backend_stubs" / python / image_runtime.STUB
+        stub = tmp_path / "pytriton/tritonserver/python_backend_stubs" / python / runtime.STUB
         stub.parent.mkdir(parents=True)
         stub.touch()
-    entries = {entry.name.removeprefix(f"{image_runtime.SITE}/"): entry for entry in image_runtime.entries(tmp_path)}
+    entries = {entry.name.removeprefix(f"{runtime.SITE}/"): entry for entry in runtime.entries(tmp_path)}
     assert set(entries) == {
         "numpy/a.py",
         "pytriton/tritonserver/bin/tritonserver",
-        f"pytriton/tritonserver/python_backend_stubs/3.11/{image_runtime.STUB}",
+        f"pytriton/tritonserver/python_backend_stubs/3.11/{runtime.STUB}",
         "pytriton/tritonserver/backends/onnxruntime/model.py",
-        f"pytriton/tritonserver/backends/python/{image_runtime.STUB}",
+        f"pytriton/tritonserver/backends/python/{runtime.STUB}",
     }
     assert getattr(entries["pytriton/tritonserver/bin/tritonserver"], "runnable", False)
     assert not getattr(entries["numpy/a.py"], "runnable", True)
@@ -138,5 +138,5 @@ def test_packages_that_cannot_be_fetched_are_one_message(tmp_path: Path) -> None
     """What pip said last, and where to look."""
     runner = Script({"": (1, "ERROR: No matching distribution")})
     with pytest.raises(TaskFailure, match=r"(?s)No matching distribution.*package index"):
-        image_runtime.stage(tmp_path / "a.tar", runner=runner, progress=lambda _: None)
+        runtime.stage(tmp_path / "a.tar", runner=runner, progress=lambda _: None)
     assert "--require-hashes" in runner.ran[0].argv

@@ -7,7 +7,7 @@ import attrs
 
 from scripts.host.errors import TaskFailure
 from scripts.host.shell import Command, Runner
-from scripts.image_models import Models
+from scripts.image.layers import Models
 
 
 @attrs.frozen(kw_only=True)

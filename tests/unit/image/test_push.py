@@ -9,15 +9,15 @@ from pathlib import Path
 import attrs
 import pytest
 
-from scripts import delivery
-from scripts.delivery import Wanted
-from scripts.docker import Order
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
 from scripts.host.settings import load
 from scripts.host.shell import Command, Completed
-from scripts.push import LocalImage, Pushed, Pusher
-from scripts.push_errors import explain
+from scripts.image import delivery
+from scripts.image.build import Order
+from scripts.image.delivery import Wanted
+from scripts.image.push import LocalImage, Pushed, Pusher
+from scripts.image.push_errors import explain
 from scripts.registry import ecr
 from tests.doubles.aws_stubs import ACCOUNT, REGION, REGISTRY, WHERE, ScriptedAws
 

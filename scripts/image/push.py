@@ -10,16 +10,16 @@ from typing import Any, Self
 
 import attrs
 
-from scripts import engine
-from scripts.docker_login import logged_in
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
 from scripts.host.shell import Command, Runner
-from scripts.push_errors import explain
+from scripts.image import engine
+from scripts.image.commit import Revision
+from scripts.image.login import logged_in
+from scripts.image.push_errors import explain
 from scripts.registry import aws, distribution, ecr
 from scripts.registry.aws import Access
 from scripts.registry.ecr import Registry, Stored
-from scripts.revision import Revision
 
 REVISION, MODELS, KIND = "org.opencontainers.image.revision", "triton-sdk.models", "triton-sdk.kind"
 FULL = "full"

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import attrs
 
-from scripts import docker, image_models, revision
-from scripts.docker import Order
 from scripts.host.errors import TaskFailure
 from scripts.host.settings import ROOT, Settings
 from scripts.host.shell import Command, Runner
-from scripts.push import REVISION, LocalImage, Pushed, Pusher
+from scripts.image import build, commit
+from scripts.image import layers as image_models
+from scripts.image.build import Order
+from scripts.image.push import REVISION, LocalImage, Pushed, Pusher
 from scripts.registry import aws
 from scripts.registry.distribution import USER
 from scripts.registry.ecr import Registry
@@ -76,7 +77,7 @@ def plan(settings: Settings, wanted: Wanted, *, runner: Runner) -> list[str]:
     commands: list[Command] = []
     name, tag = wanted.image, wanted.tag
     if name is None:
-        name, commands = docker.plan(wanted.order, runner=runner, root=wanted.root)
+        name, commands = build.plan(wanted.order, runner=runner, root=wanted.root)
         image = LocalImage(name=name, id="", labels=_labels(wanted, runner=runner), digests=())
         tag = tag or _tag(image)
     tag = tag or _tag(LocalImage.inspect(name, runner=runner))
@@ -91,21 +92,21 @@ def plan(settings: Settings, wanted: Wanted, *, runner: Runner) -> list[str]:
 
 def _labels(wanted: Wanted, *, runner: Runner) -> dict[str, str]:
     models = image_models.checked(wanted.order.repository)
-    return docker.labels(wanted.order, revision.of(wanted.root, runner=runner), models)
+    return build.labels(wanted.order, commit.of(wanted.root, runner=runner), models)
 
 
 def _built(wanted: Wanted, *, runner: Runner, progress: Progress) -> str:
     """Return the name of the image that was ordered, built if the engine has none with the same labels."""
-    name, _ = docker.plan(wanted.order, runner=runner, root=wanted.root)
+    name, _ = build.plan(wanted.order, runner=runner, root=wanted.root)
     labels = _labels(wanted, runner=runner)
     # What differs from the commit is in no label: then only a build says what is in it.
     settled = not labels[REVISION].endswith(("-dirty", "unknown"))
-    if settled and docker.exists(name, runner=runner):
+    if settled and build.exists(name, runner=runner):
         there = LocalImage.inspect(name, runner=runner).labels
         if labels.items() <= there.items():
             progress(f"{name} is built already")
             return name
-    return docker.build(wanted.order, runner=runner, root=wanted.root, progress=progress).name
+    return build.build(wanted.order, runner=runner, root=wanted.root, progress=progress).name
 
 
 def _tag(image: LocalImage) -> str:

@@ -12,7 +12,7 @@ from typing import NoReturn
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
 from scripts.host.shell import Command, Runner
-from scripts.push_errors import explain
+from scripts.image.push_errors import explain
 from scripts.registry.distribution import USER
 from scripts.registry.ecr import Registry
 

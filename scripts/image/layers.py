@@ -7,12 +7,12 @@ from pathlib import Path
 import attrs
 
 from scripts.host.errors import TaskFailure
+from scripts.image.tarball import File, write_tar
 from scripts.packaging import package
 from scripts.repository import config_pbtxt
 from scripts.repository import manifest as manifests
 from scripts.repository.lint import model as lint
 from scripts.repository.manifest import Manifest
-from scripts.tarball import File, write_tar
 
 # Where the archives lie in the build context, and the last of them: what may change with any new version.
 LAYERS = "layers"

@@ -8,12 +8,12 @@ from typing import Literal
 
 import attrs
 
-from scripts import engine, image_models, image_runtime
 from scripts.host.errors import TaskFailure
 from scripts.host.shell import Command, Runner
-from scripts.image_models import Models
-from scripts.image_report import Image, inspect
-from scripts.revision import Revision, of
+from scripts.image import engine, layers, runtime
+from scripts.image.built import Image, inspect
+from scripts.image.commit import Revision, of
+from scripts.image.layers import Models
 from triton_sdk._version import __version__
 
 Kind = Literal["full", "slim", "cpu"]
@@ -23,7 +23,7 @@ Progress = Callable[[str], None]
 BASE = "nvcr.io/nvidia/tritonserver:26.07-py3"
 CPU_BASE = "python:3.11-slim-bookworm"
 CPU_PLATFORM = "linux/amd64"
-FOLDER = Path(__file__).resolve().parent.parent / "docker"
+FOLDER = Path(__file__).resolve().parents[2] / "docker"
 # The image without its models, in bytes. NVIDIA's full image is 15 GB and more, its -min image about 10 GB; the pip
 # wheel's Triton on Debian is 418 MB.
 BUDGET: Mapping[Kind, int] = {"full": 20_000_000_000, "slim": 12_000_000_000, "cpu": 450_000_000}
@@ -134,11 +134,11 @@ def stage(order: Order, wanted: Models, context: Path, *, runner: Runner, progre
     folder = context / "image"
     folder.mkdir()
     progress(f"Staging {len(wanted.versions)} model version(s)")
-    adds = image_models.stage(wanted, folder)
+    adds = layers.stage(wanted, folder)
     source = FOLDER / ("Dockerfile.cpu" if order.kind == "cpu" else "Dockerfile")
-    (folder / "Dockerfile").write_text(image_models.render(source.read_text(encoding="utf-8"), adds), encoding="utf-8")
+    (folder / "Dockerfile").write_text(layers.render(source.read_text(encoding="utf-8"), adds), encoding="utf-8")
     if order.kind == "cpu":
-        image_runtime.stage(folder / "runtime.tar", runner=runner, progress=progress)
+        runtime.stage(folder / "runtime.tar", runner=runner, progress=progress)
     if order.kind == "slim":
         (context / "slim").mkdir()
         text = (FOLDER / "Dockerfile.slim").read_text(encoding="utf-8")
@@ -151,7 +151,7 @@ def plan(order: Order, *, runner: Runner, root: Path) -> tuple[str, list[Command
     Raises:
         TaskFailure: If the models are not fit for an image.
     """
-    wanted, revision = image_models.checked(order.repository), of(root, runner=runner)
+    wanted, revision = layers.checked(order.repository), of(root, runner=runner)
     name = order.name(revision, wanted)
     return name, commands(order, context=Path("CONTEXT"), name=name, labelled=labels(order, revision, wanted))
 
@@ -169,7 +169,7 @@ def build(order: Order, *, runner: Runner, root: Path, progress: Progress) -> Im
         TaskFailure: If the models are not fit for an image, Docker cannot be used, or the build fails; the message says
             what to do.
     """
-    wanted = image_models.checked(order.repository)
+    wanted = layers.checked(order.repository)
     progress(f"Docker engine {engine.require(runner)}")
     revision = of(root, runner=runner)
     name = order.name(revision, wanted)
