@@ -8,7 +8,6 @@ from pathlib import Path
 from invoke import Collection, Context, task
 
 from scripts import checkenv
-from scripts import serve as serving
 from scripts.cluster import access, destroy, status_report
 from scripts.cluster import smoke as cluster_smoke
 from scripts.cluster import status as looking
@@ -19,8 +18,6 @@ from scripts.cluster.image import Image
 from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.rollout import Show
 from scripts.cluster.target import NAMESPACE, RELEASE, Target
-from scripts.endpoint import HTTP_PORT, Endpoint
-from scripts.generate_input import generate as write_request
 from scripts.host import settings
 from scripts.host.errors import TaskFailure
 from scripts.host.shell import LocalRunner
@@ -44,7 +41,10 @@ from scripts.registry import aws
 from scripts.registry.ecr import Registry, Rules
 from scripts.registry.ecr import create as create_in_registry
 from scripts.repository.lint import model as lint
-from scripts.smoke import GOLDEN, Result, smoke
+from scripts.server import local as serving
+from scripts.server.checks import GOLDEN, Result, smoke
+from scripts.server.endpoint import HTTP_PORT, Endpoint
+from scripts.server.request import generate as write_request
 from scripts.sources import zoo
 from scripts.sources.source import Source
 from triton_sdk.contract import RGB

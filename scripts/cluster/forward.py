@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from scripts.cluster.failures import explain
 from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.pods import Pod, parse_pods
-from scripts.endpoint import Endpoint
 from scripts.host import shell
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
 from scripts.host.shell import Command, Running
+from scripts.server.endpoint import Endpoint
 
 LOOPBACK = "127.0.0.1"
 HTTP, GRPC, METRICS = 8000, 8001, 8002

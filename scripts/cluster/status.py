@@ -16,9 +16,9 @@ from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.pods import CONTAINER, Pod, last_warning, parse_pods
 from scripts.cluster.smoke import admin_headers
 from scripts.cluster.target import Target
-from scripts.endpoint import Counters, Endpoint
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
+from scripts.server.endpoint import Counters, Endpoint
 
 # A server that has not answered by then is shown as one that does not, in seconds.
 PATIENCE_S = 8.0

@@ -10,8 +10,8 @@ from typing import Any, Self
 
 import attrs
 
-from scripts import generate_input
 from scripts.packaging import package as models
+from scripts.server import request as generate_input
 from tests.cluster.plane import Access, HelmMajor
 from tests.cluster.user import RELEASE, ROOT, User
 

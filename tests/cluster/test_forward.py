@@ -17,9 +17,9 @@ import pytest
 
 from scripts.cluster.forward import Forwarding, forward
 from scripts.cluster.kubectl import Kubectl
-from scripts.endpoint import Endpoint
 from scripts.host.errors import TaskFailure
 from scripts.host.shell import LocalRunner
+from scripts.server.endpoint import Endpoint
 from tests.cluster.images import MODEL, Archive
 from tests.cluster.plane import ControlPlane
 from tests.cluster.user import RELEASE, ROOT, User

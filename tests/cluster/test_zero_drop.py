@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from scripts.endpoint import Counters
+from scripts.server.endpoint import Counters
 from tests.cluster.deployment import Deployment, Offer, deployment
 from tests.cluster.node import Node
 from tests.cluster.pool import wait_for

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scripts.endpoint import Endpoint
 from scripts.packaging import package
-from scripts.smoke import smoke
+from scripts.server.checks import smoke
+from scripts.server.endpoint import Endpoint
 from triton_sdk import ImageLike, ResNetClient
 from triton_sdk.labels import imagenet
 from triton_sdk.local import LocalTriton, Runtime

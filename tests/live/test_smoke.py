@@ -7,11 +7,11 @@ import attrs
 import numpy as np
 import pytest
 
-from scripts import generate_input
-from scripts.endpoint import Endpoint
 from scripts.host.secret import Secret
 from scripts.repository import golden
-from scripts.smoke import Result, smoke
+from scripts.server import request as generate_input
+from scripts.server.checks import Result, smoke
+from scripts.server.endpoint import Endpoint
 from triton_sdk.local import LocalTriton
 
 pytestmark = pytest.mark.timeout(120)

@@ -12,9 +12,9 @@ import pytest
 
 from scripts.cluster.forward import forward
 from scripts.cluster.smoke import ADMIN_HEADER, smoke
-from scripts.endpoint import Endpoint
 from scripts.host.errors import TaskFailure
-from scripts.smoke import Result
+from scripts.server.checks import Result
+from scripts.server.endpoint import Endpoint
 from tests.doubles.cluster import FORWARDS, SELECTED, TARGET, Cluster, Forwards, items, pod
 
 SECRET = "kubectl --namespace=triton get secret triton-infer-admin"

@@ -8,8 +8,8 @@ import pytest
 
 from scripts.cluster import forward as module
 from scripts.cluster.forward import Forwarding, choose, forward
-from scripts.endpoint import Endpoint
 from scripts.host.errors import TaskFailure
+from scripts.server.endpoint import Endpoint
 from tests.doubles.cluster import FORWARDS, Cluster, Forwards, items, pod
 
 SOON_S = 10.0

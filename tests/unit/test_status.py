@@ -11,8 +11,8 @@ import pytest
 from scripts.cluster import status_report
 from scripts.cluster.autoscaler import Autoscaler
 from scripts.cluster.status import Served, Server, Status, gpu_model, look, served
-from scripts.endpoint import Counters
 from scripts.host.errors import TaskFailure
+from scripts.server.endpoint import Counters
 from tests.doubles.cluster import DEPLOYED, SELECTED, TARGET, Cluster, items, pod
 
 NOW = datetime(2026, 1, 1, 1, tzinfo=UTC)

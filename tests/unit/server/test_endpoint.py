@@ -2,8 +2,8 @@
 
 import pytest
 
-from scripts.endpoint import Counters, Endpoint
 from scripts.host.errors import TaskFailure
+from scripts.server.endpoint import Counters, Endpoint
 
 PAGE = """\
 # HELP nv_inference_count Number of inferences

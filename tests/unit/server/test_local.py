@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from scripts.host.errors import TaskFailure
-from scripts.serve import choice, docker_command, left_out, local
+from scripts.server.local import choice, docker_command, left_out, local
 
 
 @pytest.fixture

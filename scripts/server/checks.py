@@ -12,13 +12,13 @@ from typing import Literal
 import attrs
 import numpy as np
 
-from scripts import generate_input
-from scripts.endpoint import Answer, Endpoint
 from scripts.host.errors import TaskFailure
 from scripts.packaging import package
 from scripts.repository import golden, manifest
 from scripts.repository.golden import Golden
 from scripts.repository.manifest import Manifest
+from scripts.server import request as generate_input
+from scripts.server.endpoint import Answer, Endpoint
 from triton_sdk import ModelNotFoundError, ResNetClient
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import TritonError
