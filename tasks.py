@@ -8,15 +8,16 @@ from pathlib import Path
 from invoke import Collection, Context, task
 
 from scripts import checkenv
-from scripts.cluster import access, destroy, status_report
-from scripts.cluster import smoke as cluster_smoke
-from scripts.cluster import status as looking
-from scripts.cluster.chart import Chart, Package, values_files
-from scripts.cluster.deploy import Deployer
+from scripts.cluster import pod_checks as cluster_smoke
 from scripts.cluster.helm import Helm
 from scripts.cluster.image import Image
 from scripts.cluster.kubectl import Kubectl
-from scripts.cluster.rollout import Show
+from scripts.cluster.release import access, destroy
+from scripts.cluster.release.chart import Chart, Package, values_files
+from scripts.cluster.release.deploy import Deployer
+from scripts.cluster.release.rollout import Show
+from scripts.cluster.status import look as looking
+from scripts.cluster.status import tables
 from scripts.cluster.target import NAMESPACE, RELEASE, Target
 from scripts.host import settings
 from scripts.host.errors import TaskFailure
@@ -339,11 +340,11 @@ def status(c: Context, release: str = "", namespace: str = "", context: str = ""
         target, kubectl, helm = _cluster(release, namespace, context)
         found = looking.look(kubectl, helm, target, progress=step)
         if json:
-            say(status_report.as_json(found))
+            say(tables.as_json(found))
             return
-        table("Deployment", ("", ""), status_report.release_rows(found))
-        table("Pods", status_report.POD_COLUMNS, status_report.pod_rows(found, now=datetime.now(UTC)))
-        table("Models", status_report.MODEL_COLUMNS, status_report.model_rows(found))
+        table("Deployment", ("", ""), tables.release_rows(found))
+        table("Pods", tables.POD_COLUMNS, tables.pod_rows(found, now=datetime.now(UTC)))
+        table("Models", tables.MODEL_COLUMNS, tables.model_rows(found))
 
 
 @task(

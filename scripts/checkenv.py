@@ -7,12 +7,12 @@ from typing import Literal
 
 import attrs
 
-from scripts.cluster import access
-from scripts.cluster.capacity import Holder, Node, overview
-from scripts.cluster.failures import ClusterFailure
 from scripts.cluster.helm import Helm
 from scripts.cluster.kubectl import Kubectl
-from scripts.cluster.preflight import LEAST_HELM, LEAST_KUBECTL
+from scripts.cluster.release import access
+from scripts.cluster.release.capacity import Holder, Node, overview
+from scripts.cluster.release.preflight import LEAST_HELM, LEAST_KUBECTL
+from scripts.cluster.says import ClusterFailure
 from scripts.host.errors import TaskFailure
 from scripts.host.settings import Settings
 from scripts.host.shell import Command, Completed, Runner, capture

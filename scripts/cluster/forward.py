@@ -6,9 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from scripts.cluster.failures import explain
 from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.pods import Pod, parse_pods
+from scripts.cluster.says import explain
 from scripts.host import shell
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret

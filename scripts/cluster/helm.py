@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import attrs
 
-from scripts.cluster.failures import ClusterFailure, explain, missing
+from scripts.cluster.says import ClusterFailure, explain, missing
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
 from scripts.host.shell import Command, Completed, Runner

@@ -6,9 +6,9 @@ from typing import Any, Self
 
 import attrs
 
-from scripts.cluster.manifest import devices
+from scripts.cluster.objects import devices
+from scripts.cluster.progress import parse_pod
 from scripts.cluster.trouble import shortened
-from scripts.cluster.watching import parse_pod
 
 CONTAINER = "triton"
 # By which the server gets the key of its restricted APIs.

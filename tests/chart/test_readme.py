@@ -2,14 +2,14 @@
 
 import pytest
 
-from scripts.chart_readme import CHART, Value, readme, values
+from scripts.cluster.chart_readme import CHART, Value, readme, values
 from scripts.host.errors import TaskFailure
 
 
 def test_the_readme_is_up_to_date() -> None:
-    """helm/triton/README.md is what `python -m scripts.chart_readme` writes."""
+    """helm/triton/README.md is what `python -m scripts.cluster.chart_readme` writes."""
     written = (CHART / "README.md").read_text(encoding="utf-8")
-    assert written == readme() + "\n", "run: python -m scripts.chart_readme"
+    assert written == readme() + "\n", "run: python -m scripts.cluster.chart_readme"
 
 
 def test_values_are_read_with_their_comments() -> None:

@@ -7,7 +7,7 @@ import helm_python
 import pytest
 import yaml
 
-from scripts.chart_readme import values as commented
+from scripts.cluster.chart_readme import values as commented
 from tests.chart.cases import ALL, LEAST, Values, merge
 from tests.chart.engines import CHART, Library, Program, Refused
 

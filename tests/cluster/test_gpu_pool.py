@@ -10,8 +10,8 @@ from typing import Any
 import attrs
 import pytest
 
-from scripts.cluster.capacity import Holder, Node, shortages
-from scripts.cluster.manifest import Workload
+from scripts.cluster.objects import Workload
+from scripts.cluster.release.capacity import Holder, Node, shortages
 from tests.cluster.plane import ControlPlane
 from tests.cluster.pool import Owner, create, deployment, found, gpu_pod, names, owning, row, space, wait_for
 from tests.cluster.simulated import GPU, GPU_LABELS, simulated_nodes

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import yaml
 
-from scripts.cluster.rollout import Clock, Show
+from scripts.cluster.release.rollout import Clock, Show
 from scripts.host.shell import Command, Completed
 
 Object = dict[str, Any]

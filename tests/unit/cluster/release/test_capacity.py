@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from scripts.cluster.capacity import Holder, Node, overview, shortages
-from scripts.cluster.manifest import Workload, devices
+from scripts.cluster.objects import Workload, devices
+from scripts.cluster.release.capacity import Holder, Node, overview, shortages
 from tests.doubles.kubernetes import GPU, deployment, holder, node
 
 TAINT = {"key": GPU, "value": "true", "effect": "NoSchedule"}

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import attrs
 
-from scripts.cluster.manifest import Workload, devices
+from scripts.cluster.objects import Workload, devices
 
 Object = Mapping[str, Any]
 _SHOWN = 8

@@ -1,4 +1,4 @@
-"""Write the chart's README from its commented values: ``python -m scripts.chart_readme``."""
+"""Write the chart's README from its commented values: ``python -m scripts.cluster.chart_readme``."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ helm test triton-infer --namespace triton
 
 ## Values
 
-`python -m scripts.chart_readme` writes this page from [values.yaml](values.yaml).
+`python -m scripts.cluster.chart_readme` writes this page from [values.yaml](values.yaml).
 [values.schema.json](values.schema.json) refuses what is not in it.
 """
 

@@ -7,12 +7,13 @@ from typing import Any, TypeVar
 
 import attrs
 
-from scripts.cluster import access, image, needs
-from scripts.cluster.chart import Package
-from scripts.cluster.failures import ClusterFailure, gist
+from scripts.cluster import image
 from scripts.cluster.helm import Helm, Revision, Version
 from scripts.cluster.kubectl import Kubectl
-from scripts.cluster.manifest import Manifest
+from scripts.cluster.objects import Manifest
+from scripts.cluster.release import access, needs
+from scripts.cluster.release.chart import Package
+from scripts.cluster.says import ClusterFailure, gist
 from scripts.cluster.target import Target
 from scripts.cluster.trouble import shortened
 from scripts.host.errors import TaskFailure

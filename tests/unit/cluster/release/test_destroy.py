@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import attrs
 import pytest
 
-from scripts.cluster import destroy
-from scripts.cluster.destroy import Removal
-from scripts.cluster.rollout import Clock
+from scripts.cluster.release import destroy
+from scripts.cluster.release.destroy import Removal
+from scripts.cluster.release.rollout import Clock
 from scripts.cluster.target import CREATED_BY
 from scripts.host.errors import TaskFailure
 from scripts.host.shell import Command, Completed

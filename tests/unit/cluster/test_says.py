@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from scripts.cluster.access import Right, client_version, namespace_exists, needed, plural, refused, say_refused
-from scripts.cluster.failures import ClusterFailure, explain
 from scripts.cluster.helm import Helm, Version
 from scripts.cluster.kubectl import Kubectl
+from scripts.cluster.release.access import Right, client_version, namespace_exists, needed, plural, refused, say_refused
+from scripts.cluster.says import ClusterFailure, explain
 from scripts.host.secret import Secret
 from scripts.host.shell import Completed
 from tests.doubles.kubernetes import Cluster, failed

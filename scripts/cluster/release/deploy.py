@@ -5,16 +5,16 @@ from collections.abc import Sequence
 
 import attrs
 
-from scripts.cluster import destroy
-from scripts.cluster.access import Where
-from scripts.cluster.chart import Package
-from scripts.cluster.failures import ClusterFailure, explain
 from scripts.cluster.helm import Helm
 from scripts.cluster.kubectl import Kubectl
-from scripts.cluster.preflight import Planned, Preflight
-from scripts.cluster.rollout import PATIENCE_S, Clock, RolloutFailure, Show, Watch
+from scripts.cluster.progress import State
+from scripts.cluster.release import destroy
+from scripts.cluster.release.access import Where
+from scripts.cluster.release.chart import Package
+from scripts.cluster.release.preflight import Planned, Preflight
+from scripts.cluster.release.rollout import PATIENCE_S, Clock, RolloutFailure, Show, Watch
+from scripts.cluster.says import ClusterFailure, explain
 from scripts.cluster.target import CREATED_BY, Target
-from scripts.cluster.watching import State
 from scripts.host.errors import TaskFailure
 from scripts.host.settings import Settings
 from scripts.host.shell import Command, Runner

@@ -8,9 +8,9 @@ from typing import Any
 import attrs
 import pytest
 
-from scripts.cluster import status_report
-from scripts.cluster.autoscaler import Autoscaler
-from scripts.cluster.status import Served, Server, Status, gpu_model, look, served
+from scripts.cluster.status import tables
+from scripts.cluster.status.autoscaler import Autoscaler
+from scripts.cluster.status.look import Served, Server, Status, gpu_model, look, served
 from scripts.host.errors import TaskFailure
 from scripts.server.endpoint import Counters
 from tests.doubles.cluster import DEPLOYED, SELECTED, TARGET, Cluster, items, pod
@@ -116,12 +116,12 @@ def test_a_deployment_is_shown() -> None:
     """Release, chart, image and pods, with what is wrong with each."""
     warning = {"type": "Warning", "involvedObject": {"name": "b"}, "reason": "Unhealthy", "message": "statuscode: 400"}
     found = ask(deployed(pod("a"), pod("b", ready=False), events=items(warning)))
-    rows = status_report.release_rows(found)
+    rows = tables.release_rows(found)
     assert row(rows, "release") == "triton-infer, revision 3, deployed 2026-01-02 03:04:05 UTC"
     assert row(rows, "probes") == "readiness /v2/models/flowers/ready; liveness /v2/health/live"
     assert row(rows, "chart") == "triton-0.1.0"
     assert row(rows, "pods") == "1 of 2 ready"
-    first, second = status_report.pod_rows(found, now=NOW)
+    first, second = tables.pod_rows(found, now=NOW)
     assert first == ("a", "ok", "0", "60m", "n", "none", "111111111111", "")
     assert second[1] == "warning"
     assert second[-1] == "running, the readiness probe has not succeeded yet; Unhealthy: statuscode: 400"
@@ -135,7 +135,7 @@ def test_a_server_that_cannot_be_asked_hides_no_other() -> None:
     assert [(server.pod, server.trouble) for server in found.servers] == [
         ("a", "no way there"), ("b", "its container does not run"), ("c", "leaving"),
     ]  # fmt: skip
-    assert [cells[3] for cells in status_report.model_rows(found)] == ["warning"] * 3
+    assert [cells[3] for cells in tables.model_rows(found)] == ["warning"] * 3
 
 
 def test_what_may_not_be_seen_is_left_out() -> None:
@@ -147,14 +147,14 @@ def test_what_may_not_be_seen_is_left_out() -> None:
         )
     )
     assert found.autoscaler is None
-    assert status_report.pod_rows(found, now=NOW)[0][5] == "1 x"
+    assert tables.pod_rows(found, now=NOW)[0][5] == "1 x"
 
 
 def test_gpus_are_named_by_the_nodes_labels() -> None:
     """One node is asked for by its name, since a cluster may have thousands."""
     node = {"metadata": {"name": "n", "labels": {"nvidia.com/gpu.product": "NVIDIA-L4"}}}
     found = ask(deployed(pod("a", gpus=2), **{"node n": (0, json.dumps(node))}))
-    assert status_report.pod_rows(found, now=NOW)[0][5] == "2 x NVIDIA-L4"
+    assert tables.pod_rows(found, now=NOW)[0][5] == "2 x NVIDIA-L4"
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_an_autoscaler_is_shown_with_what_it_goes_by() -> None:
         name="keda-hpa", current=2, wanted=3, least=1, most=4, metrics=("pending 11 of 8", "cpu ? of 80%"),
         trouble="FailedGetPodsMetric: no metrics API",
     )  # fmt: skip
-    shown = row(status_report.release_rows(found), "autoscaler")
+    shown = row(tables.release_rows(found), "autoscaler")
     assert shown == "2 now, 3 wanted, 1 to 4; pending 11 of 8; cpu ? of 80%; FailedGetPodsMetric: no metrics API"
 
 
@@ -186,7 +186,7 @@ def test_a_pod_with_another_image_than_wanted_is_noticed() -> None:
     """By digest; an image without one says nothing."""
     found = ask(deployed(pod("a")))
     for image, noticed in ((f"r/x@sha256:{'2' * 64}", True), ("r/x:tag", False)):
-        shown = status_report.pod_rows(attrs.evolve(found, image=image), now=NOW)[0][-1]
+        shown = tables.pod_rows(attrs.evolve(found, image=image), now=NOW)[0][-1]
         assert ("another image" in shown) is noticed
 
 
@@ -195,7 +195,7 @@ def test_an_upgrade_that_failed_is_shown() -> None:
     failed = {**DEPLOYED[0], "revision": 4, "status": "failed", "description": "timed out"}
     cluster = deployed(pod("a"))
     history = {"helm history triton-infer": (0, json.dumps([*DEPLOYED, failed]))}
-    shown = row(status_report.release_rows(ask(Cluster({**cluster.answers, **history}))), "release")
+    shown = row(tables.release_rows(ask(Cluster({**cluster.answers, **history}))), "release")
     assert shown.startswith("triton-infer, revision 4, failed")
     assert shown.endswith("; deployed before: 3. timed out")
 
@@ -215,7 +215,7 @@ def test_versions_are_shown_with_their_state() -> None:
         requests=0, failures=0, queue_ms=None, pending=0, images=0, runs=0,
     )  # fmt: skip
     found = attrs.evolve(ask(deployed(pod("a"))), servers=(Server(pod="a", versions=(broken, ready)),))
-    assert status_report.model_rows(found) == [
+    assert tables.model_rows(found) == [
         ("a", "m", "1", "UNAVAILABLE unloaded", "0", "0", "", "0", ""),
         ("a", "m", "2", "ok", "4", "3", "1.50", "7", "7.5"),
     ]
@@ -223,7 +223,7 @@ def test_versions_are_shown_with_their_state() -> None:
 
 def test_all_of_it_is_there_as_json() -> None:
     """For scripts, with times as text."""
-    told = json.loads(status_report.as_json(ask(deployed(pod("a")))))
+    told = json.loads(tables.as_json(ask(deployed(pod("a")))))
     assert told["target"]["release"] == "triton-infer"
     assert told["pods"][0]["created"] == "2026-01-01T00:00:00+00:00"
     assert told["servers"][0]["trouble"] == "no way there"

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from scripts.cluster.progress import State
 from scripts.cluster.trouble import CRASHES, UNREADY_S, Event
-from scripts.cluster.watching import State
 from tests.doubles.kubernetes import NAME, container, event, pod, rollout
 
 IMAGE = f"h/a@sha256:{'c' * 64}"

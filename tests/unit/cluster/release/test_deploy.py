@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from scripts.cluster.chart import Chart, Package
-from scripts.cluster.deploy import Deployer
 from scripts.cluster.image import Image
+from scripts.cluster.release.chart import Chart, Package
+from scripts.cluster.release.deploy import Deployer
 from scripts.cluster.target import Target
 from scripts.host.errors import TaskFailure
 from scripts.host.settings import ROOT, load

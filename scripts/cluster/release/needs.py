@@ -3,10 +3,10 @@
 import json
 from collections.abc import Mapping, Sequence
 
-from scripts.cluster.capacity import Holder, Node, shortages
-from scripts.cluster.failures import ClusterFailure
 from scripts.cluster.kubectl import Kubectl
-from scripts.cluster.manifest import Manifest, Object, Workload
+from scripts.cluster.objects import Manifest, Object, Workload
+from scripts.cluster.release.capacity import Holder, Node, shortages
+from scripts.cluster.says import ClusterFailure
 
 # The APIs that are no part of Kubernetes itself, and what to do where they are not there.
 _ADDED: Mapping[str, str] = {

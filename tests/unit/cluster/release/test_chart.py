@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from scripts.cluster import image
-from scripts.cluster.chart import Chart, Package, values_files
 from scripts.cluster.helm import Helm
 from scripts.cluster.image import Image
+from scripts.cluster.release.chart import Chart, Package, values_files
 from scripts.cluster.target import Target
 from scripts.host.errors import TaskFailure
 from scripts.host.settings import VARIABLES, Settings, load

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import attrs
 
 from scripts.cluster.pods import Pod
-from scripts.cluster.status import Status
+from scripts.cluster.status.look import Status
 
 Rows = list[tuple[str, ...]]
 POD_COLUMNS = ("pod", "", "restarts", "age", "node", "GPU", "image", "what is wrong")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from scripts.cluster.manifest import Manifest, Workload
+from scripts.cluster.objects import Manifest, Workload
 from scripts.host.errors import TaskFailure
 from tests.doubles.kubernetes import GPU, NAME, deployment, secret, text
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from scripts.cluster.failures import ClusterFailure
 from scripts.cluster.kubectl import Kubectl
-from scripts.cluster.rollout import RolloutFailure, Watch
+from scripts.cluster.release.rollout import RolloutFailure, Watch
+from scripts.cluster.says import ClusterFailure
 from scripts.cluster.trouble import PULL_S, UNSCHEDULED_S
 from scripts.host.secret import Secret
 from tests.doubles.kubernetes import NAME, Cluster, Lines, Time, container, event, failed, pod, rollout

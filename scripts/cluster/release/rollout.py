@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
-from scripts.cluster.failures import ClusterFailure
 from scripts.cluster.kubectl import Kubectl
+from scripts.cluster.progress import State
+from scripts.cluster.says import ClusterFailure
 from scripts.cluster.trouble import Event, Trouble
-from scripts.cluster.watching import State
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret, redact
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import attrs
 
-from scripts.cluster.autoscaler import Autoscaler, autoscaler_of
-from scripts.cluster.failures import ClusterFailure
 from scripts.cluster.forward import HTTP, METRICS, Forwarding, forward
 from scripts.cluster.helm import Helm, Revision
 from scripts.cluster.kubectl import Kubectl
+from scripts.cluster.pod_checks import admin_headers
 from scripts.cluster.pods import CONTAINER, Pod, last_warning, parse_pods
-from scripts.cluster.smoke import admin_headers
+from scripts.cluster.says import ClusterFailure
+from scripts.cluster.status.autoscaler import Autoscaler, autoscaler_of
 from scripts.cluster.target import Target
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import attrs
 
-from scripts.cluster.failures import ClusterFailure, gist
 from scripts.cluster.forward import Forwarding, forward, ready_pod
 from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.pods import CONTAINER, Pod, parse_pods
+from scripts.cluster.says import ClusterFailure, gist
 from scripts.cluster.target import Target
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from scripts.cluster.forward import forward
-from scripts.cluster.smoke import ADMIN_HEADER, smoke
+from scripts.cluster.pod_checks import ADMIN_HEADER, smoke
 from scripts.host.errors import TaskFailure
 from scripts.server.checks import Result
 from scripts.server.endpoint import Endpoint
