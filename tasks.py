@@ -7,7 +7,7 @@ from pathlib import Path
 
 from invoke import Collection, Context, task
 
-from scripts import checkenv
+from scripts import check_env as checkenv
 from scripts.cluster import pod_checks as cluster_smoke
 from scripts.cluster.helm import Helm
 from scripts.cluster.image import Image

@@ -7,8 +7,8 @@ from typing import Any
 import attrs
 import pytest
 
-from scripts import checkenv
-from scripts.checkenv import Row
+from scripts import check_env
+from scripts.check_env import Row
 from scripts.host.errors import TaskFailure
 from scripts.host.settings import load
 from scripts.host.shell import Command, Completed
@@ -49,7 +49,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedAws]:
 
 def env_file(root: Path, *, tracked: bool) -> Row:
     """Return the row of .env."""
-    return checkenv._env_file(load(root, environ={}), root, Answers({"git": (0 if tracked else 1, "")}))
+    return check_env._env_file(load(root, environ={}), root, Answers({"git": (0 if tracked else 1, "")}))
 
 
 def test_the_states_of_an_env_file(tmp_path: Path) -> None:
@@ -74,27 +74,27 @@ def test_the_states_of_an_env_file(tmp_path: Path) -> None:
 
 def test_docker_that_is_not_running_is_a_gap_with_its_advice() -> None:
     """Only some tasks need it."""
-    assert checkenv._engine(Answers({"docker": (0, "28.0.1\n")})) == Row(
+    assert check_env._engine(Answers({"docker": (0, "28.0.1\n")})) == Row(
         what="Docker engine", state="ok", found="28.0.1"
     )
-    down = checkenv._engine(Answers({"docker": (1, "Cannot connect to the Docker daemon at unix:///x.")}))
+    down = check_env._engine(Answers({"docker": (1, "Cannot connect to the Docker daemon at unix:///x.")}))
     assert (down.state, "Start it" in down.advice) == ("missing", True)
 
 
 def test_a_disk_that_is_nearly_full_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Here and where Docker keeps its images; without Docker, here."""
     there = Answers({"docker": (0, f"{tmp_path}\n")})
-    assert "for Docker" in checkenv._disk(tmp_path, there).found
-    assert "for Docker" not in checkenv._disk(tmp_path, Answers({})).found
-    monkeypatch.setattr(checkenv, "ENOUGH_DISK", 1 << 62)
-    assert checkenv._disk(tmp_path, there).state == "missing"
+    assert "for Docker" in check_env._disk(tmp_path, there).found
+    assert "for Docker" not in check_env._disk(tmp_path, Answers({})).found
+    monkeypatch.setattr(check_env, "ENOUGH_DISK", 1 << 62)
+    assert check_env._disk(tmp_path, there).state == "missing"
 
 
 def test_identity_region_and_repository_are_asked_for(aws: ScriptedAws) -> None:
     """All that a push needs of AWS is there."""
     aws.identity()
     aws.ecr("describe_images", {}, {**WHERE, "maxResults": 1})
-    rows = checkenv._aws(load(Path("no-such-folder"), environ=SETTINGS))
+    rows = check_env._aws(load(Path("no-such-folder"), environ=SETTINGS))
     assert [(row.what, row.state) for row in rows] == [
         ("AWS settings", "ok"),
         ("AWS region", "ok"),
@@ -106,14 +106,14 @@ def test_identity_region_and_repository_are_asked_for(aws: ScriptedAws) -> None:
 def test_the_first_thing_that_aws_refuses_is_told_and_the_rest_not_asked(aws: ScriptedAws) -> None:
     """Another account's credentials: the repository is not looked for."""
     aws.identity("210987654321")
-    rows = checkenv._aws(load(Path("no-such-folder"), environ=SETTINGS))
+    rows = check_env._aws(load(Path("no-such-folder"), environ=SETTINGS))
     assert [(row.what, row.state) for row in rows[-2:]] == [("AWS region", "ok"), ("AWS identity", "failed")]
     assert "210987654321" in rows[-1].advice
 
 
 def test_aws_is_not_asked_without_settings() -> None:
     """What is not set is named, and no call is made."""
-    (row,) = checkenv._aws(load(Path("no-such-folder"), environ={"AWS_REGION": REGION}))
+    (row,) = check_env._aws(load(Path("no-such-folder"), environ={"AWS_REGION": REGION}))
     assert (row.state, "AWS_ACCOUNT_ID, ECR_REPOSITORY" in row.advice) == ("missing", True)
 
 
@@ -141,14 +141,14 @@ DOWN = kubernetes.failed("The connection to the server h was refused")
 )
 def test_the_cluster_is_looked_at_as_far_as_it_answers(answers: dict[str, Any], states: list[str], saying: str) -> None:
     """kubectl, the context with its server, the API's version, the GPUs; what follows from a failure is not asked."""
-    rows = checkenv._cluster(load(Path("no-such-folder"), environ={}), kubernetes.Cluster(answers=CLUSTER | answers))
+    rows = check_env._cluster(load(Path("no-such-folder"), environ={}), kubernetes.Cluster(answers=CLUSTER | answers))
     assert [row.state for row in rows] == states
     assert saying in f"{rows[-1].found} {rows[-1].advice}"
 
 
 def test_helm_is_told_with_the_oldest_that_will_do() -> None:
     """Missing, too old, or fine."""
-    assert checkenv._helm(kubernetes.Cluster(answers=CLUSTER)).found == "Helm 4.3.1 (least: 3.13.0)"
-    old = checkenv._helm(kubernetes.Cluster(answers={"helm version": "v3.9.4"}))
+    assert check_env._helm(kubernetes.Cluster(answers=CLUSTER)).found == "Helm 4.3.1 (least: 3.13.0)"
+    old = check_env._helm(kubernetes.Cluster(answers={"helm version": "v3.9.4"}))
     assert (old.state, "3.13.0 or newer" in old.advice) == ("missing", True)
-    assert "https://helm.sh" in checkenv._helm(NoProgram(answers={})).advice
+    assert "https://helm.sh" in check_env._helm(NoProgram(answers={})).advice
