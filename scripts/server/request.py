@@ -194,7 +194,3 @@ def main(argv: Sequence[str]) -> int:
     shape = ", ".join(map(str, request.shape))
     sys.stdout.write(f"{request.path}: {request.dtype} ({shape})\n{request.curl}\n")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

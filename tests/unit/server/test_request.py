@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scripts.generate_input import generate, main
 from scripts.host.errors import TaskFailure
+from scripts.server.request import generate, main
 from triton_sdk.contract import IMAGENET_MEAN, IMAGENET_STD
 
 CONFIG = """
@@ -212,7 +212,6 @@ def test_module_fails_with_one_line(
 ) -> None:
     """`python -m scripts.generate_input` ends with status 1 and the message alone."""
     monkeypatch.setattr(sys, "argv", ["generate_input", "--model", "cars", "--repository", str(tmp_path)])
-    monkeypatch.delitem(sys.modules, "scripts.generate_input")
     with pytest.raises(SystemExit) as caught:
         runpy.run_module("scripts.generate_input", run_name="__main__")
     assert caught.value.code == 1
