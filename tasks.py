@@ -42,6 +42,7 @@ from scripts.registry import aws
 from scripts.registry.ecr import Registry, Rules
 from scripts.registry.ecr import create as create_in_registry
 from scripts.repository.lint import model as lint
+from scripts.repository.versions import packaged as packaged_in
 from scripts.server import local as serving
 from scripts.server.checks import GOLDEN, Result, smoke
 from scripts.server.endpoint import HTTP_PORT, Endpoint
@@ -243,7 +244,7 @@ def serve(
             return
 
         def announce(server: LocalTriton) -> None:
-            packaged = models.packaged(folder)
+            packaged = packaged_in(folder)
             endpoints = [("HTTP", server.http_url), ("gRPC", server.grpc_url), ("metrics", server.metrics_url)]
             table("Endpoints", ("", "address"), endpoints)
             table("Models", ("model", "version", "contract"), [(p.model, str(p.version), p.summary) for p in packaged])

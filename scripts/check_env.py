@@ -17,9 +17,9 @@ from scripts.host.errors import TaskFailure
 from scripts.host.settings import Settings
 from scripts.host.shell import Command, Completed, Runner, capture
 from scripts.image import engine
-from scripts.packaging import package
 from scripts.registry import aws, ecr
 from scripts.registry.ecr import Registry
+from scripts.repository.versions import packaged
 from triton_sdk.errors import LocalServerError
 from triton_sdk.local import interpreters
 
@@ -74,7 +74,7 @@ def _local_triton() -> Row:
 
 
 def _models(repository: Path) -> Row:
-    versions = [f"{p.model} v{p.version}" for p in package.packaged(repository)]
+    versions = [f"{p.model} v{p.version}" for p in packaged(repository)]
     if versions:
         return Row(what="models", state="ok", found=", ".join(versions))
     advice = "invoke package-model --model resnet50"

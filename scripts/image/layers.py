@@ -8,11 +8,11 @@ import attrs
 
 from scripts.host.errors import TaskFailure
 from scripts.image.tarball import File, write_tar
-from scripts.packaging import package
 from scripts.repository import config_pbtxt
 from scripts.repository import manifest as manifests
-from scripts.repository.lint import model as lint
+from scripts.repository.lint.model import lint
 from scripts.repository.manifest import Manifest
+from scripts.repository.versions import CONFIG, packaged
 
 # Where the archives lie in the build context, and the last of them: what may change with any new version.
 LAYERS = "layers"
@@ -87,14 +87,14 @@ def checked(repository: Path) -> Models:
     Raises:
         TaskFailure: If nothing is packaged, the linter finds an error, or a version has no manifest.
     """
-    packaged = package.packaged(repository)
-    if not packaged:
+    found = packaged(repository)
+    if not found:
         raise TaskFailure(
             f"No model version is packaged in {repository}, so the image would serve nothing. Package one first:\n"
             "  invoke package-model --model resnet50                     (real weights, from the internet)\n"
             "  invoke package-model --model resnet50 --weights seeded    (made here, no internet needed)"
         )
-    errors = [finding for finding in lint.lint(repository) if finding.severity == "error"]
+    errors = [finding for finding in lint(repository) if finding.severity == "error"]
     if errors:
         listed = "\n".join(f"  - {f.model}{f' v{f.version}' if f.version else ''}: {f.message}" for f in errors)
         raise TaskFailure(f"{repository} is not fit for an image; `invoke lint-repository` says more:\n{listed}")
@@ -105,9 +105,9 @@ def checked(repository: Path) -> Models:
             folder=version.path,
             sha256=_manifest(version.manifest, version.path).sha256,
         )
-        for version in packaged
+        for version in found
     )
-    folders = sorted({version.path.parent for version in packaged})
+    folders = sorted({version.path.parent for version in found})
     return Models(
         repository=repository, versions=versions, configs=tuple(path for folder in folders for path in _configs(folder))
     )
@@ -151,7 +151,7 @@ def _manifest(found: Manifest | None, path: Path) -> Manifest:
 
 def _configs(folder: Path) -> list[Path]:
     """Return the files of the model's folder that Triton reads; whatever else lies there stays out of the image."""
-    config = folder / lint.CONFIG
+    config = folder / CONFIG
     parsed = config_pbtxt.parse(config)
     labels = {str(tensor["label_filename"]) for tensor in parsed.get("output", ()) if tensor.get("label_filename")}
     return [config, *sorted(folder / name for name in labels), *sorted(folder.glob("configs/*.pbtxt"))]

@@ -1,48 +1,20 @@
-"""Turn a classifier into a version that Triton serves, and tell which versions are there."""
+"""Turn a classifier into a version that Triton serves."""
 
 from collections.abc import Sequence
 from pathlib import Path
-
-import attrs
 
 from scripts.host.errors import TaskFailure
 from scripts.packaging import staging
 from scripts.packaging.build import Preprocessing, build
 from scripts.packaging.publish import Publication, version_exists
-from scripts.repository import manifest
-from scripts.repository.lint import model as lint
 from scripts.repository.lint.config import is_sane_name
-from scripts.repository.manifest import Manifest
+from scripts.repository.versions import PackagedVersion
 from scripts.sources.source import Progress, Source
 from triton_sdk.contract import RGB
 
-__all__ = ["PackagedVersion", "Source", "package", "packaged"]
+__all__ = ["Source", "package"]
 
 _LARGEST_NUMBER = 2**31 - 1
-
-
-@attrs.frozen(kw_only=True)
-class PackagedVersion:
-    """A version in a repository.
-
-    Attributes:
-        model: The model's name.
-        version: Its number.
-        path: Its folder.
-        manifest: What was written when it was packaged; None where this project did not package it, or it is broken.
-    """
-
-    model: str
-    version: int
-    path: Path
-    manifest: Manifest | None
-
-    @property
-    def summary(self) -> str:
-        """What it takes and gives, in a line."""
-        if self.manifest is None:
-            return "no manifest: packaged by something else"
-        return f"{self.manifest.contract.input} -> {self.manifest.contract.output}"
 
 
 def package(
@@ -107,18 +79,6 @@ def package(
     return PackagedVersion(model=model, version=written.version, path=path, manifest=written)
 
 
-def packaged(repository: Path) -> list[PackagedVersion]:
-    """Return the versions in *repository*, by model and number; none where there is no such folder."""
-    if not repository.is_dir():
-        return []
-    return [
-        PackagedVersion(model=folder.name, version=number, path=path, manifest=_manifest_in(path))
-        for folder in sorted(repository.iterdir())
-        if not folder.name.startswith(".")
-        for number, path in lint.version_folders(folder).items()
-    ]
-
-
 def _check_request(target: Path, *, model: str, version: int | None, max_batch: int | None) -> None:
     """Refuse at once what can be refused before the work."""
     if not is_sane_name(model):
@@ -131,10 +91,3 @@ def _check_request(target: Path, *, model: str, version: int | None, max_batch: 
         raise TaskFailure(f"The largest batch is a whole number from 1 on, not {max_batch}.")
     if version is not None and (target / str(version)).exists():
         raise version_exists(target, version)
-
-
-def _manifest_in(version: Path) -> Manifest | None:
-    try:
-        return manifest.read(version / manifest.FILE)
-    except TaskFailure:
-        return None  # the linter says what is wrong with it

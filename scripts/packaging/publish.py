@@ -10,8 +10,9 @@ from scripts.host.errors import TaskFailure
 from scripts.packaging import staging
 from scripts.packaging.build import Built
 from scripts.repository import config_pbtxt, manifest
-from scripts.repository.lint import model as lint
+from scripts.repository.lint.model import lint_version
 from scripts.repository.manifest import Manifest
+from scripts.repository.versions import CONFIG, version_folders
 from scripts.sources.source import Progress
 from triton_sdk import labels as class_names
 from triton_sdk.contract import ModelContract
@@ -54,14 +55,14 @@ class Publication:
         for attempt in range(_ATTEMPTS):
             tree = self.folder / str(attempt) / self.target.name
             try:
-                if (self.target / lint.CONFIG).exists():
+                if (self.target / CONFIG).exists():
                     return self._add_version(tree)
                 return self._add_model(tree)
             except staging.TakenError:
                 # Another run was faster. Its version is looked at like any that was there before.
                 if self.version is not None and (self.target / str(self.version)).exists():
                     raise version_exists(self.target, self.version) from None
-                for moved in lint.version_folders(tree).values():
+                for moved in version_folders(tree).values():
                     moved.rename(self.built.folder)
         raise TaskFailure(f"Something else keeps writing into {self.target}. Try again when it is done.")
 
@@ -69,7 +70,7 @@ class Publication:
         """Publish the model's folder whole: nobody sees a configuration without a version."""
         if self.target.exists() and not (self.target.is_dir() and not any(self.target.iterdir())):
             raise TaskFailure(
-                f"{self.target} is there without a {lint.CONFIG}, so nothing tells what its versions must have in "
+                f"{self.target} is there without a {CONFIG}, so nothing tells what its versions must have in "
                 "common. Write one, move it away, or choose another name."
             )
         names, origin = self._names_for_new_model()
@@ -86,7 +87,7 @@ class Publication:
 
     def _add_version(self, tree: Path) -> Manifest:
         """Publish the version's folder only, after its contract was compared with the model's."""
-        path = self.target / lint.CONFIG
+        path = self.target / CONFIG
         with staging.locked(path):
             config = config_pbtxt.parse(path)
             text = path.read_bytes().decode("utf-8")
@@ -97,7 +98,7 @@ class Publication:
             self._check_contract(model)
             label_file = str(config["output"][0].get("label_filename", ""))
             names = self._names_of_model(label_file)
-            others = tuple(lint.version_folders(self.target))
+            others = tuple(version_folders(self.target))
             number = self.version or max(others, default=0) + 1
             if (self.target / str(number)).exists():
                 raise staging.TakenError(str(self.target / str(number)))
@@ -105,9 +106,7 @@ class Publication:
             wanted = text
             if model.resize_for(number) != resize:
                 wanted = config_pbtxt.with_version_resize(text, version=number, resize=resize)
-                self.progress(
-                    f"{lint.CONFIG}: version {number} resizes to {resize} pixels, the model to {model.resize}"
-                )
+                self.progress(f"{CONFIG}: version {number} resizes to {resize} pixels, the model to {model.resize}")
             _write_shared(tree, wanted, names, label_file=label_file)
             contract = attrs.evolve(self.built.contract, max_batch=model.max_batch, labelled=model.labelled)
             written = self._put_version(tree, contract, version=number, labels="the model's" if names else None)
@@ -127,13 +126,13 @@ class Publication:
             raise TaskFailure(
                 f"This version takes and gives something else than {self.target.name} does, and all versions of a "
                 "model share "
-                f"one {lint.CONFIG}.\n  this version: {_described(new)}\n  the model:    {_described(model)}\n"
+                f"one {CONFIG}.\n  this version: {_described(new)}\n  the model:    {_described(model)}\n"
                 "Package it under another model name."
             )
         if self.max_batch not in (None, model.max_batch):
             raise TaskFailure(
                 f"{self.target.name} takes up to {model.max_batch} images, for all its versions. Leave --max-batch "
-                f"out, or change max_batch_size in its {lint.CONFIG} first."
+                f"out, or change max_batch_size in its {CONFIG} first."
             )
 
     def _names_for_new_model(self) -> tuple[tuple[str, ...] | None, str | None]:
@@ -179,7 +178,7 @@ class Publication:
     def _check(self, tree: Path, number: int, *, others: Sequence[int]) -> None:
         """Refuse to publish what the linter finds wrong in the version or its configuration."""
         staging.settle(tree)
-        findings = lint.lint_version(tree, version=number, versions=(*others, number))
+        findings = lint_version(tree, version=number, versions=(*others, number))
         errors = [finding.message for finding in findings if finding.severity == "error"]
         if errors:
             raise TaskFailure(f"{self.target.name} version {number} would not be served rightly: {' '.join(errors)}")
@@ -211,7 +210,7 @@ def check_labels(labels: Sequence[str], *, classes: int) -> None:
 def _write_shared(tree: Path, config: str, names: Sequence[str] | None, *, label_file: str) -> None:
     """Write what a model's versions share into the new folder *tree*."""
     tree.mkdir(parents=True)
-    (tree / lint.CONFIG).write_text(config, encoding="utf-8", newline="")
+    (tree / CONFIG).write_text(config, encoding="utf-8", newline="")
     if names is not None:
         (tree / label_file).parent.mkdir(parents=True, exist_ok=True)
         (tree / label_file).write_text("".join(f"{name}\n" for name in names), encoding="utf-8", newline="")

@@ -13,10 +13,10 @@ import attrs
 import numpy as np
 
 from scripts.host.errors import TaskFailure
-from scripts.packaging import package
 from scripts.repository import golden, manifest
 from scripts.repository.golden import Golden
 from scripts.repository.manifest import Manifest
+from scripts.repository.versions import packaged
 from scripts.server import request as generate_input
 from scripts.server.endpoint import Answer, Endpoint
 from triton_sdk import ModelNotFoundError, ResNetClient
@@ -106,13 +106,13 @@ def smoke(endpoint: Endpoint, *, repository: Path, complete: bool) -> Iterator[R
         yield result
         if result.state == "failed":
             return
-    packaged = {(p.model, p.version): p for p in package.packaged(repository)}
+    here = {(p.model, p.version): p for p in packaged(repository)}
     try:
-        served = _served(endpoint, packaged)
+        served = _served(endpoint, here)
     except TaskFailure as error:
         yield Result(check="models", subject="server", state="failed", figure=str(error))
         return
-    for key in sorted(packaged.keys() - served):
+    for key in sorted(here.keys() - served):
         state: State = "failed" if complete else "skipped"
         yield Result(
             check="served", subject=f"{key[0]} v{key[1]}", state=state, figure="packaged, but not served there"
@@ -121,7 +121,7 @@ def smoke(endpoint: Endpoint, *, repository: Path, complete: bool) -> Iterator[R
         yield Result(check="served", subject="server", state="failed", figure="no model is ready: see the server's log")
     by_model: dict[str, list[_Version]] = {}
     for model, number in sorted(served):
-        known = packaged.get((model, number))
+        known = here.get((model, number))
         version = _Version(model=model, number=number, folder=known.path if known else None)
         by_model.setdefault(model, []).append(version)
     hardware = _run("GPU", "server", lambda: _gpu(endpoint))

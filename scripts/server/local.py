@@ -6,7 +6,7 @@ from pathlib import Path
 from scripts.host.errors import TaskFailure
 from scripts.host.shell import Command, attach
 from scripts.image import build
-from scripts.packaging import package
+from scripts.repository.versions import packaged
 from triton_sdk.local import LocalTriton
 
 
@@ -16,7 +16,7 @@ def require_models(repository: Path) -> None:
     Raises:
         TaskFailure: If no version is packaged in *repository*.
     """
-    if not package.packaged(repository):
+    if not packaged(repository):
         raise TaskFailure(
             f"No model version is packaged in {repository}. Package one first:\n"
             "  invoke package-model --model resnet50                     (real weights, from the internet)\n"
@@ -26,7 +26,7 @@ def require_models(repository: Path) -> None:
 
 def left_out(repository: Path) -> list[str]:
     """Return the models that have a configuration and no version yet, which would keep Triton from starting."""
-    ready = {version.model for version in package.packaged(repository)}
+    ready = {version.model for version in packaged(repository)}
     return [path.parent.name for path in sorted(repository.glob("*/config.pbtxt")) if path.parent.name not in ready]
 
 
@@ -34,7 +34,7 @@ def choice(repository: Path) -> tuple[str, ...]:
     """Return the server's flags that load the packaged models alone; none where that is all there are."""
     if not left_out(repository):
         return ()
-    names = dict.fromkeys(version.model for version in package.packaged(repository))
+    names = dict.fromkeys(version.model for version in packaged(repository))
     return ("--model-control-mode=explicit", *(f"--load-model={name}" for name in names))
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from scripts.host.errors import TaskFailure
 from scripts.repository import config_pbtxt, golden
-from scripts.repository.lint.model import version_folders
+from scripts.repository.versions import CONFIG, version_folders
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import ContractError, InvalidImageError
 from triton_sdk.images import normalise, to_pixels
@@ -87,7 +87,7 @@ def generate(
 
 
 def _contract(model: str, *, repository: Path) -> ModelContract:
-    config = repository / model / "config.pbtxt"
+    config = repository / model / CONFIG
     if not config.is_file():
         there = ", ".join(sorted(path.parent.name for path in repository.glob("*/config.pbtxt"))) or "none"
         raise TaskFailure(

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import attrs
 
-from scripts.packaging import package as models
+from scripts.repository import versions as models
 from scripts.server import request as generate_input
 from tests.cluster.plane import Access, HelmMajor
 from tests.cluster.user import RELEASE, ROOT, User

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from scripts.packaging import package
+from scripts.repository.versions import packaged
 from scripts.server.checks import smoke
 from scripts.server.endpoint import Endpoint
 from triton_sdk import ImageLike, ResNetClient
@@ -78,7 +79,7 @@ def test_the_smoke_test_knows_that_it_is_dynamically_quantised(repository: Path,
     """Every check is green, golden data included, though what shares a batch moves the numbers."""
     endpoint = Endpoint(http=server.http_url, grpc=server.grpc_url, metrics=server.metrics_url)
     assert {r.state for r in smoke(endpoint, repository=repository, complete=True)} == {"ok"}
-    manifest = package.packaged(repository)[0].manifest
+    manifest = packaged(repository)[0].manifest
     assert manifest is not None
     assert manifest.quantisation == "dynamic"
     assert manifest.measured.batching > 0.001

@@ -18,9 +18,10 @@ from scripts.graph import rewrite
 from scripts.graph.session import Session
 from scripts.host.errors import TaskFailure
 from scripts.packaging import build, staging
-from scripts.packaging.package import PackagedVersion, Source, package, packaged
+from scripts.packaging.package import Source, package
 from scripts.repository import config_pbtxt, golden
 from scripts.repository.lint import model as lint
+from scripts.repository.versions import PackagedVersion, packaged
 from tests.doubles import small_classifiers as tiny
 from triton_sdk.contract import ModelContract
 from triton_sdk.labels import imagenet

@@ -10,9 +10,10 @@ from pathlib import Path
 import onnx
 import pytest
 
-from scripts.packaging.package import Source, package, packaged
+from scripts.packaging.package import Source, package
 from scripts.repository import manifest
 from scripts.repository.lint import model
+from scripts.repository.versions import packaged
 from tests.doubles import small_classifiers as tiny
 
 KILLS = 50

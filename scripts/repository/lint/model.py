@@ -12,8 +12,8 @@ from scripts.repository import config_pbtxt
 from scripts.repository.lint.config import check_config
 from scripts.repository.lint.finding import Finding, error, warning
 from scripts.repository.lint.version import check_version
+from scripts.repository.versions import CONFIG, version_folders
 
-CONFIG = "config.pbtxt"
 _OTHER_CONFIGS = "configs"
 _READABLE_BY_ALL = 0o004
 
@@ -50,19 +50,6 @@ def lint_version(folder: Path, *, version: int, versions: tuple[int, ...]) -> li
         findings.extend(_check_labels(folder, config))
     findings.extend(check_version(folder / str(version), config=config))
     return findings
-
-
-def version_folders(folder: Path) -> dict[int, Path]:
-    """Return the folders of *folder* that Triton takes for versions, in order."""
-    if not folder.is_dir():
-        return {}
-    found = {int(path.name): path for path in folder.iterdir() if path.is_dir() and is_version(path.name)}
-    return dict(sorted(found.items()))
-
-
-def is_version(name: str) -> bool:
-    """Return whether Triton takes a folder of this name for a version: a positive whole number, no zero before it."""
-    return name.isascii() and name.isdigit() and not name.startswith("0")
 
 
 def _check_folder(folder: Path) -> Iterator[Finding]:

@@ -1,0 +1,67 @@
+"""Which versions a model repository holds, as Triton reads its folders."""
+
+from pathlib import Path
+
+import attrs
+
+from scripts.host.errors import TaskFailure
+from scripts.repository import manifest
+from scripts.repository.manifest import Manifest
+
+CONFIG = "config.pbtxt"
+
+
+@attrs.frozen(kw_only=True)
+class PackagedVersion:
+    """A version in a repository.
+
+    Attributes:
+        model: The model's name.
+        version: Its number.
+        path: Its folder.
+        manifest: What was written when it was packaged; None where this project did not package it, or it is broken.
+    """
+
+    model: str
+    version: int
+    path: Path
+    manifest: Manifest | None
+
+    @property
+    def summary(self) -> str:
+        """What it takes and gives, in a line."""
+        if self.manifest is None:
+            return "no manifest: packaged by something else"
+        return f"{self.manifest.contract.input} -> {self.manifest.contract.output}"
+
+
+def packaged(repository: Path) -> list[PackagedVersion]:
+    """Return the versions in *repository*, by model and number; none where there is no such folder."""
+    if not repository.is_dir():
+        return []
+    return [
+        PackagedVersion(model=folder.name, version=number, path=path, manifest=_manifest_in(path))
+        for folder in sorted(repository.iterdir())
+        if not folder.name.startswith(".")
+        for number, path in version_folders(folder).items()
+    ]
+
+
+def version_folders(folder: Path) -> dict[int, Path]:
+    """Return the folders of *folder* that Triton takes for versions, in order."""
+    if not folder.is_dir():
+        return {}
+    found = {int(path.name): path for path in folder.iterdir() if path.is_dir() and is_version(path.name)}
+    return dict(sorted(found.items()))
+
+
+def is_version(name: str) -> bool:
+    """Return whether Triton takes a folder of this name for a version: a positive whole number, no zero before it."""
+    return name.isascii() and name.isdigit() and not name.startswith("0")
+
+
+def _manifest_in(version: Path) -> Manifest | None:
+    try:
+        return manifest.read(version / manifest.FILE)
+    except TaskFailure:
+        return None  # the linter says what is wrong with it
