@@ -17,25 +17,25 @@ SOURCES = sorted(
 
 # Import, and the only files (or folders) that may have it.
 ONLY_IN = {
-    "grpc": ["triton_sdk/_transport.py", "triton_sdk/_aio_transport.py"],
+    "grpc": ["triton_sdk/_wire/grpc_sync.py", "triton_sdk/_wire/grpc_aio.py"],
     "google.protobuf": [
-        "triton_sdk/_codec.py",
-        "triton_sdk/_flow.py",
-        "triton_sdk/_drive.py",
+        "triton_sdk/_flow/codec.py",
+        "triton_sdk/_flow/ask.py",
+        "triton_sdk/_wire/drive.py",
         # A server in memory: it reads what the client sends.
-        "triton_sdk/_memory.py",
+        "triton_sdk/_wire/memory.py",
         "scripts/repository/config_pbtxt.py",
     ],
     "tritonclient": [
-        "triton_sdk/_transport.py",
-        "triton_sdk/_codec.py",
-        "triton_sdk/_flow.py",
-        "triton_sdk/_drive.py",
-        "triton_sdk/_memory.py",
+        "triton_sdk/_wire/grpc_sync.py",
+        "triton_sdk/_flow/codec.py",
+        "triton_sdk/_flow/ask.py",
+        "triton_sdk/_wire/drive.py",
+        "triton_sdk/_wire/memory.py",
         "scripts/repository/config_pbtxt.py",
     ],
     "subprocess": ["scripts/host/shell.py", "scripts/host/tether.py", "triton_sdk/local"],
-    "cykooz_resizer": ["triton_sdk/_resample.py"],
+    "cykooz_resizer": ["triton_sdk/_pixels/resample.py"],
     "rich": ["scripts/host/terminal.py", "triton_sdk/__main__.py"],
     "dotenv": ["scripts/host/settings.py"],
     "boto3": ["scripts/registry/aws.py"],

@@ -1,6 +1,6 @@
 """Typed client for image classifiers on NVIDIA Triton."""
 
-from triton_sdk._calls import Inference
+from triton_sdk._flow.tensors import Inference
 from triton_sdk._version import __version__
 from triton_sdk.aio import AsyncResNetClient
 from triton_sdk.client import ResNetClient

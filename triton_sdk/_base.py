@@ -8,9 +8,9 @@ from typing import Any, Final, Self
 import attrs
 from numpy.typing import NDArray
 
-from triton_sdk import _calls, _operations, _routing, _streams
-from triton_sdk._calls import Inference
-from triton_sdk._flow import Flow, Session
+from triton_sdk._flow import operations, routing, streams, tensors
+from triton_sdk._flow.ask import Flow, Session
+from triton_sdk._flow.tensors import Inference
 from triton_sdk.config import ClientConfig, RetryPolicy, Tls, seconds, whole
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import ClientClosedError, TritonError
@@ -87,8 +87,8 @@ class BaseClient:
         deadline: float,
         first: int | None = None,
     ) -> Flow[list[Prediction]]:
-        _calls.positive(top_k, "top_k")
-        return _routing.predict(
+        tensors.positive(top_k, "top_k")
+        return routing.predict(
             self._session, images, version=version, key=key, top=top_k, deadline=deadline, first=first
         )
 
@@ -109,21 +109,21 @@ class BaseClient:
     ) -> Callable[[int, Sequence[ImageLike]], Flow[list[Prediction | TritonError]]]:
         """Return what makes the flow of one batch of a stream."""
         allowed = self._session.config.timeout if timeout is None else seconds(timeout)
-        _calls.positive(top_k, "top_k")
+        tensors.positive(top_k, "top_k")
 
         def flow(_first: int, batch: Sequence[ImageLike]) -> Flow[list[Prediction | TritonError]]:
             predict = partial(
                 self._predict, version=version, key=key, top_k=top_k, deadline=self._session.clock() + allowed
             )
-            return _streams.outcomes(self._session, batch, predict)
+            return streams.outcomes(self._session, batch, predict)
 
         return flow
 
     def _sizes(self, images: object, batch_size: int | None, in_flight: int) -> tuple[int, int]:
         """Return how many images to take at once, and how many batches may be under way."""
-        _calls.positive(batch_size, "batch_size")
+        tensors.positive(batch_size, "batch_size")
         whole(in_flight, "in_flight")
-        size = batch_size or _calls.BATCH_SIZE
+        size = batch_size or tensors.BATCH_SIZE
         alone = isinstance(images, list | tuple) and len(images) <= size
         return size, 1 if alone else in_flight
 
@@ -135,19 +135,19 @@ class BaseClient:
             raise ClientClosedError(f"The client for {self._session.config.url} is closed; make a new one.")
 
     def _infer(self, batch: NDArray[Any], version: int | None, timeout: float | None) -> Flow[Inference]:
-        _calls.positive(version, "version")
-        return _operations.infer(self._session, batch, version=version, deadline=self._deadline(timeout))
+        tensors.positive(version, "version")
+        return operations.infer(self._session, batch, version=version, deadline=self._deadline(timeout))
 
     def _contract(self, timeout: float | None) -> Flow[ModelContract]:
-        return _operations.contract(self._session, deadline=self._deadline(timeout))
+        return operations.contract(self._session, deadline=self._deadline(timeout))
 
     def _versions(self, timeout: float | None) -> Flow[tuple[int, ...]]:
-        return _operations.versions(self._session, deadline=self._deadline(timeout))
+        return operations.versions(self._session, deadline=self._deadline(timeout))
 
     def _ready(self, version: int | None, timeout: float | None) -> Flow[bool]:
-        _calls.positive(version, "version")
-        return _operations.ready(self._session, version=version, deadline=self._deadline(timeout))
+        tensors.positive(version, "version")
+        return operations.ready(self._session, version=version, deadline=self._deadline(timeout))
 
     def _wait_ready(self, timeout: float, version: int | None) -> Flow[None]:
-        _calls.positive(version, "version")
-        return _operations.wait_ready(self._session, version=version, deadline=self._deadline(timeout), timeout=timeout)
+        tensors.positive(version, "version")
+        return operations.wait_ready(self._session, version=version, deadline=self._deadline(timeout), timeout=timeout)

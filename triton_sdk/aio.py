@@ -10,14 +10,14 @@ from typing import Any, Self, TypeVar
 
 from numpy.typing import NDArray
 
-from triton_sdk import _cores
-from triton_sdk._aio_transport import AioTransport
 from triton_sdk._base import IN_FLIGHT, RETRY, BaseClient, settings
-from triton_sdk._calls import Inference
-from triton_sdk._coalesce import Coalescing
-from triton_sdk._drive import AsyncTransport, arun
-from triton_sdk._flow import Flow, Reply, Send
-from triton_sdk._tasks import Background, batched, gathered
+from triton_sdk._flow.ask import Flow, Reply, Send
+from triton_sdk._flow.tensors import Inference
+from triton_sdk._wire import cores
+from triton_sdk._wire.coalesce import Coalescing
+from triton_sdk._wire.drive import AsyncTransport, arun
+from triton_sdk._wire.grpc_aio import AioTransport
+from triton_sdk._wire.loop import Background, batched, gathered
 from triton_sdk.config import ClientConfig, Coalesce, RetryPolicy, Tls
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import ClientClosedError, EventLoopError, TritonError
@@ -81,7 +81,7 @@ class AsyncResNetClient(BaseClient):
         )
         config = self._session.config
         self._transport = transport or AioTransport(config)
-        self._pool = ThreadPoolExecutor(_cores.workers(), thread_name_prefix="triton-sdk")
+        self._pool = ThreadPoolExecutor(cores.workers(), thread_name_prefix="triton-sdk")
         self._coalescing = None if coalesce is None else Coalescing(self._post, coalesce, self._session.budget)
         self._background = Background(self._transport.send)
         self._home: tuple[asyncio.AbstractEventLoop, int] | None = None

@@ -7,13 +7,13 @@ from typing import Any, Self, TypeVar
 
 from numpy.typing import NDArray
 
-from triton_sdk import _calls
 from triton_sdk._base import IN_FLIGHT, RETRY, BaseClient
-from triton_sdk._calls import Inference
-from triton_sdk._drive import Transport, run
-from triton_sdk._flow import Flow
-from triton_sdk._threads import Background, Lane, gathered
-from triton_sdk._transport import GrpcTransport
+from triton_sdk._flow import tensors
+from triton_sdk._flow.ask import Flow
+from triton_sdk._flow.tensors import Inference
+from triton_sdk._wire.drive import Transport, run
+from triton_sdk._wire.grpc_sync import GrpcTransport
+from triton_sdk._wire.threads import Background, Lane, gathered
 from triton_sdk.config import RetryPolicy, Tls
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import TritonError
@@ -269,7 +269,7 @@ class ResNetClient(BaseClient):
 def _placed(images: Iterable[_T], size: int) -> Iterator[tuple[int, list[_T]]]:
     """Yield the images in lists of *size*, each with the place of its first one."""
     first = 0
-    for batch in _calls.batched(images, size):
+    for batch in tensors.batched(images, size):
         yield first, batch
         first += len(batch)
 

@@ -29,8 +29,8 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from triton_sdk._resample import resize_and_crop
-from triton_sdk._sources import read
+from triton_sdk._pixels.resample import resize_and_crop
+from triton_sdk._pixels.sources import read
 from triton_sdk.contract import RGB, Layout
 from triton_sdk.errors import ConfigurationError, InvalidImageError
 

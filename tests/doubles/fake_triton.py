@@ -7,7 +7,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from triton_sdk._memory import MemoryTriton, Refused, asks_for_labels, parsed, tensor
+from triton_sdk._wire.memory import MemoryTriton, Refused, asks_for_labels, parsed, tensor
 from triton_sdk.contract import ModelContract
 
 __all__ = ["CLASSES", "LABELS", "SIDE", "FakeTriton", "Refused", "batch", "image"]

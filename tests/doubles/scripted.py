@@ -7,10 +7,11 @@ import attrs
 from google.protobuf.message import Message
 
 from tests.doubles.fake_triton import FakeTriton, Refused, batch
-from triton_sdk import ImageLike, Inference, Prediction, _operations
-from triton_sdk._drive import run
-from triton_sdk._failures import Failure
-from triton_sdk._flow import Flow, Send, Session
+from triton_sdk import ImageLike, Inference, Prediction
+from triton_sdk._flow import operations
+from triton_sdk._flow.ask import Flow, Send, Session
+from triton_sdk._flow.failures import Failure
+from triton_sdk._wire.drive import run
 from triton_sdk.config import ClientConfig, RetryPolicy
 
 _T = TypeVar("_T")
@@ -99,12 +100,12 @@ def infer(
 ) -> Inference:
     """Infer a batch of grey levels; values stand for the images."""
     deadline = shared.clock() + timeout
-    return drive(_operations.infer(shared, batch(*values), version=version, deadline=deadline), transport)
+    return drive(operations.infer(shared, batch(*values), version=version, deadline=deadline), transport)
 
 
 def predict(
     shared: Session, transport: ScriptedTransport, *images: ImageLike, version: int | None = None, first: int | None = 0
 ) -> list[Prediction]:
     """Predict *images* within 30 s."""
-    flow = _operations.predict(shared, images, version=version, top=2, deadline=shared.clock() + 30, first=first)
+    flow = operations.predict(shared, images, version=version, top=2, deadline=shared.clock() + 30, first=first)
     return drive(flow, transport)

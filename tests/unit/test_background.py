@@ -10,9 +10,9 @@ import pytest
 from tests.doubles.blocking import Blocking
 from tests.doubles.scripted import ScriptedTransport
 from triton_sdk import ResNetClient
-from triton_sdk._flow import Flow, Sleep, Spawn, Work
-from triton_sdk._tasks import MOST_IN_BACKGROUND as MOST_TASKS
-from triton_sdk._threads import MOST_IN_BACKGROUND
+from triton_sdk._flow.ask import Flow, Sleep, Spawn, Work
+from triton_sdk._wire.loop import MOST_IN_BACKGROUND as MOST_TASKS
+from triton_sdk._wire.threads import MOST_IN_BACKGROUND
 
 
 @pytest.fixture(params=[ResNetClient, Blocking])

@@ -21,7 +21,7 @@ from triton_sdk import (
     Prediction,
     ResNetClient,
 )
-from triton_sdk._failures import Failure
+from triton_sdk._flow.failures import Failure
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2
 
 from tests.doubles.fake_triton import batch
-from triton_sdk import InferenceFailedError, ModelContract, TensorSpec, _codec
+from triton_sdk import InferenceFailedError, ModelContract, TensorSpec
+from triton_sdk._flow import codec
 
 CONTRACT = ModelContract(
     model="clf",
@@ -31,7 +32,7 @@ def reply(raw: bytes, *, version: str = "2", output: str = "scores") -> Any:
 
 def request(pixels: NDArray[Any], *, version: int | None) -> Any:
     """Return what the server reads out of our request for *pixels*."""
-    return service_pb2.ModelInferRequest.FromString(_codec.infer_request(pixels, contract=CONTRACT, version=version))
+    return service_pb2.ModelInferRequest.FromString(codec.infer_request(pixels, contract=CONTRACT, version=version))
 
 
 def packed(*rows: bytes) -> bytes:
@@ -58,9 +59,9 @@ def test_the_request_is_what_protobuf_would_write(side: int) -> None:
     expected.inputs.add(name="image", datatype="UINT8", shape=pixels.shape)
     expected.outputs.add(name="scores")
     expected.raw_input_contents.append(pixels.tobytes())
-    message = _codec.infer_request(pixels, contract=CONTRACT, version=3)
+    message = codec.infer_request(pixels, contract=CONTRACT, version=3)
     assert message == expected.SerializeToString()
-    assert message == _codec.serialise(message) == _codec.serialise(expected)
+    assert message == codec.serialise(message) == codec.serialise(expected)
 
 
 def test_no_version_is_an_empty_one() -> None:
@@ -73,7 +74,7 @@ def test_no_version_is_an_empty_one() -> None:
 def test_scores_arrive_as_they_were_sent(rows: list[list[float]]) -> None:
     """Every float comes back bit by bit, in its row."""
     scores = np.array(rows, np.float32)
-    answer = _codec.inference(reply(scores.tobytes()), contract=CONTRACT, images=len(rows), version=None)
+    answer = codec.inference(reply(scores.tobytes()), contract=CONTRACT, images=len(rows), version=None)
     assert answer.scores.tobytes() == scores.tobytes()
     assert (answer.scores.shape, answer.model, answer.model_version) == (scores.shape, "clf", 2)
 
@@ -91,13 +92,13 @@ def test_scores_arrive_as_they_were_sent(rows: list[list[float]]) -> None:
 def test_a_reply_that_breaks_its_promise_is_told(message: Any, version: int | None, words: str) -> None:
     """A reply of the wrong size, name or version is never taken for scores."""
     with pytest.raises(InferenceFailedError, match=words):
-        _codec.inference(message, contract=CONTRACT, images=1, version=version)
+        codec.inference(message, contract=CONTRACT, images=1, version=version)
 
 
 def test_labels_are_sorted_by_their_index() -> None:
     """The server lists the classes by score; a name may hold colons and other scripts, and may be missing."""
     raw = packed(b"0.500000:2:colon: here", "0.3:0:Kätzchen".encode(), b"nan:1")
-    assert _codec.labels(reply(raw), contract=CONTRACT) == ("Kätzchen", "class 1", "colon: here")
+    assert codec.labels(reply(raw), contract=CONTRACT) == ("Kätzchen", "class 1", "colon: here")
 
 
 @pytest.mark.parametrize(
@@ -106,4 +107,4 @@ def test_labels_are_sorted_by_their_index() -> None:
 def test_a_list_of_labels_that_cannot_be_read_is_told(raw: bytes) -> None:
     """The error says what to do instead."""
     with pytest.raises(InferenceFailedError, match="Give labels= instead"):
-        _codec.labels(reply(raw), contract=CONTRACT)
+        codec.labels(reply(raw), contract=CONTRACT)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.doubles.pictures import encoded, jpeg, photograph, png
-from triton_sdk import _cores
+from triton_sdk._wire import cores
 from triton_sdk.config import ClientConfig
 from triton_sdk.errors import ConfigurationError
 from triton_sdk.images import Decode, to_pixels
@@ -112,20 +112,20 @@ def test_workers_follow_the_cores(
     file = tmp_path / "cpu.max"
     if quota is not None:
         file.write_text(quota)
-    monkeypatch.setattr(_cores, "_QUOTA_V2", file)
-    monkeypatch.setattr(_cores, "_QUOTA_V1", (tmp_path / "none", tmp_path / "none"))
-    monkeypatch.setattr(_cores, "_allowed", lambda: allowed)
-    assert _cores.workers() == expected
+    monkeypatch.setattr(cores, "_QUOTA_V2", file)
+    monkeypatch.setattr(cores, "_QUOTA_V1", (tmp_path / "none", tmp_path / "none"))
+    monkeypatch.setattr(cores, "_allowed", lambda: allowed)
+    assert cores.workers() == expected
 
 
 def test_workers_follow_the_older_kind_of_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A quota in two files counts as well, and -1 means none."""
     quota, period = tmp_path / "quota", tmp_path / "period"
     period.write_text("100000\n")
-    monkeypatch.setattr(_cores, "_QUOTA_V2", tmp_path / "none")
-    monkeypatch.setattr(_cores, "_QUOTA_V1", (quota, period))
-    monkeypatch.setattr(_cores, "_allowed", lambda: 6)
+    monkeypatch.setattr(cores, "_QUOTA_V2", tmp_path / "none")
+    monkeypatch.setattr(cores, "_QUOTA_V1", (quota, period))
+    monkeypatch.setattr(cores, "_allowed", lambda: 6)
     quota.write_text("300000\n")
-    assert _cores.workers() == 3
+    assert cores.workers() == 3
     quota.write_text("-1\n")
-    assert _cores.workers() == 6
+    assert cores.workers() == 6

@@ -18,10 +18,10 @@ from triton_sdk import (
     ServerOverloadedError,
     ServerUnavailableError,
     TritonError,
-    _operations,
 )
-from triton_sdk._failures import Failure
-from triton_sdk._flow import Budget, Session
+from triton_sdk._flow import operations
+from triton_sdk._flow.ask import Budget, Session
+from triton_sdk._flow.failures import Failure
 
 LOST = Failure("UNAVAILABLE", "Socket closed")
 UNLOADED = Failure("NOT_FOUND", "Request for unknown model: 'clf' has no available versions")
@@ -37,7 +37,7 @@ def transport() -> ScriptedTransport:
 def shared(transport: ScriptedTransport) -> Session:
     """Return what the calls share, the contract known."""
     known = session(transport)
-    drive(_operations.contract(known, deadline=known.clock() + 30), transport)
+    drive(operations.contract(known, deadline=known.clock() + 30), transport)
     transport.sent.clear()
     return known
 

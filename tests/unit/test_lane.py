@@ -6,14 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.doubles.scripted import ScriptedTransport
-from triton_sdk import _threads
-from triton_sdk._threads import Lane, Stopped
+from triton_sdk._wire import threads
+from triton_sdk._wire.threads import Lane, Stopped
 
 
 @pytest.fixture
 def lane(monkeypatch: pytest.MonkeyPatch) -> Lane:
     """Return a lane on a machine with two cores."""
-    monkeypatch.setattr(_threads, "workers", lambda: 2)
+    monkeypatch.setattr(threads, "workers", lambda: 2)
     return Lane(ScriptedTransport())
 
 

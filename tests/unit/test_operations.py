@@ -10,16 +10,10 @@ from PIL import Image
 
 from tests.doubles.fake_triton import FakeTriton, image
 from tests.doubles.scripted import ScriptedTransport, drive, infer, predict, session
-from triton_sdk import (
-    ConfigurationError,
-    DeadlineExceededError,
-    InvalidImageError,
-    InvalidRequestError,
-    ServerError,
-    _operations,
-)
-from triton_sdk._failures import Failure
-from triton_sdk._flow import Session
+from triton_sdk import ConfigurationError, DeadlineExceededError, InvalidImageError, InvalidRequestError, ServerError
+from triton_sdk._flow import operations
+from triton_sdk._flow.ask import Session
+from triton_sdk._flow.failures import Failure
 
 LOST = Failure("UNAVAILABLE", "Socket closed")
 
@@ -34,7 +28,7 @@ def transport() -> ScriptedTransport:
 def shared(transport: ScriptedTransport) -> Session:
     """Return what the calls share, the contract known."""
     known = session(transport)
-    drive(_operations.contract(known, deadline=known.clock() + 30), transport)
+    drive(operations.contract(known, deadline=known.clock() + 30), transport)
     transport.sent.clear()
     return known
 
@@ -78,7 +72,7 @@ class TestInfer:
     ) -> None:
         """The error says what was expected and what was given."""
         with pytest.raises(InvalidRequestError, match=words):
-            drive(_operations.infer(shared, tensor, version=None, deadline=shared.clock() + 1), transport)
+            drive(operations.infer(shared, tensor, version=None, deadline=shared.clock() + 1), transport)
         assert transport.sent == []
 
     def test_nan_is_not_sent(self) -> None:
@@ -87,7 +81,7 @@ class TestInfer:
         shared = session(transport)
         tensor = np.full((1, 3, 8, 8), np.nan, np.float32)
         with pytest.raises(InvalidRequestError, match="NaN"):
-            drive(_operations.infer(shared, tensor, version=None, deadline=shared.clock() + 1), transport)
+            drive(operations.infer(shared, tensor, version=None, deadline=shared.clock() + 1), transport)
 
 
 class TestPredict:
@@ -213,7 +207,7 @@ class TestReady:
     ) -> None:
         """Wait until the model is ready."""
         shared = session(transport, model=model)
-        flow = _operations.wait_ready(shared, version=version, deadline=shared.clock() + timeout, timeout=timeout)
+        flow = operations.wait_ready(shared, version=version, deadline=shared.clock() + timeout, timeout=timeout)
         drive(flow, transport)
 
     def test_waiting_ends_with_the_first_yes(self, transport: ScriptedTransport) -> None:
@@ -250,12 +244,12 @@ class TestReady:
     def test_ready_says_what_the_server_says(self, transport: ScriptedTransport, model: str, ready: bool) -> None:
         """One request decides."""
         shared = session(transport, model=model)
-        assert drive(_operations.ready(shared, version=None, deadline=shared.clock() + 1), transport) is ready
+        assert drive(operations.ready(shared, version=None, deadline=shared.clock() + 1), transport) is ready
 
     def test_no_answer_is_not_ready(self, transport: ScriptedTransport, shared: Session) -> None:
         """A server that cannot be reached is not ready, and is not asked twice."""
         transport.fail(LOST)
-        assert drive(_operations.ready(shared, version=None, deadline=shared.clock() + 1), transport) is False
+        assert drive(operations.ready(shared, version=None, deadline=shared.clock() + 1), transport) is False
         assert len(transport.sent) == 1
 
     def test_versions_are_the_ready_ones(self, transport: ScriptedTransport) -> None:
@@ -263,4 +257,4 @@ class TestReady:
         transport.server.versions = (10, 9)
         for model, expected in (("clf", (9, 10)), ("broken", ())):
             shared = session(transport, model=model)
-            assert drive(_operations.versions(shared, deadline=shared.clock() + 1), transport) == expected
+            assert drive(operations.versions(shared, deadline=shared.clock() + 1), transport) == expected

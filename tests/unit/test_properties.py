@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from tests.doubles.fake_triton import batch, image
 from tests.doubles.scripted import Clock, ScriptedTransport, drive, session
-from triton_sdk import DeadlineExceededError, RetryPolicy, TritonError, _operations
-from triton_sdk._drive import arun, run
-from triton_sdk._failures import Failure
-from triton_sdk._flow import Budget, Flow, Send, Session, Sleep, Work
+from triton_sdk import DeadlineExceededError, RetryPolicy, TritonError
+from triton_sdk._flow import operations
+from triton_sdk._flow.ask import Budget, Flow, Send, Session, Sleep, Work
+from triton_sdk._flow.failures import Failure
+from triton_sdk._wire.drive import arun, run
 
 Turn: TypeAlias = tuple[float, Failure | None]
 Operation: TypeAlias = Callable[[Session, float], Flow[Any]]
@@ -36,20 +37,20 @@ WORDS: Final = (
     "has no available versions",
 )
 OPERATIONS: Final[dict[str, Operation]] = {
-    "infer": lambda shared, deadline: _operations.infer(shared, batch(1), version=None, deadline=deadline),
-    "infer in parts": lambda shared, deadline: _operations.infer(
+    "infer": lambda shared, deadline: operations.infer(shared, batch(1), version=None, deadline=deadline),
+    "infer in parts": lambda shared, deadline: operations.infer(
         shared, batch(*range(9)), version=None, deadline=deadline
     ),
-    "predict": lambda shared, deadline: _operations.predict(
+    "predict": lambda shared, deadline: operations.predict(
         shared, [image(1), image(2)], version=None, top=2, deadline=deadline
     ),
-    "predict a version": lambda shared, deadline: _operations.predict(
+    "predict a version": lambda shared, deadline: operations.predict(
         shared, [image(1)], version=1, top=2, deadline=deadline, first=0
     ),
-    "contract": lambda shared, deadline: _operations.contract(shared, deadline=deadline),
-    "versions": lambda shared, deadline: _operations.versions(shared, deadline=deadline),
-    "ready": lambda shared, deadline: _operations.ready(shared, version=None, deadline=deadline),
-    "wait_ready": lambda shared, deadline: _operations.wait_ready(shared, version=9, deadline=deadline, timeout=1),
+    "contract": lambda shared, deadline: operations.contract(shared, deadline=deadline),
+    "versions": lambda shared, deadline: operations.versions(shared, deadline=deadline),
+    "ready": lambda shared, deadline: operations.ready(shared, version=None, deadline=deadline),
+    "wait_ready": lambda shared, deadline: operations.wait_ready(shared, version=9, deadline=deadline, timeout=1),
 }
 # Half of them such that another attempt is made.
 failures = st.just(Failure("UNAVAILABLE", "Socket closed")) | st.builds(
@@ -67,7 +68,7 @@ policies = st.builds(
 )
 draws = st.floats(0, 1, exclude_max=True)
 timeouts = st.floats(0.001, 5)
-operations = st.sampled_from(list(OPERATIONS.values()))
+called = st.sampled_from(list(OPERATIONS.values()))
 
 
 def outcome(call: Callable[[], object]) -> object:
@@ -83,7 +84,7 @@ def attempts(transport: ScriptedTransport) -> Counter[int]:
     return Counter(id(request.message) for request in transport.sent)
 
 
-@given(operations, scripts, policies, timeouts, draws)
+@given(called, scripts, policies, timeouts, draws)
 def test_no_call_overruns_its_deadline_or_its_attempts(
     operation: Operation, script: list[Turn], policy: RetryPolicy, timeout: float, draw: float
 ) -> None:
@@ -102,7 +103,7 @@ def test_a_wait_is_within_its_bound(script: list[Failure], policy: RetryPolicy, 
     """Before retry n a call waits for a share of the smaller of cap and base * 2**(n - 1), and nowhere else."""
     transport = ScriptedTransport()
     shared = session(transport, retry=policy, uniform=lambda: draw)
-    drive(_operations.contract(shared, deadline=shared.clock() + 30), transport)
+    drive(operations.contract(shared, deadline=shared.clock() + 30), transport)
     sent = len(transport.sent)
     transport.fail(*script)
     outcome(lambda: drive(OPERATIONS["infer"](shared, shared.clock() + 1e6), transport))
@@ -110,7 +111,7 @@ def test_a_wait_is_within_its_bound(script: list[Failure], policy: RetryPolicy, 
     assert transport.clock.sleeps == [draw * min(policy.cap, policy.base * 2**retry) for retry in range(infers - 1)]
 
 
-@given(operations, scripts, policies, timeouts, draws)
+@given(called, scripts, policies, timeouts, draws)
 def test_both_drivers_do_the_same(
     operation: Operation, script: list[Turn], policy: RetryPolicy, timeout: float, draw: float
 ) -> None:
@@ -239,7 +240,7 @@ def test_a_call_may_be_made_very_often() -> None:
     """Two thousand attempts, twice as many as a number that doubles can count, are only limited by time."""
     transport = ScriptedTransport(script=[(0.0, Failure("UNAVAILABLE"))] * 1999)
     shared = session(transport, retry=RetryPolicy(max_attempts=2000, cap=0.01, burst=2000))
-    drive(_operations.contract(shared, deadline=shared.clock() + 30), transport)
+    drive(operations.contract(shared, deadline=shared.clock() + 30), transport)
     assert len(transport.sent) == 2000
 
 
@@ -252,7 +253,7 @@ def test_images_whose_turn_comes_too_late_are_not_prepared() -> None:
         transport.clock.sleep(2)
         return job()
 
-    flow = _operations.predict(shared, ["no/such/file"], version=1, top=2, deadline=shared.clock() + 1)
+    flow = operations.predict(shared, ["no/such/file"], version=1, top=2, deadline=shared.clock() + 1)
     with pytest.raises(DeadlineExceededError, match="no time was left to prepare"):
         run(flow, transport, work=late)
     assert transport.methods == ["ModelConfig"]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.doubles.pictures import difference, noise, photograph, reference
-from triton_sdk import _resample
+from triton_sdk._pixels import resample
 from triton_sdk.images import to_pixels
 
 
@@ -20,11 +20,11 @@ from triton_sdk.images import to_pixels
 def simd(request: pytest.FixtureRequest) -> Iterator[bool]:
     """Run every test of this module with each way to resize."""
     wanted = request.param == "simd"
-    if wanted and not _resample.SIMD:
+    if wanted and not resample.SIMD:
         assert not os.environ.get("CI"), "the extra `simd` is missing, or does not know this Pillow"
         pytest.skip("the extra `simd` is not installed, or does not know this Pillow")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_resample, "SIMD", wanted)
+        patch.setattr(resample, "SIMD", wanted)
         yield wanted
 
 
@@ -104,4 +104,4 @@ def test_only_pictures_of_a_known_pillow_are_read_directly(
 ) -> None:
     """The resizer reads Pillow's memory, whose layout may change with a major version."""
     monkeypatch.setattr(PIL, "__version__", version)
-    assert _resample.knows_pillow() is known
+    assert resample.knows_pillow() is known

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.doubles.scripted import Clock
-from triton_sdk._rotation import FIRST_REST, LAST_REST, Rotation
+from triton_sdk._wire.rotation import FIRST_REST, LAST_REST, Rotation
 
 
 def test_all_take_turns() -> None:

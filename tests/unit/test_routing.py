@@ -32,11 +32,11 @@ from triton_sdk import (
     Split,
     TritonError,
     Version,
-    _routing,
 )
-from triton_sdk._drive import run
-from triton_sdk._failures import Failure
-from triton_sdk._flow import Flow, Session
+from triton_sdk._flow import routing
+from triton_sdk._flow.ask import Flow, Session
+from triton_sdk._flow.failures import Failure
+from triton_sdk._wire.drive import run
 from triton_sdk.telemetry import on_call
 from triton_sdk.versions import Key
 
@@ -73,7 +73,7 @@ class Caller:
         self, *images: ImageLike, version: Version, key: Key | None = None, timeout: float = 30, top: int = 2
     ) -> list[Prediction]:
         """Predict, and leave what goes to the background there."""
-        flow = _routing.predict(
+        flow = routing.predict(
             self.session,
             images or (image(0),),
             version=version,

@@ -97,16 +97,16 @@ def test_two_hundred_at_once(served: Served) -> None:
 
 def test_the_loop_goes_on_while_images_are_decoded(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """Decoding happens in another thread than the loop's."""
-    from triton_sdk import _calls
+    from triton_sdk._flow import tensors
 
     threads = set()
-    prepare = _calls.prepare
+    prepare = tensors.prepare
 
     def spy(*args: Any, **kwargs: Any) -> Any:
         threads.add(threading.current_thread())
         return prepare(*args, **kwargs)
 
-    monkeypatch.setattr(_calls, "prepare", spy)
+    monkeypatch.setattr(tensors, "prepare", spy)
     run(served, lambda client: client.predict_many([image(1)] * 50, batch_size=4))
     assert threads
     assert threading.main_thread() not in threads

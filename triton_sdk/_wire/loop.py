@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any, Final, TypeVar
 
-from triton_sdk._drive import arun
-from triton_sdk._flow import Flow, Reply, Send
+from triton_sdk._flow.ask import Flow, Reply, Send
 from triton_sdk._log import LOG
+from triton_sdk._wire.drive import arun
 
 _T = TypeVar("_T")
 _BACKGROUND_THREADS: Final = 2

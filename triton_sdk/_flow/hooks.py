@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from triton_sdk._flow import Flow, Send, Session
+from triton_sdk._flow.ask import Flow, Send, Session
 from triton_sdk._log import LOG
 from triton_sdk.telemetry import Call, CallReport, Operation
 

@@ -6,9 +6,9 @@ from typing import Any
 import grpc
 from grpc import aio
 
-from triton_sdk._flow import Reply, Send
-from triton_sdk._rotation import Rotation
-from triton_sdk._transport import CLOSED_BEFORE, CLOSED_DURING, channels, credentials, failed, stub
+from triton_sdk._flow.ask import Reply, Send
+from triton_sdk._wire.grpc_sync import CLOSED_BEFORE, CLOSED_DURING, channels, credentials, failed, stub
+from triton_sdk._wire.rotation import Rotation
 from triton_sdk.config import ClientConfig, endpoints
 from triton_sdk.errors import ClientClosedError
 

@@ -15,9 +15,9 @@ import attrs
 from google.protobuf.message import Message
 from numpy.typing import NDArray
 
-from triton_sdk import _codec
-from triton_sdk._codec import IndexRow
-from triton_sdk._failures import Failure, judge, to_error
+from triton_sdk._flow import codec
+from triton_sdk._flow.codec import IndexRow
+from triton_sdk._flow.failures import Failure, judge, to_error
 from triton_sdk._log import LOG
 from triton_sdk.config import ClientConfig, RetryPolicy
 from triton_sdk.contract import ModelContract
@@ -202,8 +202,8 @@ def index(session: Session, *, deadline: float) -> Flow[tuple[IndexRow, ...] | F
     left = deadline - session.clock()
     if left <= 0:
         return Failure("DEADLINE_EXCEEDED", "no time was left to ask what the server has")
-    outcome = yield Send("RepositoryIndex", _codec.index_request(), left)
-    return outcome if isinstance(outcome, Failure) else _codec.index(outcome)
+    outcome = yield Send("RepositoryIndex", codec.index_request(), left)
+    return outcome if isinstance(outcome, Failure) else codec.index(outcome)
 
 
 def ready_versions(rows: Sequence[IndexRow], model: str) -> tuple[int, ...]:

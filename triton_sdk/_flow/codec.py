@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2
 
-from triton_sdk._calls import Inference
+from triton_sdk._flow.tensors import Inference
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import InferenceFailedError
 

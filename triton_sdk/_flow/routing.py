@@ -9,10 +9,11 @@ import attrs
 import numpy as np
 from PIL import Image
 
-from triton_sdk import _calls, _operations, _sources
-from triton_sdk._flow import Budget, Flow, Session, Spawn, Work
+from triton_sdk._flow import operations, tensors
+from triton_sdk._flow.ask import Budget, Flow, Session, Spawn, Work
+from triton_sdk._flow.operations import Found
 from triton_sdk._log import LOG
-from triton_sdk._operations import Found
+from triton_sdk._pixels import sources
 from triton_sdk.config import RetryPolicy
 from triton_sdk.errors import (
     ClientClosedError,
@@ -55,13 +56,13 @@ def predict(
 
     Raises:
         ConfigurationError: If *version* or *key* cannot be used.
-        TritonError: As for `_operations.predict`; of several versions, the error of the one that was asked last.
+        TritonError: As for `operations.predict`; of several versions, the error of the one that was asked last.
     """
     chosen = route(version, key=key, uniform=session.uniform)
     if len(chosen.versions) > 1 or chosen.shadow:
-        images = yield Work(partial(_calls.rereadable, images, first=first))
+        images = yield Work(partial(tensors.rereadable, images, first=first))
     found = yield from _find(session, images, chosen.versions, deadline=deadline, first=first)
-    predictions = yield from _operations.describe(session, found, top=top, deadline=deadline)
+    predictions = yield from operations.describe(session, found, top=top, deadline=deadline)
     # A version is not compared with itself.
     if chosen.shadow and found.model_version != chosen.shadow.candidate:
         yield from _shadow(session, chosen.shadow, images, found, predictions, key)
@@ -76,7 +77,7 @@ def _find(
     if others and session.missing.get(version, -math.inf) > session.clock():
         return (yield from _find(session, images, others, deadline=deadline, first=first))
     try:
-        return (yield from _operations.find(session, images, version=version, deadline=deadline, first=first))
+        return (yield from operations.find(session, images, version=version, deadline=deadline, first=first))
     except TritonError as error:
         others = yield from _worth_asking(session, error, others, deadline)
         if not others:
@@ -100,7 +101,7 @@ def _worth_asking(
     if isinstance(error, ServerUnavailableError):
         # Either this version or the whole server. A small question tells which, and does not burden a sick server.
         for place, version in enumerate(versions):
-            if (yield from _operations.ready(session, version=version, deadline=deadline)):
+            if (yield from operations.ready(session, version=version, deadline=deadline)):
                 return versions[place:]
     return []
 
@@ -144,7 +145,7 @@ def _mirror(
     report: Callable[..., ShadowReport] = partial(ShadowReport, primary_latency_s=found.seconds, key=key)
     try:
         if images is None:
-            answer = yield from _operations.infer(side, found.batch, version=shadow.candidate, deadline=deadline)
+            answer = yield from operations.infer(side, found.batch, version=shadow.candidate, deadline=deadline)
             theirs = attrs.evolve(
                 found,
                 probabilities=to_probabilities(answer.scores, scores=found.contract.scores),
@@ -152,8 +153,8 @@ def _mirror(
                 seconds=side.clock() - begin,
             )
         else:
-            theirs = yield from _operations.find(side, images, version=shadow.candidate, deadline=deadline)
-        described = yield from _operations.describe(side, theirs, top=top, deadline=deadline)
+            theirs = yield from operations.find(side, images, version=shadow.candidate, deadline=deadline)
+        described = yield from operations.describe(side, theirs, top=top, deadline=deadline)
     except ClientClosedError:
         return
     except TritonError as error:
@@ -201,4 +202,4 @@ def _copies(images: Sequence[ImageLike]) -> list[ImageLike]:
 def _copy(image: ImageLike) -> ImageLike:
     if isinstance(image, np.ndarray | Image.Image):
         return cast(ImageLike, image.copy())
-    return image if isinstance(image, bytes) else _sources.read(image)[1]
+    return image if isinstance(image, bytes) else sources.read(image)[1]

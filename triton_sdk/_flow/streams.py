@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from triton_sdk import _calls
-from triton_sdk._flow import Flow, Session, Work
+from triton_sdk._flow import tensors
+from triton_sdk._flow.ask import Flow, Session, Work
 from triton_sdk.errors import ClientClosedError, ConfigurationError, ContractError, InvalidImageError, TritonError
 from triton_sdk.images import ImageLike
 from triton_sdk.predictions import Prediction
@@ -56,7 +56,7 @@ def _read(images: Sequence[ImageLike]) -> list[ImageLike | InvalidImageError]:
     read: list[ImageLike | InvalidImageError] = []
     for image in images:
         try:
-            read += _calls.rereadable([image], first=None)
+            read += tensors.rereadable([image], first=None)
         except InvalidImageError as error:
             read.append(error)
     return read
@@ -70,7 +70,7 @@ def _sift(session: Session, images: Sequence[ImageLike]) -> list[InvalidImageErr
         if session.contract is not None:
             resize, decode = session.contract.resize_for(session.latest), session.config.decode
             try:
-                _calls.prepare([image], contract=session.contract, resize=resize, first=None, decode=decode)
+                tensors.prepare([image], contract=session.contract, resize=resize, first=None, decode=decode)
             except InvalidImageError as error:
                 reason = error
         reasons.append(reason)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from triton_sdk import _sources
+from triton_sdk._pixels import sources
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import ConfigurationError, InvalidImageError, InvalidRequestError
 from triton_sdk.images import Decode, ImageLike, normalise, to_pixels
@@ -64,7 +64,7 @@ def rereadable(pictures: Sequence[ImageLike], *, first: int | None) -> list[Imag
     for place, picture in enumerate(pictures):
         with _naming(first, place):
             is_file = hasattr(picture, "read") and not isinstance(picture, np.ndarray | Image.Image)
-            kept.append(_sources.read(cast(BinaryIO, picture))[1] if is_file else picture)
+            kept.append(sources.read(cast(BinaryIO, picture))[1] if is_file else picture)
     return kept
 
 

@@ -1,4 +1,4 @@
-"""What each call of a client does, as generators over requests; see `_flow` for what they yield."""
+"""What each call of a client does, as generators over requests; see `ask` for what they yield."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -8,11 +8,22 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from triton_sdk import _calls, _codec
-from triton_sdk._calls import Inference
-from triton_sdk._failures import Failure, judge, to_error
-from triton_sdk._flow import Flow, Joinable, Send, Session, Sleep, Work, ask, index, not_ready_reason, ready_versions
-from triton_sdk._hooks import observed
+from triton_sdk._flow import codec, tensors
+from triton_sdk._flow.ask import (
+    Flow,
+    Joinable,
+    Send,
+    Session,
+    Sleep,
+    Work,
+    ask,
+    index,
+    not_ready_reason,
+    ready_versions,
+)
+from triton_sdk._flow.failures import Failure, judge, to_error
+from triton_sdk._flow.hooks import observed
+from triton_sdk._flow.tensors import Inference
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import ConfigurationError, DeadlineExceededError, ModelNotFoundError, TransportError
 from triton_sdk.images import ImageLike
@@ -40,17 +51,17 @@ def infer(session: Session, batch: NDArray[Any], *, version: int | None, deadlin
 
 def _infer(session: Session, batch: NDArray[Any], *, version: int | None, deadline: float) -> Flow[Inference]:
     known = yield from contract(session, deadline=deadline)
-    _calls.check_batch(batch, known)
+    tensors.check_batch(batch, known)
     answers: list[Inference] = []
-    for part in _calls.split(batch, known):
+    for part in tensors.split(batch, known):
         asked = answers[0].model_version if answers else version
-        message = _codec.infer_request(part, contract=known, version=asked)
+        message = codec.infer_request(part, contract=known, version=asked)
         task = _task(session, "infer with", asked)
         joinable = Joinable(part, known, asked)
         reply = yield from ask(
             session, "ModelInfer", message, task=task, version=asked, deadline=deadline, joinable=joinable
         )
-        answers.append(_codec.inference(reply, contract=known, images=len(part), version=asked))
+        answers.append(codec.inference(reply, contract=known, images=len(part), version=asked))
     return attrs.evolve(answers[0], scores=np.concatenate([answer.scores for answer in answers]))
 
 
@@ -112,12 +123,12 @@ def _find(
     if known is None or (version is not None and version not in session.versions):
         known, fresh = (yield from learn(session, deadline)), True
     if version is None:
-        images = yield Work(partial(in_time, partial(_calls.rereadable, images, first=first)))
+        images = yield Work(partial(in_time, partial(tensors.rereadable, images, first=first)))
     expected = version or session.latest
     while True:
         resize = known.resize_for(expected)
         decode = session.config.decode
-        prepare = partial(_calls.prepare, images, contract=known, resize=resize, first=first, decode=decode)
+        prepare = partial(tensors.prepare, images, contract=known, resize=resize, first=first, decode=decode)
         batch = yield Work(partial(in_time, prepare))
         sent = session.clock()
         answer = yield from _infer(session, batch, version=version, deadline=deadline)
@@ -160,9 +171,9 @@ def describe(session: Session, found: Found, *, top: int, deadline: float) -> Fl
 def versions(session: Session, *, deadline: float) -> Flow[tuple[int, ...]]:
     """Return the model's versions that are ready, in order; none where the model is there but not loaded."""
     task = _task(session, "list the versions of")
-    message = _codec.index_request()
+    message = codec.index_request()
     reply = yield from ask(session, "RepositoryIndex", message, task=task, version=None, deadline=deadline)
-    rows = _codec.index(reply)
+    rows = codec.index(reply)
     model = session.config.model
     if not any(row.model == model for row in rows):
         raise ModelNotFoundError(f"Cannot {task}: {not_ready_reason(rows, model, None)}.")
@@ -207,7 +218,7 @@ def _poll(session: Session, version: int | None, deadline: float) -> Flow[bool |
     timeout = min(deadline - session.clock(), _POLL_TIMEOUT)
     if timeout <= 0:
         return Failure("DEADLINE_EXCEEDED", "no time was left to ask")
-    outcome = yield Send("ModelReady", _codec.ready_request(session.config.model, version), timeout)
+    outcome = yield Send("ModelReady", codec.ready_request(session.config.model, version), timeout)
     return outcome if isinstance(outcome, Failure) else bool(outcome.ready)
 
 
@@ -219,10 +230,10 @@ def _raise_if_hopeless(session: Session, failure: Failure, version: int | None) 
 
 def learn(session: Session, deadline: float) -> Flow[ModelContract]:
     """Read the contract from the server, and keep it."""
-    message = _codec.config_request(session.config.model)
+    message = codec.config_request(session.config.model)
     task = _task(session, "read the configuration of")
     reply = yield from ask(session, "ModelConfig", message, task=task, version=None, deadline=deadline)
-    known = _codec.contract(reply)
+    known = codec.contract(reply)
     if session.given_labels is not None and len(session.given_labels) != known.classes:
         raise ConfigurationError(
             f"There are {len(session.given_labels)} labels, where model {known.model!r} has {known.classes} classes."
@@ -240,10 +251,10 @@ def _labels(session: Session, known: ModelContract, version: int, deadline: floa
         return session.given_labels
     labels = session.labels
     if labels is None:
-        message = _codec.labels_request(_calls.zero_image(known), contract=known, version=version)
+        message = codec.labels_request(tensors.zero_image(known), contract=known, version=version)
         task = _task(session, "read the labels of", version)
         reply = yield from ask(session, "ModelInfer", message, task=task, version=version, deadline=deadline)
-        labels = session.labels = _codec.labels(reply, contract=known)
+        labels = session.labels = codec.labels(reply, contract=known)
     return labels
 
 

@@ -11,9 +11,9 @@ from typing import Any, Final
 import attrs
 import numpy as np
 
-from triton_sdk import _codec
-from triton_sdk._failures import Failure, judge
-from triton_sdk._flow import Budget, Joinable, Reply, Send
+from triton_sdk._flow import codec
+from triton_sdk._flow.ask import Budget, Joinable, Reply, Send
+from triton_sdk._flow.failures import Failure, judge
 from triton_sdk.config import Coalesce
 from triton_sdk.errors import InferenceFailedError, InvalidRequestError
 
@@ -139,11 +139,11 @@ class Coalescing:
             return [await self._alone(members[0])]
         first = members[0].joinable
         tensor = np.concatenate([member.joinable.batch for member in members])
-        message = _codec.infer_request(tensor, contract=first.contract, version=first.version)
+        message = codec.infer_request(tensor, contract=first.contract, version=first.version)
         timeout = max(member.deadline for member in members) - asyncio.get_running_loop().time()
         reply = await self._send(Send("ModelInfer", message, timeout, metadata=members[0].request.metadata))
         if not isinstance(reply, Failure):
-            return _codec.parted(reply, [member.images for member in members])
+            return codec.parted(reply, [member.images for member in members])
         if issubclass(judge(reply).error, _PERHAPS_ONE) and self._budget.spend():
             return await asyncio.gather(*(self._alone(member) for member in members))
         return [reply] * len(members)

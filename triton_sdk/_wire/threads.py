@@ -8,10 +8,10 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from triton_sdk._cores import workers
-from triton_sdk._drive import Transport, run
-from triton_sdk._flow import Flow, Reply, Send
+from triton_sdk._flow.ask import Flow, Reply, Send
 from triton_sdk._log import LOG
+from triton_sdk._wire.cores import workers
+from triton_sdk._wire.drive import Transport, run
 
 _T = TypeVar("_T")
 _NAME: Final = "triton-sdk"

@@ -1,0 +1,1 @@
+"""From files to pixels: where the bytes come from, and how they are resized."""

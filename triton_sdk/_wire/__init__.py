@@ -1,0 +1,1 @@
+"""What waits and sends: threads, tasks of an event loop, gRPC, and the drivers of the flows."""
