@@ -40,7 +40,7 @@ ONLY_IN = {
     "dotenv": ["scripts/host/settings.py"],
     "boto3": ["scripts/registry/aws.py"],
     "botocore": ["scripts/registry/aws.py", "scripts/registry/ecr.py"],
-    "invoke": ["tasks.py"],
+    "invoke": ["tasks.py", "scripts/tasks"],
     "onnx": ["scripts"],
     "triton_sdk.local": ["triton_sdk/local", "triton_sdk_pytest.py", "scripts", "tasks.py"],
     "scripts": ["scripts", "tasks.py"],

@@ -13,7 +13,7 @@ import attrs
 import pytest
 from invoke import Context
 
-import tasks
+from scripts.tasks import images
 from tests.image import hub
 from tests.image.cloud import KEYS, NAME, Cloud, running
 from tests.image.conftest import lack
@@ -196,7 +196,7 @@ def test_a_traceback_shows_no_secret(
         if not given["AWS_ENDPOINT_URL"].startswith("http"):
             monkeypatch.setenv("AWS_ENDPOINT_URL", api)
         with pytest.raises(SystemExit) as raised:
-            tasks.push_triton(Context(), image="triton-test/tiny:1", tag="traceback")
+            images.push_triton(Context(), image="triton-test/tiny:1", tag="traceback")
     text = "".join(traceback.format_exception(raised.value))
     assert "TaskFailure" in text
     assert not [form for form in HIDDEN if form.decode() in text]

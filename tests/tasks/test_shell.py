@@ -23,7 +23,7 @@ DEAF = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {POLITE}"
 # The same as a program of its own that starts it, prints its process id and waits.
 ASKER = """
 import sys, time
-from scripts.shell import Command, start
+from scripts.host.shell import Command, start
 running = start(Command((sys.executable, "-c", {code!r})))
 print(running.line(timeout_s=20), flush=True)
 time.sleep(600)

@@ -475,7 +475,7 @@ def test_excepted_host_is_asked_without_the_proxy(server: Server, file: Path, mo
 CHILD = """
 import sys
 from pathlib import Path
-from scripts.download import download
+from scripts.sources.download import download
 
 url, sha256, size, destination = sys.argv[1:]
 show = lambda done, total: print(done, flush=True)

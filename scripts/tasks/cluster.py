@@ -1,0 +1,177 @@
+"""A release in a cluster: deployed, looked at, removed."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from invoke import Context, task
+
+from scripts.host.errors import TaskFailure
+from scripts.tasks.flags import WHERE, number
+
+if TYPE_CHECKING:
+    from scripts.cluster.helm import Helm
+    from scripts.cluster.kubectl import Kubectl
+    from scripts.cluster.target import Target
+
+
+@task(
+    help={
+        "values": "File with values of the chart; may be repeated, the last one wins (default: helm/values.yaml).",
+        "set_": "One value, KEY=VALUE; may be repeated, and wins over files.",
+        "image": "HOST/NAME@sha256:DIGEST (default: what push-triton wrote to build/image.json).",
+        "cpu": "Run without GPUs: --set gpu.enabled=false.",
+        "timeout": "Seconds that the pods may take to become ready.",
+        "dry_run": "Only print the commands, and what they would change.",
+        **WHERE,
+    },
+    iterable=["values", "set_"],
+)
+def deploy_triton(
+    c: Context,
+    values: list[str],
+    set_: list[str],
+    image: str = "",
+    cpu: bool = False,
+    timeout: str = "900",
+    dry_run: bool = False,
+    namespace: str = "",
+    release: str = "",
+    context: str = "",
+) -> None:
+    """Deploy the pushed image to a cluster with Helm and wait; what fails is rolled back."""
+    from scripts.cluster.image import Image
+    from scripts.cluster.release.chart import Chart, Package, values_files
+    from scripts.cluster.release.deploy import Deployer
+    from scripts.cluster.release.rollout import Show
+    from scripts.cluster.target import Target
+    from scripts.host import settings
+    from scripts.host.shell import LocalRunner
+    from scripts.host.terminal import difference, reporting, say, table, waiting
+
+    with reporting():
+        loaded = settings.load()
+        target = Target.from_settings(loaded, release=release, namespace=namespace, context=context)
+        package = Package(
+            chart=Chart.from_settings(loaded),
+            image=Image.parse(image) if image else Image.from_record(),
+            files=values_files(values),
+            values=set_,
+            cpu=cpu,
+        )
+        limit = number(timeout, name="timeout")
+        with waiting() as (line, status):
+            show = Show(line=line, status=status)
+            deployer = Deployer(target=target, package=package, settings=loaded, runner=LocalRunner(), show=show)
+            outcome = None if dry_run else deployer.deploy(timeout_s=limit)
+            commands, changes = deployer.plan() if dry_run else ([], [])
+        if outcome is None:
+            for command in commands:
+                say(str(command))
+            difference(changes)
+            if not commands:
+                say("Nothing would change.")
+            return
+        table(f"Release {target.release}", ("", ""), outcome.rows)
+        for text in outcome.next_steps:
+            say(text)
+
+
+@task(help={**WHERE, "json": "Print all of it as JSON instead, for scripts."})
+def status(c: Context, release: str = "", namespace: str = "", context: str = "", json: bool = False) -> None:
+    """Show the deployment: release, image, pods, GPUs, autoscaler, and each server's models, requests and queue.
+
+    The exit status is 0 when the release is there, whatever its state, and 1 when it is not or cannot be asked.
+    """
+    from scripts.cluster.status import look, tables
+    from scripts.host.terminal import reporting, say, step, table
+
+    with reporting():
+        target, kubectl, helm = reached(release, namespace, context)
+        found = look.look(kubectl, helm, target, progress=step)
+        if json:
+            say(tables.as_json(found))
+            return
+        table("Deployment", ("", ""), tables.release_rows(found))
+        table("Pods", tables.POD_COLUMNS, tables.pod_rows(found, now=datetime.now(UTC)))
+        table("Models", tables.MODEL_COLUMNS, tables.model_rows(found))
+
+
+@task(
+    help={
+        **WHERE,
+        "yes": "Do not ask.",
+        "with_namespace": "Also remove the namespace, if deploy-triton made it and nothing else is in it.",
+        "dry_run": "Only print the commands.",
+    }
+)
+def destroy_triton(
+    c: Context,
+    release: str = "",
+    namespace: str = "",
+    context: str = "",
+    yes: bool = False,
+    with_namespace: bool = False,
+    dry_run: bool = False,
+) -> None:
+    """Remove the deployment, after naming what goes, and check that nothing is left; doing it twice does no harm."""
+    from scripts.cluster.release import destroy
+    from scripts.host.terminal import confirm, is_asked, reporting, say, step, table
+
+    with reporting():
+        target, kubectl, helm = reached(release, namespace, context)
+        removal = destroy.plan(helm, target)
+        if removal is None:
+            say(
+                f"There is no release {target.release} in the namespace {target.namespace}: nothing to remove. "
+                "`helm list --all-namespaces` shows those there are."
+            )
+        else:
+            say(removal.title)
+            table("Its objects", ("kind", "name", ""), removal.rows)
+        if dry_run:
+            for command in removal.commands(kubectl, helm) if removal else ():
+                say(str(command))
+            if with_namespace:
+                say(str(destroy.delete_namespace(kubectl, target.namespace)))
+            return
+        if removal is not None:
+            if not yes and not confirm("Remove all this?", otherwise="--yes removes it without asking."):
+                raise TaskFailure("Nothing was removed.")
+            destroy.remove(removal, kubectl=kubectl, helm=helm, progress=step)
+            say(f"{target.release} is removed, and nothing of it is left.")
+        _namespace(kubectl, target, asked=with_namespace, ask=not yes and is_asked())
+
+
+def _namespace(kubectl: "Kubectl", target: "Target", *, asked: bool, ask: bool) -> None:
+    """Remove the namespace if that is wanted and does no harm, and say what becomes of it."""
+    from scripts.cluster.release import destroy
+    from scripts.host.terminal import confirm, say, step
+
+    name = target.namespace
+    if not destroy.is_ours(kubectl, name):
+        if asked:
+            say(f"The namespace {name} was not made by deploy-triton, or is gone: it is left as it is.")
+        return
+    if others := destroy.inhabitants(kubectl):
+        say(f"The namespace {name} stays, since this is in it: {destroy.listed(others)}.")
+    elif asked or (ask and confirm(f"Remove the namespace {name}, which deploy-triton made, too?", otherwise="")):
+        destroy.remove_namespace(kubectl, name, progress=step)
+        say(f"The namespace {name} is removed.")
+    else:
+        say(f"The empty namespace {name} stays; `invoke destroy-triton{target.options} --with-namespace` removes it.")
+
+
+def reached(release: str, namespace: str, context: str) -> "tuple[Target, Kubectl, Helm]":
+    """Return what reaches the deployment, after saying where that is."""
+    from scripts.cluster.helm import Helm
+    from scripts.cluster.kubectl import Kubectl
+    from scripts.cluster.release import access
+    from scripts.cluster.target import Target
+    from scripts.host import settings
+    from scripts.host.shell import LocalRunner
+    from scripts.host.terminal import step
+
+    target = Target.from_settings(settings.load(), release=release, namespace=namespace, context=context)
+    kubectl = Kubectl(LocalRunner(), context=target.context, namespace=target.namespace)
+    step(f"Release {target.release}, namespace {target.namespace}, context {access.Where.read(kubectl)}")
+    return target, kubectl, Helm(LocalRunner(), context=target.context, namespace=target.namespace)

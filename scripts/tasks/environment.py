@@ -1,0 +1,24 @@
+"""This machine: what is there, and what is missing."""
+
+from pathlib import Path
+
+from invoke import Context, task
+
+from scripts.host.errors import TaskFailure
+from scripts.tasks.flags import REPOSITORY
+
+
+@task(help={"repository": "Folder with the packaged models."})
+def check_env(c: Context, repository: str = REPOSITORY) -> None:
+    """Look at the tools, settings and models here, and say what to do about each gap."""
+    from scripts.check_env import check
+    from scripts.host import settings
+    from scripts.host.shell import LocalRunner
+    from scripts.host.terminal import reporting, table
+
+    with reporting():
+        known = settings.load()
+        rows = check(known, root=settings.ROOT, repository=Path(repository), runner=LocalRunner())
+        table("Environment", ("", "state", "found", "what to do"), [(r.what, r.state, r.found, r.advice) for r in rows])
+        if any(row.state == "failed" for row in rows):
+            raise TaskFailure("Mend what is marked as failed.")

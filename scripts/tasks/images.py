@@ -1,0 +1,113 @@
+"""The container image: built, and pushed to where a cluster finds it."""
+
+from pathlib import Path
+
+from invoke import Context, task
+
+from scripts.host.errors import TaskFailure
+from scripts.tasks.flags import REPOSITORY
+
+
+@task(
+    help={
+        "cpu": "Build the small image with the pip wheel's Triton, for laptops and tests, instead of NVIDIA's.",
+        "slim": "Put only the server and its ONNX Runtime backend on NVIDIA's -min image.",
+        "base": "The image to build on, NAME:TAG or NAME:TAG@sha256:DIGEST (default: TRITON_BASE_IMAGE, or NVIDIA's).",
+        "minimal": "With --slim: the -min image (default: the base's name with -min).",
+        "platform": "Such as linux/amd64 (default: the engine's own).",
+        "tag": "NAME:TAG of the image (default: triton-infer:REVISION-MODELS).",
+        "repository": "Folder with the packaged models.",
+        "dry_run": "Only print the commands.",
+    }
+)
+def build_image(
+    c: Context,
+    cpu: bool = False,
+    slim: bool = False,
+    base: str = "",
+    minimal: str = "",
+    platform: str = "",
+    tag: str = "",
+    repository: str = REPOSITORY,
+    dry_run: bool = False,
+) -> None:
+    """Build the image that serves the packaged models: each version a layer of its own."""
+    from scripts.host import settings
+    from scripts.host.shell import LocalRunner
+    from scripts.host.terminal import reporting, say, step, table
+    from scripts.image import build
+    from scripts.image.built import megabytes
+
+    with reporting():
+        if cpu and slim:
+            raise TaskFailure("--cpu and --slim are two different images: choose one.")
+        known = settings.load().get("TRITON_BASE_IMAGE")
+        order = build.Order(
+            repository=Path(repository),
+            kind="cpu" if cpu else "slim" if slim else "full",
+            base=base or (None if cpu else known),
+            minimal=minimal or None,
+            platform=platform or None,
+            tag=tag or None,
+        )
+        if dry_run:
+            for command in build.plan(order, runner=LocalRunner(), root=settings.ROOT)[1]:
+                say(str(command))
+            return
+        image = build.build(order, runner=LocalRunner(), root=settings.ROOT, progress=step)
+        rows = [(megabytes(layer.size), layer.made_by[:100]) for layer in image.largest()]
+        table(f"Largest layers of {image.name}", ("size", "made by"), rows)
+        say(f"{image.name}: {image.verdict}")
+
+
+@task
+def create_repository(c: Context) -> None:
+    """Create the image repository in ECR, or bring the one that is there up to date, and print its address."""
+    from scripts.host import settings
+    from scripts.host.terminal import reporting, say, step
+    from scripts.registry import aws, ecr
+
+    with reporting():
+        loaded = settings.load()
+        access = aws.open_access(loaded)
+        registry = ecr.Registry.from_settings(loaded, region=access.region)
+        ecr.create(access, registry, ecr.Rules.from_settings(loaded), progress=step)
+        say(registry.uri)
+
+
+@task(
+    help={
+        "cpu": "Build and push the CPU image.",
+        "image": "Push this image, which is there already, instead of building one.",
+        "tag": "Tag in the registry (default: IMAGE_TAG, or the git revision and a digest of the models).",
+        "repository": "Folder with the packaged models.",
+        "dry_run": "Only print the commands.",
+    }
+)
+def push_triton(
+    c: Context,
+    cpu: bool = False,
+    image: str = "",
+    tag: str = "",
+    repository: str = REPOSITORY,
+    dry_run: bool = False,
+) -> None:
+    """Push the image to ECR, built if need be, and write its digest to build/image.json."""
+    from scripts.host import settings
+    from scripts.host.shell import LocalRunner
+    from scripts.host.terminal import layer_bar, reporting, say, step
+    from scripts.image import delivery
+    from scripts.image.build import Order
+
+    with reporting(), layer_bar() as layers:
+        loaded = settings.load()
+        base = None if cpu else loaded.get("TRITON_BASE_IMAGE")
+        order = Order(repository=Path(repository), kind="cpu" if cpu else "full", base=base)
+        wanted = delivery.Wanted(order=order, image=image or None, tag=tag or loaded.get("IMAGE_TAG"))
+        if dry_run:
+            for command in delivery.plan(loaded, wanted, runner=LocalRunner()):
+                say(command)
+            return
+        pushed = delivery.deliver(loaded, wanted, runner=LocalRunner(), progress=step, layers=layers)
+        say(pushed.summary)
+        say(pushed.reference)
