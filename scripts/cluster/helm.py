@@ -1,7 +1,6 @@
 """Install, change and remove a release through Helm 3 or 4, whichever is there."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -9,35 +8,12 @@ import attrs
 
 from scripts.cluster.says import ClusterFailure, explain, missing
 from scripts.host.errors import TaskFailure
+from scripts.host.program import Version
 from scripts.host.secret import Secret
 from scripts.host.shell import Command, Completed, Runner
 
 TIMEOUT_S = 120.0
 _HISTORY = 20
-
-
-@attrs.frozen(order=True)
-class Version:
-    """A version of a program.
-
-    Attributes:
-        major: The first number.
-        minor: The second.
-        patch: The third.
-    """
-
-    major: int
-    minor: int
-    patch: int = 0
-
-    @classmethod
-    def parse(cls, text: str) -> Self | None:
-        """Read ``v1.2.3`` with whatever is around it; None where there is no such thing."""
-        found = re.search(r"v(\d+)\.(\d+)(?:\.(\d+))?", text)
-        return cls(int(found[1]), int(found[2]), int(found[3] or 0)) if found else None
-
-    def __str__(self) -> str:
-        return f"{self.major}.{self.minor}.{self.patch}"
 
 
 @attrs.frozen(kw_only=True)

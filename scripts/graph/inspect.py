@@ -13,9 +13,9 @@ from onnx import TensorProto
 from scripts.graph.session import Session, first_line
 from scripts.graph.walk import all_nodes, images_of, opset_of, tensors
 from scripts.host.errors import TaskFailure
-from scripts.repository.manifest import Quantisation
 from triton_sdk.contract import Layout, TensorSpec
 
+Quantisation = Literal["none", "static", "dynamic"]
 # KServe's names of the element types that an image or its scores may have.
 _DTYPES: Mapping[int, str] = {TensorProto.FLOAT: "FP32", TensorProto.FLOAT16: "FP16", TensorProto.UINT8: "UINT8"}
 # The operators that fuse() adds have meant the same since this one; onnxruntime promises nothing below it either.

@@ -3,17 +3,19 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import attrs
 
 from scripts.host.errors import TaskFailure
 from triton_sdk.contract import RGB, ModelContract, TensorSpec
 
+if TYPE_CHECKING:  # who reads a manifest needs no onnx
+    from scripts.graph.inspect import Quantisation
+
 FILE = "manifest.json"
 _SCHEMA = 1
 
-Quantisation = Literal["none", "static", "dynamic"]
 SourceKind = Literal["zoo", "seeded", "onnx"]
 
 
@@ -84,7 +86,7 @@ class Manifest:
     origin: Origin
     sha256: dict[str, str]
     contract: ModelContract
-    quantisation: Quantisation
+    quantisation: "Quantisation"
     opset: int
     ir_version: int
     labels: str | None

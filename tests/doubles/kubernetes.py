@@ -7,7 +7,8 @@ from typing import Any
 import attrs
 import yaml
 
-from scripts.cluster.release.rollout import Clock, Show
+from scripts.cluster.release.rollout import Show
+from scripts.host.clock import Clock
 from scripts.host.shell import Command, Completed
 
 Object = dict[str, Any]

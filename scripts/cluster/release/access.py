@@ -6,9 +6,9 @@ from typing import Any, Self
 
 import attrs
 
-from scripts.cluster.helm import Version
 from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.says import ClusterFailure
+from scripts.host.program import Version
 from scripts.host.secret import Secret
 
 CHANGES = ("get", "create", "patch", "delete")

@@ -12,9 +12,10 @@ from scripts.cluster.release import destroy
 from scripts.cluster.release.access import Where
 from scripts.cluster.release.chart import Package
 from scripts.cluster.release.preflight import Planned, Preflight
-from scripts.cluster.release.rollout import PATIENCE_S, Clock, RolloutFailure, Show, Watch
+from scripts.cluster.release.rollout import PATIENCE_S, RolloutFailure, Show, Watch
 from scripts.cluster.says import ClusterFailure, explain
 from scripts.cluster.target import CREATED_BY, Target
+from scripts.host.clock import Clock
 from scripts.host.errors import TaskFailure
 from scripts.host.settings import Settings
 from scripts.host.shell import Command, Runner

@@ -8,9 +8,9 @@ import attrs
 from scripts.cluster.helm import Helm, Revision
 from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.objects import Manifest
-from scripts.cluster.release.rollout import Clock
 from scripts.cluster.says import ClusterFailure
 from scripts.cluster.target import CREATED_BY, Target
+from scripts.host.clock import Clock
 from scripts.host.errors import TaskFailure
 from scripts.host.shell import Command
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import attrs
 
 from scripts.cluster import image
-from scripts.cluster.helm import Helm, Revision, Version
+from scripts.cluster.helm import Helm, Revision
 from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.objects import Manifest
 from scripts.cluster.release import access, needs
@@ -17,6 +17,7 @@ from scripts.cluster.says import ClusterFailure, gist
 from scripts.cluster.target import Target
 from scripts.cluster.trouble import shortened
 from scripts.host.errors import TaskFailure
+from scripts.host.program import Version
 from scripts.host.settings import Settings
 from scripts.host.shell import Completed
 

@@ -1,7 +1,6 @@
 """Wait for a rollout: tell what happens, and end as soon as it is done or hopeless."""
 
 import re
-import time
 from collections.abc import Callable, Sequence
 
 import attrs
@@ -10,6 +9,7 @@ from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.progress import State
 from scripts.cluster.says import ClusterFailure
 from scripts.cluster.trouble import Event, Trouble
+from scripts.host.clock import Clock
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret, redact
 
@@ -22,19 +22,6 @@ _QUOTED = re.compile(r'"[^"]*"')
 _ERROR = re.compile(r"[EF]\d{4} |error: |fatal: ", re.I)
 # What Triton says wherever there is no GPU, and starts all the same.
 _NO_GPU = re.compile(r"CudaDriverHelper has not been initialized|Failed to initialize NVML")
-
-
-@attrs.frozen
-class Clock:
-    """Time, as far as waiting needs it.
-
-    Attributes:
-        now: Gives seconds that only grow.
-        sleep: Waits for so many seconds.
-    """
-
-    now: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
 
 
 @attrs.frozen(kw_only=True)

@@ -1,13 +1,14 @@
-"""What kubectl and helm say, and what becomes of it: causes, releases, versions."""
+"""What kubectl and helm say, and what becomes of it: causes and releases."""
 
 import json
 
 import pytest
 
-from scripts.cluster.helm import Helm, Version
+from scripts.cluster.helm import Helm
 from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.release.access import Right, client_version, namespace_exists, needed, plural, refused, say_refused
 from scripts.cluster.says import ClusterFailure, explain
+from scripts.host.program import Version
 from scripts.host.secret import Secret
 from scripts.host.shell import Completed
 from tests.doubles.kubernetes import Cluster, failed
@@ -78,22 +79,6 @@ def test_an_answer_that_is_no_json_is_told() -> None:
     """A warning on standard output, say."""
     with pytest.raises(ClusterFailure, match="answered no JSON"):
         Kubectl(Cluster(answers={"kubectl": "hello"})).json("get", "pods")
-
-
-@pytest.mark.parametrize(
-    ("said", "version"),
-    [
-        ("v3.22.0", Version(3, 22)),
-        ("v4.3.1+gabc", Version(4, 3, 1)),
-        ("v4.3", Version(4, 3)),
-        ("Version v1.32.4-x", Version(1, 32, 4)),
-    ],
-)
-def test_versions_are_read(said: str, version: Version) -> None:
-    """With what is around them, and without a patch level."""
-    assert Version.parse(said) == version
-    assert Version.parse("none") is None
-    assert Version(3, 9) < Version(3, 13) < Version(4, 0)
 
 
 def test_a_helm_without_a_version_is_told() -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from scripts.cluster.release import destroy
 from scripts.cluster.release.destroy import Removal
-from scripts.cluster.release.rollout import Clock
 from scripts.cluster.target import CREATED_BY
+from scripts.host.clock import Clock
 from scripts.host.errors import TaskFailure
 from scripts.host.shell import Command, Completed
 from tests.doubles.cluster import DEPLOYED, TARGET, Cluster
