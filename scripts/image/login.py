@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
 from scripts.host.shell import Command, Runner
-from scripts.image.push_errors import explain
+from scripts.image import engine
 from scripts.registry.distribution import USER
 from scripts.registry.ecr import Registry
 
@@ -30,17 +29,17 @@ def logged_in(registry: Registry, password: Secret, *, runner: Runner) -> Iterat
     with _ended_in_order():
         folder = Path(tempfile.mkdtemp(prefix="triton-push-"))  # mode 0700
         try:
-            environment = {"DOCKER_CONFIG": str(folder), **_engine(runner)}
+            environment = {"DOCKER_CONFIG": str(folder), **_same_engine(runner)}
             login = ("docker", "login", "--username", USER, "--password-stdin", registry.host)
             done = runner.capture(Command(login, env=environment, stdin=password), timeout_s=60)
             if done.status != 0:
-                raise TaskFailure(explain(done.output, doing=f"log in to {registry.host}"))
+                raise engine.push_failed(done.output, doing=f"log in to {registry.host}")
             yield environment
         finally:
             shutil.rmtree(folder)
 
 
-def _engine(runner: Runner) -> dict[str, str]:
+def _same_engine(runner: Runner) -> dict[str, str]:
     """Return what keeps docker on the engine that it uses now: which one stands in the configuration we set aside."""
     template = "{{.Name}} {{.Endpoints.docker.Host}}"
     done = runner.capture(Command(("docker", "context", "inspect", "--format", template)))

@@ -16,7 +16,6 @@ from scripts.host.shell import Command, Runner
 from scripts.image import engine
 from scripts.image.commit import Revision
 from scripts.image.login import logged_in
-from scripts.image.push_errors import explain
 from scripts.registry import aws, distribution, ecr
 from scripts.registry.aws import Access
 from scripts.registry.ecr import Registry, Stored
@@ -55,7 +54,7 @@ class LocalImage:
         if done.status != 0:
             if "no such image" in done.output.lower():
                 raise TaskFailure(f"There is no image {name} on this machine. Build it: invoke build-image")
-            raise TaskFailure(explain(done.output, doing=f"look at the image {name}"))
+            raise engine.push_failed(done.output, doing=f"look at the image {name}")
         found: dict[str, Any] = json.loads(done.output.strip().splitlines()[-1])
         config = found.get("Config") or {}
         return cls(
@@ -195,7 +194,7 @@ class Pusher:
         target = f"{self.registry.uri}:{tag}"
         named = self.runner.capture(Command(("docker", "tag", image.id, target)))
         if named.status != 0:
-            raise TaskFailure(explain(named.output, doing=f"name the image {target}"))
+            raise engine.push_failed(named.output, doing=f"name the image {target}")
         try:
             with logged_in(self.registry, password, runner=self.runner) as environment:
                 self.progress(f"Pushing {target}")
@@ -210,7 +209,7 @@ class Pusher:
             # Somebody else may have been quicker; then it is only a failure if they pushed something else.
             if "tag invalid" in done.output and (after := self._stored(tag, password)) is not None:
                 return self._already(image, tag, after)
-            raise TaskFailure(explain(done.output, doing=f"push {target}"))
+            raise engine.push_failed(done.output, doing=f"push {target}")
         return Pushed(
             registry=self.registry, tag=tag, digest=digest[1], image=image.id, sent=watch.sent, there=watch.there
         )

@@ -171,6 +171,8 @@ def test_a_missing_docker_is_one_message() -> None:
         ("exec /bin/sh: exec format error", "--platform"),
         ("ERROR: BuildKit is enabled but the buildx component is missing or broken.", "DOCKER_BUILDKIT"),
         ("net/http: TLS handshake timeout", "A repeat continues"),
+        ("Setting up ca-certificates: dial tcp: lookup deb.debian.org: no such host", "cannot be reached"),
+        ("toomanyrequests: You have reached your pull rate limit.", "in a minute"),
     ],
 )
 def test_a_failed_build_says_what_to_do(said: str, advice: str) -> None:

@@ -13,11 +13,10 @@ from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
 from scripts.host.settings import load
 from scripts.host.shell import Command, Completed
-from scripts.image import delivery
+from scripts.image import delivery, engine
 from scripts.image.build import Order
 from scripts.image.delivery import Wanted
 from scripts.image.push import LocalImage, Pushed, Pusher
-from scripts.image.push_errors import explain
 from scripts.registry import ecr
 from tests.doubles.aws_stubs import ACCOUNT, REGION, REGISTRY, WHERE, ScriptedAws
 
@@ -214,13 +213,14 @@ def test_who_loses_a_race_for_the_tag_fails_only_if_the_image_differs(aws: Scrip
         ("net/http: TLS handshake timeout", "connection to the registry was lost"),
         ("unexpected EOF", "connection to the registry was lost"),
         ("x509: certificate signed by unknown authority", "certs.d"),
+        ("tls: failed to verify certificate: x509: certificate has expired or is not yet valid", "certs.d"),
         ("toomanyrequests: Rate exceeded", "in a minute"),
         ("something new", "Docker's last words are below.\n  something new"),
     ],
 )  # fmt: skip
 def test_each_failure_of_docker_has_a_way_out(output: str, saying: str) -> None:
     """The message says what to do, and Docker's last line."""
-    message = explain(f"aaaaaaaaaaaa: Preparing\n{output}\n", doing="push x")
+    message = str(engine.push_failed(f"aaaaaaaaaaaa: Preparing\n{output}\n", doing="push x"))
     assert message.startswith("Cannot push x: ")
     assert saying in message
     assert message.endswith(output)
