@@ -132,22 +132,29 @@ class Settings:
 
 
 def load(root: Path = ROOT, *, environ: Mapping[str, str] | None = None) -> Settings:
-    """Read ``.env`` in *root* and the environment, which wins; an empty value counts as not set."""
+    """Read ``.env`` in *root* and the environment, which wins; an empty value counts as not set.
+
+    A variable that the environment sets, even to nothing, hides the one of the file; where it sets all, the file is not
+    read.
+    """
     path = root / ".env"
+    outside = os.environ if environ is None else environ
+    hidden = VARIABLES.keys() & outside.keys()
+    if _WHO & hidden:
+        hidden |= _WHO
     problems: list[str] = []
     warnings: list[str] = []
     text = ""
     try:
         # Editors on Windows put a byte-order mark first, which would become part of the first name.
-        text = path.read_text(encoding="utf-8-sig", errors="replace") if path.exists() else ""
+        needed = hidden != VARIABLES.keys() and path.exists()
+        text = path.read_text(encoding="utf-8-sig", errors="replace") if needed else ""
     except OSError as error:
         problems.append(f".env cannot be read: {error.strerror}.")
     bindings = list(parse_stream(io.StringIO(text)))
-    in_file = {b.key: b.value.strip() for b in bindings if b.key and b.key in VARIABLES and b.value and b.value.strip()}
-    outside = os.environ if environ is None else environ
+    taken = VARIABLES.keys() - hidden
+    in_file = {b.key: b.value.strip() for b in bindings if b.key and b.key in taken and b.value and b.value.strip()}
     given = {k: v.strip() for k, v in outside.items() if k in VARIABLES and v.strip()}
-    if _WHO & given.keys():
-        in_file = {k: v for k, v in in_file.items() if k not in _WHO}
     known = in_file | given
     for fatal, sentence in _line_problems(bindings):
         (problems if fatal else warnings).append(sentence)
@@ -208,8 +215,12 @@ def _is_cut(binding: Binding) -> bool:
 
 
 def inherited() -> dict[str, str]:
-    """Return the environment that a program started here inherits."""
-    return dict(os.environ)
+    """Return the environment that a program started here inherits.
+
+    A setting that is set to nothing hides the one of ``.env``; a program such as the AWS CLI would take it for a
+    profile without a name, so it is left out.
+    """
+    return {name: value for name, value in os.environ.items() if value or name not in VARIABLES}
 
 
 def cache_folder() -> Path:

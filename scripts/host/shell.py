@@ -63,10 +63,8 @@ class Command:
         return (*given, *([self.stdin] if self.stdin else []), *self.hide)
 
     @property
-    def environment(self) -> dict[str, str] | None:
-        """The child's whole environment; None to inherit this process's as it is."""
-        if not self.env:
-            return None
+    def environment(self) -> dict[str, str]:
+        """The child's whole environment."""
         own = {name: value.reveal() if isinstance(value, Secret) else value for name, value in self.env.items()}
         return settings.inherited() | own
 
@@ -244,7 +242,7 @@ def start(command: Command) -> Running:
     Raises:
         TaskFailure: If the program is missing.
     """
-    if shutil.which(command.argv[0], path=(command.environment or {}).get("PATH")) is None:
+    if shutil.which(command.argv[0], path=command.environment.get("PATH")) is None:
         raise _missing(command, FileNotFoundError())
     child = subprocess.Popen(
         [sys.executable, "-I", "-S", tether.__file__, *command.argv],

@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 import boto3
+import botocore.session
 from botocore import exceptions as boto
 from botocore.config import Config
 
@@ -88,7 +89,14 @@ def open_access(settings: Settings) -> Access:
     credentials = "keys" if keys else f"profile {profile}" if profile else "the machine's role"
     region = settings.get("AWS_REGION")
     with _translated("read the AWS settings", region=region or "", credentials=credentials):
-        session = boto3.Session(region_name=region, profile_name=None if keys else profile, **keys)
+        # AWS_PROFILE is ours to read: set to nothing, it hides the one of .env, and boto3 would look for that profile.
+        variables = {"profile": (None, "AWS_DEFAULT_PROFILE", None, None)}
+        session = boto3.Session(
+            botocore_session=botocore.session.Session(session_vars=variables),
+            region_name=region,
+            profile_name=None if keys else profile,
+            **keys,
+        )
     region = session.region_name
     if not region:
         raise TaskFailure("Which region? Set AWS_REGION in .env, for example AWS_REGION=eu-central-1.")

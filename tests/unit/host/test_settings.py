@@ -38,6 +38,22 @@ def test_an_empty_value_counts_as_not_set(tmp_path: Path) -> None:
     assert not load(write(tmp_path, "AWS_PROFILE=\nTRITON_URL=' '\n"), environ={}).has("AWS_PROFILE")
 
 
+@pytest.mark.parametrize("name", sorted(VARIABLES))
+def test_an_empty_variable_of_the_environment_hides_the_file_s(tmp_path: Path, name: str) -> None:
+    """`NAME= invoke TASK` runs the task without that setting."""
+    root = write(tmp_path, "".join(f"{one}=1\n" for one in VARIABLES))
+    assert load(root, environ={}).has(name)
+    assert not load(root, environ={name: ""}).has(name)
+
+
+def test_a_file_that_is_hidden_whole_is_not_read(tmp_path: Path) -> None:
+    """Where the environment sets every variable, not even a broken line of the file is told."""
+    root = write(tmp_path, "AWS_REGION\nAWS_PROFILE='open\nnonsense\n")
+    assert load(root, environ={}).problems
+    hidden = load(root, environ=dict.fromkeys(VARIABLES, ""))
+    assert (hidden.values, hidden.problems, hidden.warnings) == ({}, (), ())
+
+
 def test_a_dollar_sign_is_kept_as_it_stands(tmp_path: Path) -> None:
     """A password with ${...} in it is not expanded."""
     root = write(tmp_path, "AWS_ACCESS_KEY_ID=a\nAWS_SECRET_ACCESS_KEY='x${AWS_ACCESS_KEY_ID}y'\n")
@@ -136,6 +152,7 @@ def test_who_calls_is_taken_from_one_place(tmp_path: Path) -> None:
         "AWS_SECRET_ACCESS_KEY": "y",
     }
     assert keys.get("AWS_REGION") == "eu-west-1"
+    assert load(root, environ={"AWS_PROFILE": ""}).secrets == {}
     profile = load(root, environ={"AWS_PROFILE": "p"})
     assert profile.secrets == {}
     assert profile.get("AWS_PROFILE") == "p"

@@ -16,13 +16,14 @@ def test_a_command_prints_no_secret() -> None:
 
 
 def test_a_child_gets_its_variables_beside_the_inherited_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the command names wins; without any, the environment is inherited as it is."""
+    """What the command names wins; a setting that is set to nothing is left out, for it hides .env from us alone."""
     monkeypatch.setenv("INHERITED", "yes")
     monkeypatch.setenv("TOKEN", "old")
+    monkeypatch.setenv("AWS_PROFILE", "")
     environment = Command(("x",), env={"TOKEN": Secret(PASSWORD)}).environment
-    assert environment is not None
     assert (environment["INHERITED"], environment["TOKEN"]) == ("yes", PASSWORD)
-    assert Command(("x",)).environment is None
+    assert "AWS_PROFILE" not in environment
+    assert Command(("x",)).environment["INHERITED"] == "yes"
 
 
 def test_every_secret_of_a_command_is_known() -> None:

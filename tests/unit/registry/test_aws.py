@@ -128,6 +128,16 @@ def test_keys_of_the_settings_are_handed_over_and_not_exported(tmp_path: Path) -
     assert access.credentials == "keys"
 
 
+@pytest.mark.usefixtures("home")
+def test_a_profile_that_is_set_to_nothing_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`AWS_PROFILE= invoke push-triton` hides the profile of .env, and boto3 does not look for one without a name."""
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", *KEYS, "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, "")
+    access = open_access(settings(KEYS | {"AWS_REGION": REGION}))
+    assert used(access) == (*KEYS.values(), None)
+    assert open_access(settings({"AWS_REGION": REGION})).credentials == "the machine's role"
+
+
 def test_a_profile_brings_its_keys_and_its_region(home: Path) -> None:
     """AWS_PROFILE alone is enough."""
     (home / "config").write_text("[profile prod]\nregion = eu-west-3\naws_access_key_id=A\naws_secret_access_key=B\n")
