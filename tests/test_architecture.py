@@ -21,7 +21,7 @@ ONLY_IN = {
     "google.protobuf": [
         "triton_sdk/_flow/codec.py",
         "triton_sdk/_flow/ask.py",
-        "triton_sdk/_wire/drive.py",
+        "triton_sdk/_flow/steps.py",
         # A server in memory: it reads what the client sends.
         "triton_sdk/_wire/memory.py",
         "scripts/repository/config_pbtxt.py",
@@ -29,8 +29,6 @@ ONLY_IN = {
     "tritonclient": [
         "triton_sdk/_wire/grpc_sync.py",
         "triton_sdk/_flow/codec.py",
-        "triton_sdk/_flow/ask.py",
-        "triton_sdk/_wire/drive.py",
         "triton_sdk/_wire/memory.py",
         "scripts/repository/config_pbtxt.py",
     ],
@@ -67,6 +65,14 @@ def test_a_module_imports_only_what_its_layer_may(path: Path) -> None:
                 assert any(str(path) == place or str(path).startswith(place + "/") for place in places), (
                     f"{path} imports {name}, which belongs in {places}"
                 )
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "triton_sdk" / "_flow").glob("*.py")), ids=lambda path: str(path.name))
+def test_what_decides_does_not_wait(path: Path) -> None:
+    """The SDK's flows import nothing that sends, waits or runs beside them, be it from `_wire`."""
+    waiting = ("grpc", "asyncio", "threading", "socket", "concurrent", "subprocess", "triton_sdk._wire")
+    waits = [name for name in imports(path) if name.startswith(tuple(f"{one}." for one in waiting)) or name in waiting]
+    assert waits == []
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=str)

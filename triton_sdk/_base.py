@@ -9,7 +9,8 @@ import attrs
 from numpy.typing import NDArray
 
 from triton_sdk._flow import operations, routing, streams, tensors
-from triton_sdk._flow.ask import Flow, Session
+from triton_sdk._flow.session import Session
+from triton_sdk._flow.steps import Flow
 from triton_sdk._flow.tensors import Inference
 from triton_sdk.config import ClientConfig, RetryPolicy, Tls, seconds, whole
 from triton_sdk.contract import ModelContract

@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 from numpy.typing import NDArray
 
 from triton_sdk._base import IN_FLIGHT, RETRY, BaseClient, settings
-from triton_sdk._flow.ask import Flow, Reply, Send
+from triton_sdk._flow.steps import Flow, Reply, Send
 from triton_sdk._flow.tensors import Inference
 from triton_sdk._wire import cores
 from triton_sdk._wire.coalesce import Coalescing

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from triton_sdk._base import IN_FLIGHT, RETRY, BaseClient
 from triton_sdk._flow import tensors
-from triton_sdk._flow.ask import Flow
+from triton_sdk._flow.steps import Flow
 from triton_sdk._flow.tensors import Inference
 from triton_sdk._wire.drive import Transport, run
 from triton_sdk._wire.grpc_sync import GrpcTransport

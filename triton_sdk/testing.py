@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triton_sdk import labels as class_names
-from triton_sdk._flow.ask import Reply, Send
 from triton_sdk._flow.failures import Failure
+from triton_sdk._flow.steps import Reply, Send
 from triton_sdk._wire.memory import MemoryTriton, Refused, asks_for_labels, parsed, tensor
 from triton_sdk.contract import ModelContract, TensorSpec
 from triton_sdk.errors import ClientClosedError, ConfigurationError

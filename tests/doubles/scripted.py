@@ -8,9 +8,10 @@ from google.protobuf.message import Message
 
 from tests.doubles.fake_triton import FakeTriton, Refused, batch
 from triton_sdk import ImageLike, Inference, Prediction
-from triton_sdk._flow import operations
-from triton_sdk._flow.ask import Flow, Send, Session
+from triton_sdk._flow import operations, routing
 from triton_sdk._flow.failures import Failure
+from triton_sdk._flow.session import Session
+from triton_sdk._flow.steps import Flow, Send
 from triton_sdk._wire.drive import run
 from triton_sdk.config import ClientConfig, RetryPolicy
 
@@ -107,5 +108,5 @@ def predict(
     shared: Session, transport: ScriptedTransport, *images: ImageLike, version: int | None = None, first: int | None = 0
 ) -> list[Prediction]:
     """Predict *images* within 30 s."""
-    flow = operations.predict(shared, images, version=version, top=2, deadline=shared.clock() + 30, first=first)
+    flow = routing.predict(shared, images, version=version, key=None, top=2, deadline=shared.clock() + 30, first=first)
     return drive(flow, transport)

@@ -6,7 +6,8 @@ from typing import Any, TypeVar
 
 import attrs
 
-from triton_sdk._flow.ask import Flow, Send, Session
+from triton_sdk._flow.session import Session
+from triton_sdk._flow.steps import Flow, Send
 from triton_sdk._log import LOG
 from triton_sdk.telemetry import Call, CallReport, Operation
 

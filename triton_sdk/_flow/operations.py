@@ -1,4 +1,4 @@
-"""What each call of a client does, as generators over requests; see `ask` for what they yield."""
+"""What each call of a client does, as generators over requests; see `steps` for what they yield."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -9,20 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triton_sdk._flow import codec, tensors
-from triton_sdk._flow.ask import (
-    Flow,
-    Joinable,
-    Send,
-    Session,
-    Sleep,
-    Work,
-    ask,
-    index,
-    not_ready_reason,
-    ready_versions,
-)
+from triton_sdk._flow.ask import ask
 from triton_sdk._flow.failures import Failure, judge, to_error
 from triton_sdk._flow.hooks import observed
+from triton_sdk._flow.index import index, not_ready_reason, ready_versions
+from triton_sdk._flow.session import Session
+from triton_sdk._flow.steps import Flow, Joinable, Send, Sleep, Work
 from triton_sdk._flow.tensors import Inference
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import ConfigurationError, DeadlineExceededError, ModelNotFoundError, TransportError
@@ -84,20 +76,6 @@ class Found:
     seconds: float
 
 
-def predict(
-    session: Session,
-    images: Sequence[ImageLike],
-    *,
-    version: int | None,
-    top: int,
-    deadline: float,
-    first: int | None = None,
-) -> Flow[list[Prediction]]:
-    """Return a prediction for each of *images*; *first* is the place of the first one in the user's list."""
-    found = yield from find(session, images, version=version, deadline=deadline, first=first)
-    return (yield from describe(session, found, top=top, deadline=deadline))
-
-
 def find(
     session: Session,
     images: Sequence[ImageLike],
@@ -106,7 +84,7 @@ def find(
     deadline: float,
     first: int | None = None,
 ) -> Flow[Found]:
-    """Return what the model finds in *images*, as `predict` does.
+    """Return what the model finds in *images*; *first* is the place of the first one in the user's list.
 
     Versions may differ in how images are resized. Where the user names none, the images are made for the one that
     answered last; should another one answer, they are made again for that one, and its second answer counts.

@@ -10,8 +10,9 @@ import numpy as np
 from PIL import Image
 
 from triton_sdk._flow import operations, tensors
-from triton_sdk._flow.ask import Budget, Flow, Session, Spawn, Work
 from triton_sdk._flow.operations import Found
+from triton_sdk._flow.session import Budget, Session
+from triton_sdk._flow.steps import Flow, Spawn, Work
 from triton_sdk._log import LOG
 from triton_sdk._pixels import sources
 from triton_sdk.config import RetryPolicy
@@ -56,7 +57,7 @@ def predict(
 
     Raises:
         ConfigurationError: If *version* or *key* cannot be used.
-        TritonError: As for `operations.predict`; of several versions, the error of the one that was asked last.
+        TritonError: As for `operations.find`; of several versions, the error of the one that was asked last.
     """
     chosen = route(version, key=key, uniform=session.uniform)
     if len(chosen.versions) > 1 or chosen.shadow:

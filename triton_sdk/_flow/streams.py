@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from triton_sdk._flow import tensors
-from triton_sdk._flow.ask import Flow, Session, Work
+from triton_sdk._flow.session import Session
+from triton_sdk._flow.steps import Flow, Work
 from triton_sdk.errors import ClientClosedError, ConfigurationError, ContractError, InvalidImageError, TritonError
 from triton_sdk.images import ImageLike
 from triton_sdk.predictions import Prediction

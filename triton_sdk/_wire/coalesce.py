@@ -12,8 +12,9 @@ import attrs
 import numpy as np
 
 from triton_sdk._flow import codec
-from triton_sdk._flow.ask import Budget, Joinable, Reply, Send
 from triton_sdk._flow.failures import Failure, judge
+from triton_sdk._flow.session import Budget
+from triton_sdk._flow.steps import Joinable, Reply, Send
 from triton_sdk.config import Coalesce
 from triton_sdk.errors import InferenceFailedError, InvalidRequestError
 

@@ -7,7 +7,7 @@ from functools import partial
 from inspect import isawaitable
 from typing import Any, Protocol, TypeVar
 
-from triton_sdk._flow.ask import Flow, Reply, Send, Sleep, Work
+from triton_sdk._flow.steps import Flow, Reply, Send, Sleep, Work
 
 _T = TypeVar("_T")
 

@@ -7,9 +7,9 @@ from typing import Any, Final
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from triton_sdk._flow.ask import Reply, Send
 from triton_sdk._flow.codec import serialise
 from triton_sdk._flow.failures import Failure, judge
+from triton_sdk._flow.steps import Reply, Send
 from triton_sdk._wire.rotation import Rotation
 from triton_sdk.config import ClientConfig, Tls, endpoints
 from triton_sdk.errors import ClientClosedError, ConfigurationError, ServerUnavailableError

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any, Final, TypeVar
 
-from triton_sdk._flow.ask import Flow, Reply, Send
+from triton_sdk._flow.steps import Flow, Reply, Send
 from triton_sdk._log import LOG
 from triton_sdk._wire.drive import arun
 

@@ -8,7 +8,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from triton_sdk._flow.ask import Flow, Reply, Send
+from triton_sdk._flow.steps import Flow, Reply, Send
 from triton_sdk._log import LOG
 from triton_sdk._wire.cores import workers
 from triton_sdk._wire.drive import Transport, run

@@ -10,7 +10,7 @@ import pytest
 from tests.doubles.blocking import Blocking
 from tests.doubles.scripted import ScriptedTransport
 from triton_sdk import ResNetClient
-from triton_sdk._flow.ask import Flow, Sleep, Spawn, Work
+from triton_sdk._flow.steps import Flow, Sleep, Spawn, Work
 from triton_sdk._wire.loop import MOST_IN_BACKGROUND as MOST_TASKS
 from triton_sdk._wire.threads import MOST_IN_BACKGROUND
 

@@ -20,8 +20,8 @@ from triton_sdk import (
     TritonError,
 )
 from triton_sdk._flow import operations
-from triton_sdk._flow.ask import Budget, Session
 from triton_sdk._flow.failures import Failure
+from triton_sdk._flow.session import Budget, Session
 
 LOST = Failure("UNAVAILABLE", "Socket closed")
 UNLOADED = Failure("NOT_FOUND", "Request for unknown model: 'clf' has no available versions")

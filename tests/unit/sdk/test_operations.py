@@ -12,8 +12,8 @@ from tests.doubles.fake_triton import FakeTriton, image
 from tests.doubles.scripted import ScriptedTransport, drive, infer, predict, session
 from triton_sdk import ConfigurationError, DeadlineExceededError, InvalidImageError, InvalidRequestError, ServerError
 from triton_sdk._flow import operations
-from triton_sdk._flow.ask import Session
 from triton_sdk._flow.failures import Failure
+from triton_sdk._flow.session import Session
 
 LOST = Failure("UNAVAILABLE", "Socket closed")
 

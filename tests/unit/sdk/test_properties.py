@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from tests.doubles.fake_triton import batch, image
 from tests.doubles.scripted import Clock, ScriptedTransport, drive, session
-from triton_sdk import DeadlineExceededError, RetryPolicy, TritonError
-from triton_sdk._flow import operations
-from triton_sdk._flow.ask import Budget, Flow, Send, Session, Sleep, Work
+from triton_sdk import DeadlineExceededError, Fallback, RetryPolicy, Split, TritonError
+from triton_sdk._flow import operations, routing
 from triton_sdk._flow.failures import Failure
+from triton_sdk._flow.session import Budget, Session
+from triton_sdk._flow.steps import Flow, Send, Sleep, Work
 from triton_sdk._wire.drive import arun, run
 
 Turn: TypeAlias = tuple[float, Failure | None]
@@ -41,11 +42,17 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "infer in parts": lambda shared, deadline: operations.infer(
         shared, batch(*range(9)), version=None, deadline=deadline
     ),
-    "predict": lambda shared, deadline: operations.predict(
-        shared, [image(1), image(2)], version=None, top=2, deadline=deadline
+    "predict": lambda shared, deadline: routing.predict(
+        shared, [image(1), image(2)], version=None, key=None, top=2, deadline=deadline
     ),
-    "predict a version": lambda shared, deadline: operations.predict(
-        shared, [image(1)], version=1, top=2, deadline=deadline, first=0
+    "predict a version": lambda shared, deadline: routing.predict(
+        shared, [image(1)], version=1, key=None, top=2, deadline=deadline, first=0
+    ),
+    "predict by a share": lambda shared, deadline: routing.predict(
+        shared, [image(1)], version=Split({1: 90, 2: 10}), key="someone", top=2, deadline=deadline
+    ),
+    "predict by one of two": lambda shared, deadline: routing.predict(
+        shared, [image(1)], version=Fallback(2, 1), key=None, top=2, deadline=deadline
     ),
     "contract": lambda shared, deadline: operations.contract(shared, deadline=deadline),
     "versions": lambda shared, deadline: operations.versions(shared, deadline=deadline),
@@ -253,7 +260,7 @@ def test_images_whose_turn_comes_too_late_are_not_prepared() -> None:
         transport.clock.sleep(2)
         return job()
 
-    flow = operations.predict(shared, ["no/such/file"], version=1, top=2, deadline=shared.clock() + 1)
+    flow = routing.predict(shared, ["no/such/file"], version=1, key=None, top=2, deadline=shared.clock() + 1)
     with pytest.raises(DeadlineExceededError, match="no time was left to prepare"):
         run(flow, transport, work=late)
     assert transport.methods == ["ModelConfig"]

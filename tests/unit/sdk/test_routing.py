@@ -34,8 +34,9 @@ from triton_sdk import (
     Version,
 )
 from triton_sdk._flow import routing
-from triton_sdk._flow.ask import Flow, Session
 from triton_sdk._flow.failures import Failure
+from triton_sdk._flow.session import Session
+from triton_sdk._flow.steps import Flow
 from triton_sdk._wire.drive import run
 from triton_sdk.telemetry import on_call
 from triton_sdk.versions import Key

@@ -20,8 +20,9 @@ from triton_sdk import (
     ServerOverloadedError,
     TritonError,
 )
-from triton_sdk._flow.ask import Flow, Session, Sleep
 from triton_sdk._flow.hooks import observed
+from triton_sdk._flow.session import Session
+from triton_sdk._flow.steps import Flow, Sleep
 from triton_sdk.config import ClientConfig
 from triton_sdk.telemetry import Call, CallReport, Hook, on_call, tracing
 from triton_sdk.testing import ScriptedTransport
