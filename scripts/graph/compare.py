@@ -65,5 +65,33 @@ def batch_difference(model: onnx.ModelProto, inputs: NDArray[np.generic]) -> flo
     return max(differences)
 
 
+def bucket_difference(
+    plain: Session, buckets: Session, images: NDArray[np.generic], *, limit: float
+) -> tuple[float, int]:
+    """Return how far a graph with branches for batch sizes lies from the plain one, and for how many images.
+
+    Both are asked for every number of images from 1 to all of them, until one differs by more than *limit*.
+
+    Args:
+        plain: The graph without branches.
+        buckets: The same with them.
+        images: What both take, ``(n, ...)``; n is the largest batch.
+        limit: Largest difference of a score that is allowed.
+
+    Raises:
+        TaskFailure: If one of them fails.
+    """
+    largest, where = 0.0, 1
+    for count in range(1, len(images) + 1):
+        expected, got = plain.scores(images[:count]), buckets.scores(images[:count])
+        difference = _largest(expected, got) if expected.shape == got.shape else float("inf")
+        # Written so that NaN counts as different.
+        if not difference <= largest:
+            largest, where = difference, count
+        if not largest <= limit:
+            break
+    return largest, where
+
+
 def _largest(expected: NDArray[np.float32], got: NDArray[np.float32]) -> float:
     return float(np.abs(expected.astype(np.float64) - got).max())

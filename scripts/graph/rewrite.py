@@ -1,6 +1,5 @@
 """Change what an ONNX image classifier takes and gives, and leave what it computes alone."""
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from scripts.graph.inspect import Classifier, inspect, random_batch
 from scripts.graph.session import Session, first_line
-from scripts.graph.walk import graphs, images_of, names
+from scripts.graph.walk import fresh, graphs, images_of, names, set_nodes
 from scripts.host.errors import TaskFailure
 from triton_sdk.contract import RGB
 
@@ -183,36 +182,22 @@ def _insert(graph: onnx.GraphProto, steps: Sequence[_Step], *, source: str, targ
         inputs = [source]
         if step.constant is not None:
             # A node: up to IR version 3 an initializer would have to be an input as well.
-            inputs.append(_fresh("constant", taken))
+            inputs.append(fresh("constant", taken))
             nodes.append(_constant(step.constant, inputs[-1]))
-        source = target if number == len(steps) - 1 else _fresh(step.operator.lower(), taken)
+        source = target if number == len(steps) - 1 else fresh(step.operator.lower(), taken)
         nodes.append(helper.make_node(step.operator, inputs, [source], **step.attributes))
-    _set_nodes(graph, [*graph.node[:at], *nodes, *graph.node[at:]])
-
-
-def _set_nodes(graph: onnx.GraphProto, nodes: Sequence[onnx.NodeProto]) -> None:
-    kept = list(nodes)
-    del graph.node[:]
-    graph.node.extend(kept)
+    set_nodes(graph, [*graph.node[:at], *nodes, *graph.node[at:]])
 
 
 def _constant(values: NDArray[Any], name: str) -> onnx.NodeProto:
     return helper.make_node("Constant", [], [name], value=numpy_helper.from_array(values, name))
 
 
-def _fresh(wish: str, taken: set[str]) -> str:
-    """Return a name like *wish* that is not taken, and take it."""
-    wishes = itertools.chain([wish], (f"{wish}_{number}" for number in itertools.count(1)))
-    name = next(name for name in wishes if name not in taken)
-    taken.add(name)
-    return name
-
-
 def _free_name(graph: onnx.GraphProto, name: str) -> None:
     """Give the value called *name*, if there is one, another name."""
     taken = set(names(graph))
     if name in taken:
-        _rename(graph, name, _fresh(name, taken))
+        _rename(graph, name, fresh(name, taken))
 
 
 def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
@@ -249,7 +234,7 @@ def _free_reshapes(model: onnx.ModelProto) -> None:
             if shape is not None and shape.size and shape[0] == 1:
                 # -1 is what is left over; where another axis has it, 0 copies the length of the input's first axis.
                 changed = np.array([0 if -1 in shape else -1, *shape[1:]], np.int64)
-                node.input[1] = _fresh("shape", taken)
+                node.input[1] = fresh("shape", taken)
                 nodes.append(_constant(changed, node.input[1]))
         nodes.append(node)
-    _set_nodes(graph, nodes)
+    set_nodes(graph, nodes)

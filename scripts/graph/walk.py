@@ -1,5 +1,6 @@
-"""Walk through the parts of an ONNX model."""
+"""Walk through the parts of an ONNX model, and exchange them."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import onnx
@@ -48,6 +49,21 @@ def names(graph: onnx.GraphProto) -> Iterator[str]:
         yield from (tensor.values.name for tensor in inner.sparse_initializer)
         for node in inner.node:
             yield from (*node.input, *node.output)
+
+
+def set_nodes(graph: onnx.GraphProto, nodes: Sequence[onnx.NodeProto]) -> None:
+    """Make *nodes*, of which some may be its own, the nodes of *graph*."""
+    kept = list(nodes)
+    del graph.node[:]
+    graph.node.extend(kept)
+
+
+def fresh(wish: str, taken: set[str]) -> str:
+    """Return a name like *wish* that is not taken, and take it."""
+    wishes = itertools.chain([wish], (f"{wish}_{number}" for number in itertools.count(1)))
+    name = next(name for name in wishes if name not in taken)
+    taken.add(name)
+    return name
 
 
 def tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:
