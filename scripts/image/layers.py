@@ -8,8 +8,7 @@ import attrs
 
 from scripts.host.errors import TaskFailure
 from scripts.image.tarball import File, write_tar
-from scripts.repository import config_pbtxt
-from scripts.repository import manifest as manifests
+from scripts.repository import config_pbtxt, manifest
 from scripts.repository.lint.model import lint
 from scripts.repository.manifest import Manifest
 from scripts.repository.versions import CONFIG, packaged
@@ -66,7 +65,7 @@ class Models:
     def digest(self) -> str:
         """What the image serves, as one SHA-256 in hexadecimal: of every version's files and every configuration."""
         lines = [f"{v.name}/{file} {sha}" for v in self.versions for file, sha in sorted(v.sha256.items())]
-        lines += [f"{path.relative_to(self.repository)} {manifests.sha256(path)}" for path in self.configs]
+        lines += [f"{path.relative_to(self.repository)} {manifest.sha256(path)}" for path in self.configs]
         return _digest(lines)
 
     @property
@@ -122,7 +121,7 @@ def stage(wanted: Models, folder: Path) -> str:
     (folder / LAYERS).mkdir()
     for version in wanted.versions:
         files = [_checked_file(version, name, sha) for name, sha in sorted(version.sha256.items())]
-        files.append(_regular(version.folder / manifests.FILE))
+        files.append(_regular(version.folder / manifest.FILE))
         _write(folder, version.name, files, repository=wanted.repository)
     _write(folder, CONFIGS, [_regular(path) for path in wanted.configs], repository=wanted.repository)
     return "\n".join(f"ADD {LAYERS}/{name}.tar /" for name in wanted.layers)
@@ -159,9 +158,9 @@ def _configs(folder: Path) -> list[Path]:
 
 def _checked_file(version: ModelVersion, name: str, sha256: str) -> Path:
     if Path(name).name != name:
-        raise TaskFailure(f"{version.folder / manifests.FILE} lists {name!r}, which is not a file of that folder.")
+        raise TaskFailure(f"{version.folder / manifest.FILE} lists {name!r}, which is not a file of that folder.")
     path = _regular(version.folder / name)
-    if manifests.sha256(path) != sha256:
+    if manifest.sha256(path) != sha256:
         raise TaskFailure(f"{path} is not the file that was packaged. Package the version again, under a new number.")
     return path
 

@@ -10,8 +10,8 @@ from typing import Any, Self
 
 import attrs
 
-from scripts.repository import versions as models
-from scripts.server import request as generate_input
+from scripts.repository.versions import packaged
+from scripts.server.request import generate
 from tests.cluster.plane import Access, HelmMajor
 from tests.cluster.user import RELEASE, ROOT, User
 
@@ -56,18 +56,18 @@ class Offer:
 
     @classmethod
     def of(
-        cls, image: str, packaged: Path, *, folder: Path, versions: Sequence[int] = (), successor: str = ""
+        cls, image: str, models: Path, *, folder: Path, versions: Sequence[int] = (), successor: str = ""
     ) -> Self | None:
-        """Return what there is to deploy of an image with the models in *packaged*; None where there are none.
+        """Return what there is to deploy of an image with what is packaged in *models*; None where there are none.
 
         Args:
             image: The image.
-            packaged: The models.
+            models: The packaged models.
             folder: Where files may lie.
             versions: Those of the first model that are in the image; empty for all of them.
             successor: The image of the next revision; empty for the same.
         """
-        if not (found := models.packaged(packaged)):
+        if not (found := packaged(models)):
             return None
         names = sorted({version.model for version in found})
         versions = versions or [version.version for version in found if version.model == names[0]]
@@ -75,10 +75,10 @@ class Offer:
         values, request = folder / "values.json", folder / "input.json"
         each = {name: {"versions": sum(v.model == name for v in found)} for name in names}
         values.write_text(json.dumps(VALUES | {"models": each, "readiness": readiness}))
-        generate_input.generate(None, model=names[0], repository=packaged, output=request)
+        generate(None, model=names[0], repository=models, output=request)
         return cls(
             image=image,
-            models=packaged,
+            models=models,
             model=names[0],
             versions=versions,
             values=values,

@@ -6,7 +6,8 @@ from pathlib import Path
 import attrs
 import onnx
 
-from scripts.packaging import package as models
+from scripts.packaging.package import package
+from scripts.sources.source import Source
 from tests.doubles import small_classifiers
 from tests.image import ground
 from tests.image.project import copied
@@ -66,4 +67,4 @@ def build(folder: Path) -> Archive:
 def _package(repository: Path, seed: int) -> None:
     file = repository.parent / f"{seed}.onnx"
     onnx.save(small_classifiers.classifier(seed=seed), file)
-    models.package(models.Source.onnx(file), model=MODEL, repository=repository, progress=lambda _: None)
+    package(Source.onnx(file), model=MODEL, repository=repository, progress=lambda _: None)

@@ -20,9 +20,9 @@ from scripts.host.errors import TaskFailure
 from scripts.packaging import build, staging
 from scripts.packaging.package import Source, package
 from scripts.repository import config_pbtxt, golden
-from scripts.repository.lint import model as lint
+from scripts.repository.lint.model import lint
 from scripts.repository.versions import PackagedVersion, packaged
-from tests.doubles import small_classifiers as tiny
+from tests.doubles import small_classifiers
 from triton_sdk.contract import ModelContract
 from triton_sdk.labels import imagenet
 
@@ -46,7 +46,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Source]:
 
     def write(model: onnx.ModelProto | None = None, **changes: Any) -> Source:
         path = folder / f"{len(list(folder.iterdir()))}.onnx"
-        onnx.save_model(tiny.classifier(**changes) if model is None else model, path)
+        onnx.save_model(small_classifiers.classifier(**changes) if model is None else model, path)
         return Source.onnx(path)
 
     return write
@@ -86,7 +86,7 @@ def test_a_new_model_appears_complete(repository: Path, sources: Callable[..., S
         "tiny/config.pbtxt",
         "tiny/labels.txt",
     }
-    assert lint.lint(repository) == []
+    assert lint(repository) == []
     assert packaged(repository) == [done]
     assert str(contract_of(repository / "tiny").input) == "image UINT8 (n, 16, 16, 3)"
     assert [path.name for path in repository.parent.iterdir()] == ["models"]
@@ -95,9 +95,10 @@ def test_a_new_model_appears_complete(repository: Path, sources: Callable[..., S
 def test_the_packaged_graph_is_the_original_on_pixels(repository: Path, sources: Callable[..., Source]) -> None:
     """On other pixels than those of the proof, it equals softmax(original(normalised pixels)) within 1e-4."""
     done = put(sources(seed=4), repository, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
-    pixels = np.random.default_rng(1).integers(0, 256, (7, tiny.SIDE, tiny.SIDE, 3), dtype=np.uint8)
+    side, graph = small_classifiers.SIDE, small_classifiers.classifier(seed=4)
+    pixels = np.random.default_rng(1).integers(0, 256, (7, side, side, 3), dtype=np.uint8)
     normal = (pixels / 255 - np.array([0.4, 0.5, 0.6])) / np.array([0.2, 0.3, 0.4])
-    logits = Session(tiny.classifier(seed=4)).scores(normal.transpose(0, 3, 1, 2).astype(np.float32)).astype(float)
+    logits = Session(graph).scores(normal.transpose(0, 3, 1, 2).astype(np.float32)).astype(float)
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     got = Session(done.path / "model.onnx").scores(pixels)
     assert np.abs(got - expected).max() < 1e-4
@@ -147,7 +148,7 @@ def test_everyone_can_read_it(repository: Path, sources: Callable[..., Source]) 
 def test_a_fixed_batch_is_freed(repository: Path, sources: Callable[..., Source]) -> None:
     """A graph for one image at a time is served in batches, with the same answers."""
     done = put(sources(batch=1), repository)
-    pixels = golden.images(3, height=tiny.SIDE, width=tiny.SIDE)
+    pixels = golden.images(3, height=small_classifiers.SIDE, width=small_classifiers.SIDE)
     session = Session(done.path / "model.onnx")
     assert np.abs(session.scores(pixels) - session.alone(pixels)).max() < 1e-6
 
@@ -159,7 +160,7 @@ def test_the_input_can_be_kept(repository: Path, sources: Callable[..., Source])
     assert str(contract.input) == "data FP32 (n, 3, 16, 16)"
     assert (contract.mean, contract.std, contract.scores) == ((0.4, 0.5, 0.6), (0.2, 0.3, 0.4), "probabilities")
     assert golden.load(done.path / "golden.npz").input.dtype == np.float32
-    assert lint.lint(repository) == []
+    assert lint(repository) == []
 
 
 def test_a_resize_of_its_own_is_said_in_the_configuration(repository: Path, sources: Callable[..., Source]) -> None:
@@ -193,7 +194,7 @@ def test_configuration_from_git_gets_versions_only(repository: Path, sources: Ca
 def test_dynamic_quantisation_is_measured_and_said(repository: Path, sources: Callable[..., Source]) -> None:
     """The figure is said, kept in the manifest, and makes the golden check's tolerance."""
     lines: list[str] = []
-    done = put(sources(tiny.dynamically_quantised()), repository, progress=lines.append)
+    done = put(sources(small_classifiers.dynamically_quantised()), repository, progress=lines.append)
     assert done.manifest is not None
     assert done.manifest.quantisation == "dynamic"
     figure = done.manifest.measured.batching
@@ -264,7 +265,7 @@ def test_a_refusal_changes_nothing(case: str, repository: Path, sources: Callabl
 def test_broken_files_are_refused(content: bytes | None, tmp_path: Path, repository: Path) -> None:
     """What is no ONNX file, or only half of one, is refused and leaves nothing behind."""
     path = tmp_path / "model.onnx"
-    whole = tiny.classifier().SerializeToString()
+    whole = small_classifiers.classifier().SerializeToString()
     path.write_bytes(whole[: len(whole) // 2] if content is None else content)
     before = tree(tmp_path)
     with pytest.raises(TaskFailure, match=r"model\.onnx"):
@@ -348,7 +349,7 @@ def test_whoever_publishes_first_wins(
 
     monkeypatch.setattr(staging, "settle", overtaken)
     assert put(source, repository).version == 2
-    assert lint.lint(repository) == []
+    assert lint(repository) == []
 
     shutil.rmtree(repository)
     monkeypatch.setattr(staging, "settle", overtaken)
@@ -379,7 +380,7 @@ def test_runs_at_once_get_numbers_of_their_own(repository: Path, sources: Callab
     recorded = {v.version: v.manifest.contract.resize for v in found if v.manifest}
     assert {number: contract.resize_for(number) for number in recorded} == recorded
     assert sorted(recorded.values()) == [20, 21, 22, 23, 24, 25]
-    assert lint.lint(repository) == []
+    assert lint(repository) == []
 
 
 def test_an_interruption_at_any_step_changes_nothing_or_all(
@@ -417,10 +418,10 @@ def test_an_interruption_at_any_step_changes_nothing_or_all(
         assert before.items() <= after.items()
         new = {path for path in after.keys() - before.keys() if not path.endswith("config.pbtxt")}
         assert len(new) in (0, 4)  # nothing, or a version's folder with its three files
-        assert lint.lint(repository) == []  # which compares each version's resize with the configuration's
+        assert lint(repository) == []  # which compares each version's resize with the configuration's
         assert [path.name for path in repository.parent.iterdir()] == ["models"]
     assert interrupted > 15
-    assert lint.lint(repository) == []
+    assert lint(repository) == []
 
 
 def test_leftovers_of_dead_runs_are_removed_and_those_of_others_kept(

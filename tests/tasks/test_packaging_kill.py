@@ -14,7 +14,7 @@ from scripts.packaging.package import Source, package
 from scripts.repository import manifest
 from scripts.repository.lint import model
 from scripts.repository.versions import packaged
-from tests.doubles import small_classifiers as tiny
+from tests.doubles import small_classifiers
 
 KILLS = 50
 MODEL = "tiny"
@@ -63,7 +63,7 @@ def check_all_is_whole(repository: Path) -> int:
 def test_a_kill_at_any_moment_leaves_no_half_version(children: ForkServerContext, tmp_path: Path) -> None:
     """After each of 50 kills at random moments, all that is seen is whole, and the next run succeeds and tidies up."""
     onnx_file, repository = tmp_path / "tiny.onnx", tmp_path / "models"
-    onnx.save_model(tiny.classifier(), onnx_file)
+    onnx.save_model(small_classifiers.classifier(), onnx_file)
     seconds_of_a_run(children, onnx_file, repository)  # the first also starts the server of processes
     usual = seconds_of_a_run(children, onnx_file, repository)
     seed = random.randrange(2**32)
@@ -94,7 +94,7 @@ def test_a_kill_at_any_moment_leaves_no_half_version(children: ForkServerContext
 def test_what_appears_is_whole_at_once(children: ForkServerContext, tmp_path: Path, others: int) -> None:
     """A process that is killed the moment its version can be seen has published all of it."""
     onnx_file = tmp_path / "tiny.onnx"
-    onnx.save_model(tiny.classifier(), onnx_file)
+    onnx.save_model(small_classifiers.classifier(), onnx_file)
     for attempt in range(5):
         repository = tmp_path / str(attempt) / "models"
         repository.parent.mkdir()

@@ -19,13 +19,13 @@ from scripts.repository.lint.finding import Finding
 from scripts.repository.lint.model import lint
 from scripts.repository.lint.version import NEWEST_IR, NEWEST_OPSET
 from scripts.repository.manifest import Manifest, Measured, Origin
-from tests.doubles import small_classifiers as tiny
+from tests.doubles import small_classifiers
 from triton_sdk.contract import ModelContract, TensorSpec
 
 CONTRACT = ModelContract(
     model="good",
-    input=TensorSpec(name="image", dtype="UINT8", shape=(tiny.SIDE, tiny.SIDE, 3)),
-    output=TensorSpec(name="probabilities", dtype="FP32", shape=(tiny.CLASSES,)),
+    input=TensorSpec(name="image", dtype="UINT8", shape=(small_classifiers.SIDE, small_classifiers.SIDE, 3)),
+    output=TensorSpec(name="probabilities", dtype="FP32", shape=(small_classifiers.CLASSES,)),
     layout="NHWC",
     max_batch=8,
     resize=18,
@@ -38,7 +38,7 @@ def write_version(folder: Path, number: int) -> None:
     """Write what packaging would write, without its measurements."""
     version = folder / str(number)
     version.mkdir(parents=True)
-    onnx.save_model(tiny.packaged(seed=number), version / "model.onnx")
+    onnx.save_model(small_classifiers.packaged(seed=number), version / "model.onnx")
     pictures = golden.pictures(CONTRACT, 2)
     golden.save(
         Golden(input=pictures, output=Session(version / "model.onnx").scores(pictures)), path=version / golden.FILE
@@ -97,7 +97,7 @@ def model(**changes: object) -> Edit:
     def edit(repository: Path) -> None:
         version = repository / "good" / "1"
         (version / manifest.FILE).unlink()
-        onnx.save_model(tiny.packaged(**changes), version / "model.onnx")
+        onnx.save_model(small_classifiers.packaged(**changes), version / "model.onnx")
 
     return edit
 
