@@ -11,7 +11,7 @@ namespace = Collection(
     models.package_model,
     models.lint_repository,
     models.generate_input,
-    # A server that answers; the smoke test serves again where one is deployed.
+    # A server that answers, here or, for the smoke test, wherever one is.
     serving.serve,
     serving.smoke_test,
     # The container image.

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import attrs
 import urllib3
@@ -11,6 +11,7 @@ from prometheus_client.samples import Sample
 
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
+from scripts.host.settings import Settings
 
 HTTP_PORT = 8000
 # Triton's own defaults: HTTP 8000, gRPC 8001, metrics 8002.
@@ -107,6 +108,29 @@ class Endpoint:
             parsed = {"error": response.data[:200].decode("utf-8", "replace")}
         # The repository index answers a list.
         return Answer(status=response.status, body=parsed if isinstance(parsed, dict) else {"items": parsed})
+
+
+def choose(*, local: bool, url: str, cluster: bool, settings: Settings) -> Endpoint | Literal["local", "cluster"]:
+    """Return which server is meant: one that runs somewhere, a new one on this machine, or those in the cluster.
+
+    Args:
+        local: Whether --local is given.
+        url: What --url says; empty where it is not given.
+        cluster: Whether a flag is given that only a deployment in a cluster has.
+        settings: Say with TRITON_URL what is meant where no flag is given; the cluster, if that is not set either.
+
+    Raises:
+        TaskFailure: If the flags contradict each other, an address is none, or the settings cannot be used.
+    """
+    if local + bool(url) + cluster > 1:
+        raise TaskFailure(
+            "--local starts a server here, --url names one that runs, and --all-pods, --release, --namespace and "
+            "--context mean the cluster: give one of the three."
+        )
+    if local:
+        return "local"
+    address = url or (None if cluster else settings.get("TRITON_URL"))
+    return Endpoint.parse(address) if address else "cluster"
 
 
 @attrs.frozen(kw_only=True)

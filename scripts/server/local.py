@@ -38,7 +38,7 @@ def choice(repository: Path) -> tuple[str, ...]:
     return ("--model-control-mode=explicit", *(f"--load-model={name}" for name in names))
 
 
-def local(
+def local_server(
     repository: Path, *, progress: Callable[[str], None], http_port: int = 0, grpc_port: int = 0, metrics_port: int = 0
 ) -> LocalTriton:
     """Return a local server for the packaged models of *repository*, not yet started.
@@ -74,7 +74,7 @@ def serve(
         TaskFailure: If there is nothing to serve.
         LocalServerError: If the server cannot be installed or started, or stops unasked.
     """
-    with local(
+    with local_server(
         repository, http_port=http_port, grpc_port=grpc_port, metrics_port=metrics_port, progress=progress
     ) as server:
         announce(server)

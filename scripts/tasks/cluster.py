@@ -139,26 +139,12 @@ def destroy_triton(
                 raise TaskFailure("Nothing was removed.")
             destroy.remove(removal, kubectl=kubectl, helm=helm, progress=step)
             say(f"{target.release} is removed, and nothing of it is left.")
-        _namespace(kubectl, target, asked=with_namespace, ask=not yes and is_asked())
 
+        def agree(question: str) -> bool:
+            return not yes and is_asked() and confirm(question, otherwise="")
 
-def _namespace(kubectl: "Kubectl", target: "Target", *, asked: bool, ask: bool) -> None:
-    """Remove the namespace if that is wanted and does no harm, and say what becomes of it."""
-    from scripts.cluster.release import destroy
-    from scripts.host.terminal import confirm, say, step
-
-    name = target.namespace
-    if not destroy.is_ours(kubectl, name):
-        if asked:
-            say(f"The namespace {name} was not made by deploy-triton, or is gone: it is left as it is.")
-        return
-    if others := destroy.inhabitants(kubectl):
-        say(f"The namespace {name} stays, since this is in it: {destroy.listed(others)}.")
-    elif asked or (ask and confirm(f"Remove the namespace {name}, which deploy-triton made, too?", otherwise="")):
-        destroy.remove_namespace(kubectl, name, progress=step)
-        say(f"The namespace {name} is removed.")
-    else:
-        say(f"The empty namespace {name} stays; `invoke destroy-triton{target.options} --with-namespace` removes it.")
+        if became := destroy.settle_namespace(kubectl, target, wanted=with_namespace, agree=agree, progress=step):
+            say(became)
 
 
 def reached(release: str, namespace: str, context: str) -> "tuple[Target, Kubectl, Helm]":

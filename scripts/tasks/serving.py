@@ -1,6 +1,6 @@
 """A server that answers: on this machine, and checked wherever it is."""
 
-from collections.abc import Iterable
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,6 @@ from scripts.tasks.cluster import reached
 from scripts.tasks.flags import REPOSITORY, WHERE, number
 
 if TYPE_CHECKING:
-    from scripts.server.checks import Result
     from triton_sdk.local import LocalTriton
 
 
@@ -97,52 +96,30 @@ def smoke_test(
     """
     from scripts.cluster import pod_checks
     from scripts.host import settings
-    from scripts.host.terminal import reporting, step
+    from scripts.host.terminal import reporting, say, step, table
     from scripts.server.checks import smoke
-    from scripts.server.endpoint import Endpoint
-    from scripts.server.local import local as start
+    from scripts.server.endpoint import Endpoint, choose
+    from scripts.server.local import local_server
+    from scripts.server.verdict import Verdict
 
-    with reporting():
+    with reporting(), contextlib.ExitStack() as stack:
         folder = Path(repository)
-        drawing = Path(picture) if picture else None
-        deployed = bool(all_pods or release or namespace or context)
-        if local + bool(url) + deployed > 1:
-            raise TaskFailure(
-                "--local starts a server here, --url names one that runs, and --all-pods, --release, --namespace and "
-                "--context mean the cluster: give one of the three."
-            )
-        known = settings.load()
-        address = url or ("" if local or deployed else known.get("TRITON_URL"))
-        if local:
-            with start(folder, progress=step) as server:
-                endpoint = Endpoint(http=server.http_url, grpc=server.grpc_url, metrics=server.metrics_url)
-                _smoke(smoke(endpoint, repository=folder, complete=True), of=endpoint.http, picture=drawing)
-        elif address:
-            endpoint = Endpoint.parse(address)
-            _smoke(smoke(endpoint, repository=folder, complete=False), of=endpoint.http, picture=drawing)
-        else:
+        in_cluster = bool(all_pods or release or namespace or context)
+        server = choose(local=local, url=url, cluster=in_cluster, settings=settings.load())
+        if server == "cluster":
             target, kubectl, _ = reached(release, namespace, context)
+            of = f"release {target.release}"
             results = pod_checks.smoke(kubectl, target, repository=folder, all_pods=all_pods, progress=step)
-            _smoke(results, of=f"release {target.release}", picture=drawing, pods=all_pods)
-
-
-def _smoke(results: Iterable["Result"], *, of: str, picture: Path | None, pods: bool = False) -> None:
-    from scripts.host.terminal import say, step, table
-    from scripts.server.checks import GOLDEN
-
-    found = []
-    for result in results:
-        step(f"{result.state:8}{f'{result.pod}: ' if pods else ''}{result.subject}: {result.check}")
-        found.append(result)
-    if found and found[0].pod and not pods:
-        of += f", pod {found[0].pod}"
-    heads = (*(["pod"] if pods else []), "", "of", "check", "figure")
-    rows = [(*([r.pod] if pods else []), r.state, r.subject, r.check, r.figure) for r in found]
-    table(f"Smoke test of {of}", heads, rows, picture=picture)
-    failed = sum(r.state == "failed" for r in found)
-    if failed:
-        raise TaskFailure(f"{failed} of {len(found)} checks failed.")
-    skipped = sum(r.state == "skipped" for r in found)
-    say(f"{len(found)} checks, none failed{f', {skipped} skipped' if skipped else ''}.")
-    if not any(r.check == GOLDEN and r.state == "ok" for r in found):
-        say("No number was compared: nothing of what is served is packaged here (--repository).")
+        else:
+            if server == "local":
+                started = stack.enter_context(local_server(folder, progress=step))
+                server = Endpoint(http=started.http_url, grpc=started.grpc_url, metrics=started.metrics_url)
+            of, results = server.http, smoke(server, repository=folder, complete=local)
+        found = []
+        for result in results:
+            step(f"{result.state:8}{f'{result.pod}: ' if all_pods else ''}{result.subject}: {result.check}")
+            found.append(result)
+        verdict = Verdict(of=of, results=found, each_pod=all_pods)
+        table(verdict.title, verdict.columns, verdict.rows, picture=Path(picture) if picture else None)
+        for line in verdict.require():
+            say(line)

@@ -162,6 +162,40 @@ def inhabitants(kubectl: Kubectl) -> list[str]:
     return [name for name in _names(kubectl, kinds, doing=doing) if name not in _EVERYWHERE]
 
 
+def settle_namespace(
+    kubectl: Kubectl,
+    target: Target,
+    *,
+    wanted: bool,
+    agree: Callable[[str], bool],
+    progress: Callable[[str], None],
+) -> str:
+    """Remove the namespace of a removed release if that is wanted and does no harm.
+
+    Args:
+        kubectl: The cluster.
+        target: The release that was there.
+        wanted: Whether the removal is asked for already.
+        agree: Puts a question to a person; false where there is nobody to ask.
+        progress: Takes a line for each stage.
+
+    Returns:
+        What became of the namespace; empty where that is nobody's concern.
+
+    Raises:
+        TaskFailure: If the cluster cannot be asked, or the namespace may not be removed, or stays.
+    """
+    name = target.namespace
+    if not is_ours(kubectl, name):
+        return f"The namespace {name} was not made by deploy-triton, or is gone: it is left as it is." if wanted else ""
+    if others := inhabitants(kubectl):
+        return f"The namespace {name} stays, since this is in it: {listed(others)}."
+    if wanted or agree(f"Remove the namespace {name}, which deploy-triton made, too?"):
+        remove_namespace(kubectl, name, progress=progress)
+        return f"The namespace {name} is removed."
+    return f"The empty namespace {name} stays; `invoke destroy-triton{target.options} --with-namespace` removes it."
+
+
 def remove_namespace(kubectl: Kubectl, namespace: str, *, progress: Callable[[str], None]) -> None:
     """Remove the namespace and wait until it is gone.
 

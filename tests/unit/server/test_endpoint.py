@@ -3,7 +3,8 @@
 import pytest
 
 from scripts.host.errors import TaskFailure
-from scripts.server.endpoint import Counters, Endpoint
+from scripts.host.settings import Settings
+from scripts.server.endpoint import Counters, Endpoint, choose
 
 PAGE = """\
 # HELP nv_inference_count Number of inferences
@@ -53,3 +54,41 @@ def test_counters_are_summed_over_the_labels_that_are_not_named() -> None:
     assert counters.total("nv_inference_count", model="a", version="2") == 4
     assert counters.total("nv_inference_count") == 57
     assert counters.samples("nv_gpu_utilization") == []
+
+
+NOTHING = Settings(values={}, problems=(), secrets={})
+URL_SET = Settings(values={"TRITON_URL": "set:9000"}, problems=(), secrets={})
+BROKEN = Settings(values={"TRITON_URL": "set:9000"}, problems=("AWS_REGION is wrong.",), secrets={})
+
+
+@pytest.mark.parametrize(
+    ("local", "url", "cluster", "settings", "chosen"),
+    [
+        (True, "", False, BROKEN, "local"),
+        (False, "given:1", False, BROKEN, Endpoint.parse("given:1")),
+        (False, "given:1", False, URL_SET, Endpoint.parse("given:1")),
+        (False, "", True, URL_SET, "cluster"),
+        (False, "", False, URL_SET, Endpoint.parse("set:9000")),
+        (False, "", False, NOTHING, "cluster"),
+    ],
+)
+def test_flags_go_before_the_setting(
+    local: bool, url: str, cluster: bool, settings: Settings, chosen: Endpoint | str
+) -> None:
+    """TRITON_URL counts where no flag is given, and the cluster is meant where it is not set either."""
+    assert choose(local=local, url=url, cluster=cluster, settings=settings) == chosen
+
+
+@pytest.mark.parametrize(
+    ("local", "url", "cluster"), [(True, "h", False), (True, "", True), (False, "h", True), (True, "h", True)]
+)
+def test_two_servers_at_once_are_refused(local: bool, url: str, cluster: bool) -> None:
+    """The message names the flags of each."""
+    with pytest.raises(TaskFailure, match="give one of the three"):
+        choose(local=local, url=url, cluster=cluster, settings=NOTHING)
+
+
+def test_settings_that_cannot_be_used_are_said_where_they_count() -> None:
+    """And not taken for an address that is not set."""
+    with pytest.raises(TaskFailure, match="AWS_REGION is wrong"):
+        choose(local=False, url="", cluster=False, settings=BROKEN)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from scripts.host.errors import TaskFailure
-from scripts.server.local import choice, docker_command, left_out, local
+from scripts.server.local import choice, docker_command, left_out, local_server
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def repository(tmp_path: Path) -> Path:
 def test_a_model_without_a_version_is_left_out(repository: Path) -> None:
     """Triton would refuse to start with it, so the packaged models are named to the server."""
     said: list[str] = []
-    local(repository, progress=said.append)
+    local_server(repository, progress=said.append)
     assert said == ["Leaving out waiting: no version of it is packaged"]
     assert choice(repository) == ("--model-control-mode=explicit", "--load-model=packaged")
     command = docker_command(repository, http_port=1, grpc_port=2, metrics_port=3, gpu=False)
@@ -39,4 +39,4 @@ def test_a_repository_of_packaged_models_is_served_as_it_is(repository: Path) ->
 def test_nothing_packaged_is_refused(tmp_path: Path) -> None:
     """The message says how to package."""
     with pytest.raises(TaskFailure, match="invoke package-model"):
-        local(tmp_path, progress=print)
+        local_server(tmp_path, progress=print)

@@ -213,3 +213,63 @@ def test_a_namespace_of_which_not_all_can_be_seen_is_not_called_empty() -> None:
     })  # fmt: skip
     with pytest.raises(TaskFailure, match="look for what else is in the namespace"):
         destroy.inhabitants(cluster.kubectl)
+
+
+OURS = {"annotations": {CREATED_BY: "deploy-triton"}}
+EMPTY = "configmap/kube-root-ca.crt\nserviceaccount/default\n"
+REMOVE = f"{KUBECTL} delete namespace triton --timeout=300s"
+
+
+def settled(*, there: str, wanted: bool, agrees: bool, **metadata: object) -> tuple[str, Cluster, list[str]]:
+    """Return what is said of a namespace with these objects, the cluster, and the questions that were put."""
+    cluster = Cluster({
+        f"{KUBECTL} get namespace triton": (0, json.dumps({"metadata": metadata})),
+        f"{KUBECTL} api-resources": (0, "configmaps\nsecrets\nserviceaccounts\n"),
+        f"{KUBECTL} get configmaps": (0, there),
+        REMOVE: (0, 'namespace "triton" deleted'),
+    })  # fmt: skip
+    questions: list[str] = []
+
+    def agree(question: str) -> bool:
+        questions.append(question)
+        return agrees
+
+    said = destroy.settle_namespace(cluster.kubectl, TARGET, wanted=wanted, agree=agree, progress=list[str]().append)
+    return said, cluster, questions
+
+
+@pytest.mark.parametrize(
+    ("wanted", "agrees", "asked"), [(True, False, 0), (False, True, 1)], ids=["by the flag", "by an answer"]
+)
+def test_an_empty_namespace_goes_where_it_is_wanted(wanted: bool, agrees: bool, asked: int) -> None:
+    """A flag spares the question."""
+    said, cluster, questions = settled(there=EMPTY, wanted=wanted, agrees=agrees, **OURS)
+    assert said == "The namespace triton is removed."
+    assert REMOVE in cluster.asked()
+    assert len(questions) == asked
+
+
+def test_an_empty_namespace_stays_where_it_is_not() -> None:
+    """And how to remove it is said."""
+    said, cluster, questions = settled(there=EMPTY, wanted=False, agrees=False, **OURS)
+    assert said == "The empty namespace triton stays; `invoke destroy-triton --with-namespace` removes it."
+    assert REMOVE not in cluster.asked()
+    assert questions == ["Remove the namespace triton, which deploy-triton made, too?"]
+
+
+def test_a_namespace_with_something_in_it_stays() -> None:
+    """Whatever is wanted: nobody is even asked."""
+    said, cluster, questions = settled(there=f"{EMPTY}secret/mine\n", wanted=True, agrees=True, **OURS)
+    assert said == "The namespace triton stays, since this is in it: secret/mine."
+    assert REMOVE not in cluster.asked()
+    assert questions == []
+
+
+@pytest.mark.parametrize(("wanted", "said"), [(True, "was not made by deploy-triton"), (False, "")])
+def test_a_namespace_of_somebody_else_stays(wanted: bool, said: str) -> None:
+    """Which is worth a word only where its removal was asked for."""
+    found, cluster, questions = settled(there=EMPTY, wanted=wanted, agrees=True)
+    assert said in found
+    assert bool(found) == wanted
+    assert REMOVE not in cluster.asked()
+    assert questions == []

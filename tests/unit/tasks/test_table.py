@@ -1,0 +1,86 @@
+"""The table of contents, and what the flags of the tasks say of themselves."""
+
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+from invoke import Task
+
+import tasks
+from scripts.cluster.target import NAMESPACE, RELEASE
+from scripts.host.errors import TaskFailure
+from scripts.server.endpoint import GRPC_OFFSET, HTTP_PORT, METRICS_OFFSET
+from scripts.tasks import cluster, environment, flags, images, models, serving
+
+ROOT = Path(__file__).parents[3]
+# As a release lives: what is here, a version, a server, an image, a cluster.
+LIFE = [
+    "check-env",
+    "package-model",
+    "lint-repository",
+    "generate-input",
+    "serve",
+    "smoke-test",
+    "build-image",
+    "create-repository",
+    "push-triton",
+    "deploy-triton",
+    "status",
+    "destroy-triton",
+]
+MODULES = {"environment": environment, "models": models, "serving": serving, "images": images, "cluster": cluster}
+
+
+def test_the_table_names_every_task_in_the_order_of_a_releases_life() -> None:
+    """What scripts/tasks has and the table lacks could not be run."""
+    written = {found.name for module in MODULES.values() for found in vars(module).values() if isinstance(found, Task)}
+    assert [name.replace("_", "-") for name in tasks.namespace.tasks] == LIFE
+    assert {name.replace("_", "-") for name in written} == set(LIFE)
+    assert {path.stem for path in (ROOT / "scripts" / "tasks").glob("*.py")} == {"__init__", "flags", *MODULES}
+
+
+def test_the_table_is_nothing_but_a_table() -> None:
+    """tasks.py has a docstring, two imports and the collection."""
+    parsed = ast.parse((ROOT / "tasks.py").read_text(encoding="utf-8"))
+    assert [type(node) for node in parsed.body] == [ast.Expr, ast.ImportFrom, ast.ImportFrom, ast.Assign]
+
+
+def test_help_tells_the_true_defaults() -> None:
+    """The texts spell them, so that no list of the tasks has to import a server or a cluster."""
+    assert RELEASE in flags.WHERE["release"]
+    assert NAMESPACE in flags.WHERE["namespace"]
+    assert f"port {HTTP_PORT})" in serving.smoke_test.help["url"]
+    ports = inspect.signature(serving.serve.body).parameters
+    assert ports["http_port"].default == str(HTTP_PORT)
+    assert ports["grpc_port"].default == str(HTTP_PORT + GRPC_OFFSET)
+    assert ports["metrics_port"].default == str(HTTP_PORT + METRICS_OFFSET)
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "1.5", "one", "\u0661", "2147483648", "12345678901"])
+def test_what_is_no_number_is_refused_by_the_flags_name(text: str) -> None:
+    """Only ASCII digits within the bounds are one."""
+    with pytest.raises(TaskFailure, match=r"^--batch takes a whole number from 1 on"):
+        flags.number(text, name="batch")
+
+
+def test_a_number_keeps_its_bounds() -> None:
+    """Both ends belong to it, and both are named where it is refused."""
+    assert [flags.number(text, name="port", least=0, most=65535) for text in ("0", "65535")] == [0, 65535]
+    with pytest.raises(TaskFailure, match="--port takes a whole number from 0 to 65535, not '65536'"):
+        flags.number("65536", name="port", least=0, most=65535)
+
+
+def test_a_flag_that_is_not_given_has_no_value() -> None:
+    """So that the packages below choose the default."""
+    assert flags.optional_number("", name="version") is None
+    assert flags.optional_number("3", name="version") == 3
+    assert flags.colour("", name="mean") is None
+    assert flags.colour("0.5, 0.4,0", name="mean") == (0.5, 0.4, 0.0)
+
+
+@pytest.mark.parametrize("text", ["0.5", "1,2,3,4", "a,b,c", ",,"])
+def test_what_is_no_colour_is_refused(text: str) -> None:
+    """The message shows one."""
+    with pytest.raises(TaskFailure, match="--std takes three numbers, for example"):
+        flags.colour(text, name="std")
