@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import environment
 from tests.cluster import binaries, images
 from tests.cluster.deployment import Offer
 from tests.cluster.images import Archive
@@ -24,10 +25,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(3600))
 
 
+def named_cluster() -> str:
+    """Return the kubeconfig of a cluster that the user names for these tests; empty for none."""
+    return environment.meant(environment.CLUSTER)["KUBECONFIG"]
+
+
 @pytest.fixture(scope="session")
 def plane() -> Iterator[ControlPlane]:
     """Give a control plane of the tests' own."""
-    if os.environ.get("KUBECONFIG"):
+    if named_cluster():
         pytest.skip("tests the cluster that the tests make; KUBECONFIG names another")
     try:
         with control_plane() as running:
@@ -64,12 +70,13 @@ def digests(node: Node, archive: Archive) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def access(request: pytest.FixtureRequest) -> Access:
     """Give the way into the user's cluster, where KUBECONFIG names one, or into the tests' own, with its node."""
-    if not (given := os.environ.get("KUBECONFIG")):
+    if not (given := named_cluster()):
         request.getfixturevalue("node")
         own: ControlPlane = request.getfixturevalue("plane")
         return own
     try:
-        return Access(kubeconfig=Path(given), bin=binaries.tools())
+        # What fetches a token for it may need more of what its user has set up.
+        return Access(kubeconfig=Path(given), bin=binaries.tools(), variables=environment.outside())
     except Missing as reason:
         lack(reason)
 
@@ -78,7 +85,7 @@ def access(request: pytest.FixtureRequest) -> Access:
 def offer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Offer:
     """Give what there is to deploy: on the user's cluster the image that TRITON_TEST_IMAGE names."""
     folder = tmp_path_factory.mktemp("offer")
-    if os.environ.get("KUBECONFIG"):
+    if named_cluster():
         if not (image := os.environ.get("TRITON_TEST_IMAGE")):
             pytest.skip("TRITON_TEST_IMAGE names no image for the cluster of KUBECONFIG")
         made = Offer.of(image, ROOT / "model_repository", folder=folder)

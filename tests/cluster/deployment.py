@@ -124,7 +124,7 @@ class Deployment:
         done = subprocess.run(
             command,
             cwd=ROOT,
-            env=self.user.environment(),
+            env={name: value for name, value in self.user.environment().items() if value},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

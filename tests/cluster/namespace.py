@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import attrs
 
+from tests import sockets
 from tests.image.ground import PATH
 
 
@@ -92,7 +93,8 @@ def network() -> Iterator[Network]:
         _run(*net.inside, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
         for cidr in (net.pod_cidr, net.service_cidr):
             _run("ip", "route", "add", cidr, "via", net.address)
-        yield net
+        with sockets.made(f"{net.outside}/24", net.pod_cidr, net.service_cidr):
+            yield net
     finally:
         # The link and its routes go with the namespace, whose end may wait for a socket: so the link first.
         subprocess.run(["ip", "link", "delete", link], env={"PATH": PATH}, capture_output=True, check=False)

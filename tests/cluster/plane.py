@@ -4,7 +4,7 @@ import contextlib
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -26,15 +26,17 @@ class Access:
     Attributes:
         kubeconfig: The way in for an administrator.
         bin: The programs: kubectl, helm3/helm, helm4/helm and those of a cluster.
+        variables: The environment of who goes this way.
     """
 
     kubeconfig: Path
     bin: Path
+    variables: Mapping[str, str] = attrs.field(factory=lambda: dict(os.environ), repr=False)
 
     def environment(self, helm: HelmMajor = 4) -> dict[str, str]:
-        """Return this process's environment with the way in, kubectl and one major of Helm."""
-        search = os.pathsep.join([str(self.bin / f"helm{helm}"), str(self.bin), os.environ.get("PATH", os.defpath)])
-        return dict(os.environ) | {"KUBECONFIG": str(self.kubeconfig), "PATH": search}
+        """Return the environment with the way in, kubectl and one major of Helm."""
+        search = os.pathsep.join([str(self.bin / f"helm{helm}"), str(self.bin), self.variables.get("PATH", os.defpath)])
+        return {**self.variables, "KUBECONFIG": str(self.kubeconfig), "PATH": search}
 
     def kubectl(self, *arguments: str, stdin: str = "") -> str:
         """Run kubectl and return its standard output; a failure shows all that it printed."""

@@ -9,6 +9,7 @@ import attrs
 
 from scripts.host.settings import VARIABLES
 from tests.cluster.plane import Access, HelmMajor
+from tests.environment import NOTHING
 
 ROOT = Path(__file__).parent.parent.parent
 RELEASE = "triton-infer"
@@ -31,8 +32,12 @@ class User:
     heard: list[str] = attrs.field(factory=list, repr=False)
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-        """Return what a task finds in its environment: settings of this machine's own user do not reach it."""
-        own = {name: value for name, value in self.plane.environment(self.helm).items() if name not in VARIABLES}
+        """Return what a task finds in its environment: settings of this machine's own user do not reach it.
+
+        A setting of nothing hides the one of `.env`.
+        """
+        outside = {name: value for name, value in self.plane.environment(self.helm).items() if name not in VARIABLES}
+        own = outside | NOTHING
         said = {"TRITON_NAMESPACE": self.namespace, "TRITON_RELEASE": RELEASE, "TRITON_CHART": "helm/triton"}
         return own | said | {"COLUMNS": "200", "PYTHONPATH": str(ROOT)} | dict(extra or {})
 

@@ -13,6 +13,8 @@ from pathlib import Path
 import attrs
 import platformdirs
 
+from tests import environment
+
 # Debian with CPython 3.11 and its libpython; without what an image does not need.
 SUITE = "bookworm"
 PACKAGES = "python3-minimal,libpython3.11,ca-certificates,python3"
@@ -32,9 +34,11 @@ class Engine:
 
     Attributes:
         variables: What a client needs in its environment to reach it.
+        own: Whether it is the tests' own.
     """
 
     variables: Mapping[str, str]
+    own: bool
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return this process's environment with the way to the engine, and *extra*."""
@@ -73,8 +77,9 @@ def engine() -> Iterator[Engine]:
         Missing: If there is none and none can be started.
     """
     need("docker")
-    if _answers({}):
-        yield Engine(variables={})
+    named = environment.meant(environment.ENGINE)
+    if _answers(named):
+        yield Engine(variables=named, own=False)
         return
     need("dockerd", "ip", "setpriv")
     if os.geteuid() != 0:
@@ -84,12 +89,12 @@ def engine() -> Iterator[Engine]:
         _bridge() as bridge,
         _daemon(Path(folder), bridge) as host,
     ):
-        yield Engine(variables={"DOCKER_HOST": host})
+        yield Engine(variables={"DOCKER_HOST": host}, own=True)
 
 
 def remove_images(running: Engine, names: str) -> None:
     """Remove the images of *names*, a pattern, from an engine that was there before: it must not fill up."""
-    if not running.variables:
+    if not running.own:
         listed = running.docker("image", "ls", "--format={{.Repository}}:{{.Tag}}", f"--filter=reference={names}")
         for name in listed.split():
             running.docker("image", "rm", "--force", name)
