@@ -332,7 +332,7 @@ def test_threads_share_a_client(shared: ResNetClient, served: Served) -> None:
 
 FORK = """
 import os, sys
-from tests.fake_triton import image
+from tests.doubles.fake_triton import image
 from triton_sdk import ResNetClient
 
 client = ResNetClient(sys.argv[1], model="clf", timeout=10)
