@@ -15,8 +15,8 @@ from scripts.cluster.says import ClusterFailure, gist
 from scripts.cluster.target import Target
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
-from scripts.server.checks import Result, State
 from scripts.server.checks import smoke as check_server
+from scripts.server.result import Result, State
 
 # The chart restricts the API that loads and lists models: who asks sends this header with the Secret's value.
 ADMIN_HEADER = "triton-admin-key"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import attrs
 
 from scripts.host.errors import TaskFailure
-from scripts.server.checks import GOLDEN, Result
+from scripts.server.result import GOLDEN, Result
 
 
 @attrs.frozen(kw_only=True)

@@ -57,6 +57,43 @@ def classifier(*, height: int = 8, width: int = 8, classes: int = 3, seed: int =
     )
 
 
+def slow_together(size: int = 1024) -> onnx.ModelProto:
+    """Return a :func:`classifier` that multiplies *size* x *size* matrices in runs of several images only."""
+    model = classifier()
+    (answer,) = model.graph.output
+    last = model.graph.node[-1]
+    last.output[0] = "right"
+    tired = [
+        # It depends on the image, so that it is not multiplied once and for all.
+        helper.make_node("ReduceMax", ["logits"], ["most"], keepdims=0),
+        helper.make_node("Expand", ["most", "square"], ["matrix"]),
+        helper.make_node("MatMul", ["matrix", "matrix"], ["product"]),
+        helper.make_node("ReduceMin", ["product"], ["least"], keepdims=0),
+        helper.make_node("Mul", ["least", "nothing"], ["zero"]),
+        helper.make_node("Add", ["right", "zero"], ["late"]),
+    ]
+    fresh = [helper.make_node("Identity", ["right"], ["soon"])]
+    branches = [
+        helper.make_graph(nodes, name, [], [tensor(name, TensorProto.FLOAT, ["n", 3])])
+        for nodes, name in ((tired, "late"), (fresh, "soon"))
+    ]
+    model.graph.node.extend(
+        [
+            helper.make_node("Shape", ["image"], ["images"], end=1),
+            helper.make_node("Squeeze", ["images"], ["count"]),
+            helper.make_node("Greater", ["count", "one"], ["shared"]),
+            helper.make_node("If", ["shared"], [answer.name], then_branch=branches[0], else_branch=branches[1]),
+        ]
+    )
+    weights: dict[str, NDArray[Any]] = {
+        "one": np.array(1, np.int64),
+        "square": np.array([size, size], np.int64),
+        "nothing": np.array(0, np.float32),
+    }
+    model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in weights.items())
+    return model
+
+
 def lookup() -> onnx.ModelProto:
     """Return a model ``x`` INT64 (n, 1) -> ``y`` FP32 (n, 1) = x * 10 that fails where x is not 0, 1 or 2."""
     return build(

@@ -10,9 +10,11 @@ import pytest
 from scripts.host.secret import Secret
 from scripts.repository import golden
 from scripts.server import request as generate_input
-from scripts.server.checks import Result, smoke
+from scripts.server.checks import smoke
 from scripts.server.endpoint import Endpoint
-from triton_sdk.local import LocalTriton
+from scripts.server.result import Result
+from tests.doubles import tiny
+from triton_sdk.local import LocalTriton, Runtime
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -102,6 +104,19 @@ def test_a_server_that_closes_its_models_api_is_checked(packaged: Path, headers:
     # Where nothing is packaged there is nothing to ask for.
     assert (("models", "server") in failures(elsewhere)) is (not headers)
     assert "sesame" not in f"{results}{endpoint}"
+
+
+def test_batches_of_changing_sizes_that_are_slow_are_found(runtime: Runtime, tmp_path: Path) -> None:
+    """Where a run of several images costs far more than each alone, as a plain graph on a GPU, batching fails."""
+    resize = 'parameters { key: "image.resize" value { string_value: "8" } }'
+    for name, model in (("tired", tiny.slow_together()), ("fresh", tiny.classifier())):
+        tiny.write_model(tmp_path, name, model=model, max_batch=16, extra=f"dynamic_batching {{}}\n{resize}")
+    with LocalTriton(tmp_path, runtime=runtime) as server:
+        endpoint = Endpoint(http=server.http_url, grpc=server.grpc_url, metrics=server.metrics_url)
+        results = list(smoke(endpoint, repository=tmp_path / "nothing packaged", complete=False))
+    assert failures(results) == [("batching", "tired")]
+    (row,) = (r for r in results if (r.check, r.subject) == ("batching", "tired"))
+    assert "of what one caller gets, less than 0.5" in row.figure
 
 
 def test_no_server_is_one_failed_row() -> None:

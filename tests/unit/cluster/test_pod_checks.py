@@ -13,8 +13,8 @@ import pytest
 from scripts.cluster.forward import forward
 from scripts.cluster.pod_checks import ADMIN_HEADER, smoke
 from scripts.host.errors import TaskFailure
-from scripts.server.checks import Result
 from scripts.server.endpoint import Endpoint
+from scripts.server.result import Result
 from tests.doubles.cluster import FORWARDS, SELECTED, TARGET, Cluster, Forwards, items, pod
 
 SECRET = "kubectl --namespace=triton get secret triton-infer-admin"

@@ -3,7 +3,7 @@
 import pytest
 
 from scripts.host.errors import TaskFailure
-from scripts.server.checks import GOLDEN, Result, State
+from scripts.server.result import GOLDEN, Result, State
 from scripts.server.verdict import Verdict
 
 
