@@ -8,7 +8,7 @@ import attrs
 from triton_sdk.errors import ContractError
 
 Layout = Literal["NHWC", "NCHW"]
-Scores = Literal["probabilities", "logits", "unknown"]
+Scores = Literal["probabilities", "multi-label", "logits", "unknown"]
 RGB = tuple[float, float, float]
 
 # What ImageNet classifiers are trained with, for pixels scaled to [0, 1]: torchvision's reference and the ONNX zoo's.
@@ -50,7 +50,8 @@ class ModelContract:
         resize_by_version: The same for the versions that differ.
         mean: Mean of each channel, for pixels in [0, 1]; used for FP32 inputs only.
         std: Standard deviation of each channel, likewise.
-        scores: What the output holds.
+        scores: What the output holds: ``"probabilities"`` of an image sum to 1, ``"multi-label"`` ones are each for
+            itself, so that several classes may be true.
         labelled: Whether the server knows the names of the classes.
     """
 
@@ -176,6 +177,6 @@ def _positive(std: RGB) -> RGB:
 def _scores(text: str | None) -> Scores:
     if text is None:
         return "unknown"
-    if text in ("probabilities", "logits"):
+    if text in ("probabilities", "multi-label", "logits"):
         return text  # type: ignore[return-value]  # narrowed by the line above
-    raise ValueError(f"image.scores is {text!r}, not 'probabilities' or 'logits'")
+    raise ValueError(f"image.scores is {text!r}, not 'probabilities', 'multi-label' or 'logits'")

@@ -86,7 +86,7 @@ def to_probabilities(values: NDArray[np.float32], *, scores: Scores) -> NDArray[
             f"The model gave no usable scores for {bad.size} of {len(values)} images, first at position {bad[0]}: NaN "
             "or infinite, where finite numbers were expected. Its weights or its precision overflow on such an input."
         )
-    if scores == "probabilities":
+    if scores in ("probabilities", "multi-label"):
         return values
     if scores == "logits":
         return _softmax(values)

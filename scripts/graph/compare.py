@@ -5,10 +5,10 @@ import onnx
 from numpy.typing import NDArray
 
 from scripts.graph.inspect import Classifier
+from scripts.graph.pixels import Pixels
+from scripts.graph.scores import as_served
 from scripts.graph.session import Session
-from triton_sdk.contract import RGB
-from triton_sdk.images import normalise
-from triton_sdk.predictions import to_probabilities
+from scripts.host.errors import TaskFailure
 
 
 def fused_difference(
@@ -17,8 +17,7 @@ def fused_difference(
     classifier: Classifier,
     *,
     images: NDArray[np.uint8],
-    mean: RGB,
-    std: RGB,
+    pixels: Pixels,
 ) -> float:
     """Return the largest difference between a fused model and the reference way to the same probabilities.
 
@@ -26,22 +25,28 @@ def fused_difference(
         original: The model before it was fused.
         fused: The same with ``image`` and ``probabilities``.
         classifier: What `inspect` says of *original*.
-        images: uint8 ``(n, height, width, 3)``; each is alone in its batch, both times.
-        mean: Mean of each channel, for pixels in [0, 1].
-        std: Standard deviation of each channel, likewise.
+        images: uint8 RGB ``(n, height, width, 3)``; each is alone in its batch, both times.
+        pixels: What the original's input holds for a pixel.
 
     Raises:
-        TaskFailure: If onnxruntime cannot run one of the models.
-        InferenceFailedError: If *original* answers NaN for one of the images.
+        TaskFailure: If onnxruntime cannot run one of the models, or *original* answers NaN for one of the images.
     """
-    batch: NDArray[np.generic]
-    if classifier.input.dtype == "UINT8":
-        batch = images if classifier.layout == "NHWC" else np.ascontiguousarray(images.transpose(0, 3, 1, 2))
-    else:
-        normal = normalise(images, mean=mean, std=std, layout=classifier.layout)
-        batch = normal.astype(np.float16) if classifier.input.dtype == "FP16" else normal
-    expected = to_probabilities(Session(original).alone(batch), scores=classifier.scores)
-    return _largest(expected, Session(fused).alone(images))
+    batch = pixels.tensor(images, layout=classifier.layout, dtype=classifier.numpy_input)
+    return _largest(expected_answers(original, classifier, batch), Session(fused).alone(images))
+
+
+def expected_answers(
+    original: onnx.ModelProto, classifier: Classifier, batch: NDArray[np.generic]
+) -> NDArray[np.float32]:
+    """Return what a packaged version must answer to *batch*, which the original takes: FP32 ``(n, classes)``.
+
+    Raises:
+        TaskFailure: If the original answers NaN or infinity for one of the images.
+    """
+    scores = Session(original).alone(batch)
+    if not np.isfinite(scores).all():
+        raise TaskFailure("The model answers NaN or infinity for a generated image. It cannot be packaged.")
+    return as_served(scores, kind=classifier.scores)
 
 
 def batch_difference(model: onnx.ModelProto, inputs: NDArray[np.generic]) -> float:

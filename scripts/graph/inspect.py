@@ -1,7 +1,6 @@
-"""Read an ONNX file, and say what kind of image classifier it holds."""
+"""Find out what kind of image classifier an ONNX model is, by reading its graph and by running it."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import attrs
@@ -10,22 +9,31 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from scripts.graph.session import Session, first_line
+from scripts.graph import scores as meaning
+from scripts.graph.scores import Kind, Told
+from scripts.graph.session import Session
 from scripts.graph.walk import all_nodes, images_of, opset_of, tensors
 from scripts.host.errors import TaskFailure
 from triton_sdk.contract import Layout, TensorSpec
 
 Quantisation = Literal["none", "static", "dynamic"]
 # KServe's names of the element types that an image or its scores may have.
-_DTYPES: Mapping[int, str] = {TensorProto.FLOAT: "FP32", TensorProto.FLOAT16: "FP16", TensorProto.UINT8: "UINT8"}
+_DTYPES: Mapping[int, str] = {
+    TensorProto.FLOAT: "FP32",
+    TensorProto.FLOAT16: "FP16",
+    TensorProto.DOUBLE: "FP64",
+    TensorProto.UINT8: "UINT8",
+}
+_NUMPY: Mapping[str, type[np.generic]] = {
+    "FP16": np.float16,
+    "FP32": np.float32,
+    "FP64": np.float64,
+    "UINT8": np.uint8,
+}
+_HALVES = frozenset({TensorProto.FLOAT16, TensorProto.BFLOAT16})
 # The operators that fuse() adds have meant the same since this one; onnxruntime promises nothing below it either.
 OLDEST_OPSET = 7
-# A ModelProto cannot be serialised beyond this.
-_PROTOBUF_LIMIT = 2**31 - 1
-# Operators that move scores without changing what they are.
-_TRANSPARENT = frozenset(
-    {"Reshape", "Flatten", "Squeeze", "Identity", "Cast", "QuantizeLinear", "DequantizeLinear", "Dropout"}
-)
+_LAYOUTS: Mapping[Layout, int] = {"NCHW": 0, "NHWC": 2}
 
 
 @attrs.frozen(kw_only=True)
@@ -33,12 +41,13 @@ class Classifier:
     """What an ONNX image classifier takes and gives.
 
     Attributes:
-        input: The image tensor, UINT8, FP16 or FP32; an open height or width is filled in.
-        output: The scores, FP16 or FP32, ``(classes,)``, maybe followed by axes of length 1.
+        input: The image tensor, UINT8, FP16, FP32 or FP64, with 3 channels or 1; an open height or width is filled in.
+        output: The scores, FP16, FP32 or FP64: one axis of the classes, maybe among axes of length 1.
         layout: The order of the input's axes behind the batch axis.
         batch: 1 where the graph takes one image at a time, None where it takes any number.
         scores: What the output holds.
         quantisation: ``"dynamic"`` when the scales of activations are taken from the batch itself.
+        half: Whether some of it is computed in half precision.
         opset: Version of the standard operator set.
         ir_version: Version of the file format.
     """
@@ -47,8 +56,9 @@ class Classifier:
     output: TensorSpec
     layout: Layout
     batch: int | None
-    scores: Literal["logits", "probabilities"]
+    scores: Kind
     quantisation: Quantisation
+    half: bool
     opset: int
     ir_version: int
 
@@ -63,57 +73,48 @@ class Classifier:
         return self.input.shape[1 if self.layout == "NHWC" else 2]
 
     @property
+    def channels(self) -> int:
+        """Number of channels, 1 or 3."""
+        return self.input.shape[_LAYOUTS[self.layout]]
+
+    @property
+    def single(self) -> bool:
+        """Whether the graph gives one score: how probable the second of two classes is."""
+        return int(np.prod(self.output.shape)) == 1
+
+    @property
+    def numpy_input(self) -> np.dtype[np.generic]:
+        """Element type of the image tensor."""
+        return np.dtype(_NUMPY[self.input.dtype])
+
+    @property
     def classes(self) -> int:
         """Number of classes."""
-        return self.output.shape[0]
+        return 2 if self.single else int(np.prod(self.output.shape))
 
 
-def load(path: Path) -> onnx.ModelProto:
-    """Read a whole ONNX model, with the weights that stand in files beside it.
+def image_size(model: onnx.ModelProto) -> tuple[int | None, int | None]:
+    """Return height and width of the images that *model* fixes, in pixels; None for what it leaves open.
 
     Raises:
-        TaskFailure: If *path* is no complete ONNX model; the message says in what way.
+        TaskFailure: If it takes no image, or something beside it.
     """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise TaskFailure(f"{path} does not exist. Name an ONNX file.") from error
-    except IsADirectoryError as error:
-        raise TaskFailure(f"{path} is a folder. Name the ONNX file in it.") from error
-    except OSError as error:
-        raise TaskFailure(f"{path} cannot be read: {error.strerror}.") from error
-    if not content:
-        raise TaskFailure(f"{path} is empty. Fetch or export it again.")
-    damaged = TaskFailure(f"{path} is not a complete ONNX model: it is truncated or damaged. Fetch or export it again.")
-    try:
-        model = onnx.load_model_from_string(content)
-    except Exception as error:  # protobuf's DecodeError, which is not ours to import
-        # Every ONNX file begins with the field ir_version.
-        raise damaged if content[0] == 0x08 else TaskFailure(f"{path} is not an ONNX model.") from error
-    if not model.graph.output:
-        raise damaged
-    _load_beside(model, path)
-    if model.ByteSize() > _PROTOBUF_LIMIT:
-        raise TaskFailure(f"{path} holds more than 2 GiB with its weights, which no single ONNX file can.")
-    try:
-        # Sees nodes whose inputs nothing makes, weights shorter than their shape, and a missing operator set.
-        onnx.checker.check_model(model)
-    except Exception as error:  # the checker raises more than its ValidationError
-        raise TaskFailure(
-            f"{path} is not a valid ONNX model: {first_line(error)}. Fetch or export it again."
-        ) from error
-    return model
+    dims, layouts = _image_dims(_image_input(model))
+    height, width = (dims[axis] for axis in ((2, 3) if layouts[0][0] == "NCHW" else (1, 2)))
+    return height if isinstance(height, int) else None, width if isinstance(width, int) else None
 
 
-def inspect(model: onnx.ModelProto, *, size: int = 224) -> Classifier:
+def inspect(model: onnx.ModelProto, *, size: tuple[int, int] | None = None, told: Told | None = None) -> Classifier:
     """Find out what *model* takes and gives, by reading its graph and by running it on random images.
 
     Args:
         model: A complete model, weights included.
         size: Height and width to use where the graph leaves them open, in pixels.
+        told: What its owner says of the scores.
 
     Raises:
-        TaskFailure: If it is no image classifier, or does not run; the message says what was found.
+        TaskFailure: If it is no image classifier, does not run, or leaves open what nobody told; the message says what
+            was found and what to say.
     """
     opset = opset_of(model)
     if opset < OLDEST_OPSET:
@@ -121,21 +122,19 @@ def inspect(model: onnx.ModelProto, *, size: int = 224) -> Classifier:
             f"The model uses operator set {opset}, and {OLDEST_OPSET} is the oldest supported one. Convert it with "
             "onnx.version_converter or export it again."
         )
-    image, scores = images_of(model.graph), list(model.graph.output)
-    if len(image) != 1 or len(scores) != 1:
-        raise _no_classifier(
-            f"it takes {_described(image)} and gives {_described(scores)}, where one image and one score tensor "
-            "were expected"
-        )
-    layout, batch, spec = _image(image[0], size)
-    given = _try(model, spec, batch)
+    value, scores = _image_input(model), _score_output(model)
+    _image_dims(value)
+    session = Session(model)
+    layout, batch, spec, given = _tried(session, value, size)
+    output = _scores(scores, given)
     return Classifier(
         input=spec,
-        output=_scores(scores[0], given),
+        output=output,
         layout=layout,
         batch=batch,
-        scores=_meaning(model.graph, given),
+        scores=meaning.decide(model, _varied_scores(session, spec, layout, output=output.name), told=told),
         quantisation=_quantisation(model),
+        half=any(tensor.data_type in _HALVES for tensor in tensors(model)) or "FP16" in (spec.dtype, output.dtype),
         opset=opset,
         ir_version=model.ir_version,
     )
@@ -147,29 +146,32 @@ def random_batch(spec: TensorSpec, count: int) -> NDArray[Any]:
     shape = (count, *spec.shape)
     if spec.dtype == "UINT8":
         return random.integers(0, 256, shape, dtype=np.uint8)
-    return random.standard_normal(shape, np.float32).astype(np.float16 if spec.dtype == "FP16" else np.float32)
+    return random.standard_normal(shape, np.float32).astype(_NUMPY[spec.dtype])
 
 
-def _load_beside(model: onnx.ModelProto, path: Path) -> None:
-    """Read the weights that *model* keeps in other files of its folder.
+def _varied(spec: TensorSpec, layout: Layout) -> Iterator[NDArray[Any]]:
+    """Yield single images that differ much in range and in mean, since nobody has said what the model expects."""
+    random = np.random.default_rng(1)
+    axis = _LAYOUTS[layout]
+    tint = [1, 1, 1]
+    tint[axis] = spec.shape[axis]
+    for _ in range(4):
+        image = 1.5 * random.uniform(-1, 1, tint) + random.standard_normal(spec.shape) / 2
+        pixels = np.clip(image * 64 + 128, 0, 255)
+        ranges = [pixels] if spec.dtype == "UINT8" else [image, pixels / 255, pixels]
+        yield from (values.astype(_NUMPY[spec.dtype])[np.newaxis] for values in ranges)
 
-    Raises:
-        TaskFailure: If one of the files is missing or too short.
+
+def _varied_scores(session: Session, spec: TensorSpec, layout: Layout, *, output: str) -> NDArray[np.float32]:
+    """Return the scores of single images that differ much: FP32 ``(n, classes)``, without those that overflow.
+
+    Quantisation makes 0 of what overflowed in front of it, so that all scores are one; what is always so stays.
     """
-    outside = [tensor for tensor in tensors(model) if onnx.external_data_helper.uses_external_data(tensor)]
-    files = {entry.value for tensor in outside for entry in tensor.external_data if entry.key == "location"}
-    if missing := sorted(name for name in files if not (path.parent / name).is_file()):
-        raise TaskFailure(
-            f"{path} keeps weights in other files, and {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} "
-            "missing. Put them beside it, or export the model as one file."
-        )
-    try:
-        for tensor in outside:
-            onnx.external_data_helper.load_external_data_for_tensor(tensor, str(path.parent))
-            tensor.ClearField("external_data")
-            tensor.data_location = TensorProto.DEFAULT
-    except Exception as error:  # onnx guards the paths by errors of several kinds
-        raise TaskFailure(f"The weights beside {path} cannot be read: {first_line(error)}.") from error
+    images = _varied(spec, layout)
+    rows = np.array([session.outputs({spec.name: image}, names=[output])[0].reshape(-1) for image in images])
+    finite = rows[np.isfinite(rows).all(axis=1)].astype(np.float32)
+    telling: NDArray[np.float32] = finite[np.ptp(finite, axis=1) > 0]
+    return telling if len(telling) else finite
 
 
 def _no_classifier(found: str) -> TaskFailure:
@@ -195,65 +197,112 @@ def _described(values: Sequence[onnx.ValueInfoProto]) -> str:
     return ", ".join(parts) + (f" and {len(values) - 6} more" if len(values) > 6 else "")
 
 
-def _image(value: onnx.ValueInfoProto, size: int) -> tuple[Layout, int | None, TensorSpec]:
-    """Return layout, batch and shape of the image input."""
-    dims = _dims(value)
-    dtype = _DTYPES.get(value.type.tensor_type.elem_type)
-    channels = [axis for axis in (1, 3) if len(dims) == 4 and dims[axis] == 3]
-    if dtype is None or not channels:
-        raise _no_classifier(
-            f"its input is {_described([value])}, where UINT8, FLOAT16 or FLOAT images (n, 3, height, width) or "
-            "(n, height, width, 3) were expected"
-        )
-    layout: Layout = "NCHW" if channels[0] == 1 else "NHWC"
-    batch = dims[0] if isinstance(dims[0], int) else None
-    if batch not in (None, 1):
+def _image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
+    """Return the one input."""
+    inputs = images_of(model.graph)
+    if len(inputs) == 1:
+        return inputs[0]
+    found = f"it takes {_described(inputs)}, where one image was expected"
+    images = [value for value in inputs if len(_dims(value)) == 4 and value.type.tensor_type.elem_type in _DTYPES]
+    if len(images) != 1:
+        raise _no_classifier(found)
+    others = " ".join(f"--freeze {value.name}=VALUE" for value in inputs if value is not images[0])
+    raise TaskFailure(
+        f"The model has more than an image to be asked: {found}. Make constants of the others, with the values that "
+        f"they have when it is used: {others}."
+    )
+
+
+def _score_output(model: onnx.ModelProto) -> onnx.ValueInfoProto:
+    """Return the one output."""
+    outputs = list(model.graph.output)
+    if len(outputs) != 1:
+        choices = ", ".join(f"--output {value.name}" for value in outputs)
         raise TaskFailure(
-            f"The model takes exactly {batch} images at once: its input is {_described([value])}. Export it with a "
+            f"The model gives {_described(outputs)}, where one tensor of scores was expected. Choose it: {choices}."
+        )
+    if not outputs[0].type.HasField("tensor_type"):
+        raise TaskFailure(
+            f"The model's output {outputs[0].name!r} is no tensor. If a ZipMap makes it, --output {outputs[0].name} "
+            "takes the scores that go into it."
+        )
+    return outputs[0]
+
+
+def _image_dims(value: onnx.ValueInfoProto) -> tuple[list[int | str], list[tuple[Layout, int]]]:
+    """Return the dimensions of the image input, and the layouts with channels that they allow, the likeliest first.
+
+    Raises:
+        TaskFailure: If it holds no images.
+    """
+    dims = _dims(value)
+    layouts = list[tuple[Layout, int]]()
+    if len(dims) == 4 and value.type.tensor_type.elem_type in _DTYPES:
+        every = [(layout, axis + 1, count) for count in (3, 1) for layout, axis in _LAYOUTS.items()]
+        layouts = [(layout, count) for layout, axis, count in every if dims[axis] == count] or [
+            (layout, count) for layout, axis, count in every if isinstance(dims[axis], str)
+        ]
+    if not layouts:
+        raise _no_classifier(
+            f"its input is {_described([value])}, where UINT8, FLOAT16, FLOAT or DOUBLE images (n, 3, height, width) "
+            "or (n, height, width, 3), or with one channel, were expected"
+        )
+    if dims[0] not in (1, *(dim for dim in dims if isinstance(dim, str))):
+        raise TaskFailure(
+            f"The model takes exactly {dims[0]} images at once: its input is {_described([value])}. Export it with a "
             "dynamic batch dimension, or with one of 1."
         )
-    shape = tuple(dim if isinstance(dim, int) else size for dim in dims[1:])
-    return layout, batch, TensorSpec(name=value.name, dtype=dtype, shape=shape)
+    return dims, layouts
 
 
-def _try(model: onnx.ModelProto, spec: TensorSpec, batch: int | None) -> NDArray[Any]:
-    """Run *model* on three random images, together where it takes them so, and return its output."""
-    session, images = Session(model), random_batch(spec, 3)
+def _tried(
+    session: Session, value: onnx.ValueInfoProto, size: tuple[int, int] | None
+) -> tuple[Layout, int | None, TensorSpec, NDArray[Any]]:
+    """Return layout, batch and shape of the image input, and what the model answers to three random images."""
+    dims, layouts = _image_dims(value)
+    batch = 1 if dims[0] == 1 else None
+    dtype = _DTYPES[value.type.tensor_type.elem_type]
+    if isinstance(dims[_LAYOUTS[layouts[0][0]] + 1], int):
+        layouts = layouts[:1]
+    for place, (layout, channels) in enumerate(layouts, 1):
+        axes = (2, 3) if layout == "NCHW" else (1, 2)
+        if size is None and any(isinstance(dims[axis], str) for axis in axes):
+            raise TaskFailure(
+                f"The model leaves height or width of its images open: its input is {_described([value])}. Say what it "
+                "was trained for: --size HEIGHTxWIDTH, for example --size 224x224."
+            )
+        chosen = dict(zip(axes, size or (), strict=False)) | {_LAYOUTS[layout] + 1: channels}
+        shape = tuple(dim if isinstance(dim, int) else chosen[axis] for axis, dim in enumerate(dims) if axis)
+        spec = TensorSpec(name=value.name, dtype=dtype, shape=shape)
+        try:
+            return layout, batch, spec, _try(session, spec, batch)
+        except TaskFailure:
+            # Only where the graph leaves the channels open there is another layout to try.
+            if place == len(layouts):
+                raise
+    raise AssertionError("unreachable: there is at least one layout")
+
+
+def _try(session: Session, spec: TensorSpec, batch: int | None) -> NDArray[Any]:
+    """Run the model on three random images, together where it takes them so, and return its output."""
+    images = random_batch(spec, 3)
     if batch is None:
         return session.outputs({spec.name: images})[0]
-    return np.concatenate([session.outputs({spec.name: images[i : i + 1]})[0] for i in range(3)])
+    return np.concatenate([np.atleast_1d(session.outputs({spec.name: images[i : i + 1]})[0]) for i in range(3)])
 
 
 def _scores(value: onnx.ValueInfoProto, given: NDArray[Any]) -> TensorSpec:
     """Return the specification of the output, judged by what it gave for three images."""
     shape = given.shape
-    if len(shape) < 2 or shape[0] != 3 or shape[1] < 2 or set(shape[2:]) - {1} or given.dtype.kind != "f":
+    if not shape or shape[0] != 3 or sum(dim != 1 for dim in shape[1:]) > 1 or 0 in shape or given.dtype.kind != "f":
         raise _no_classifier(
             f"its output {value.name!r} is {given.dtype} {shape} for 3 images, where float scores (3, classes) "
-            "were expected"
+            "were expected. If a value inside holds them, choose it with --output NAME"
         )
     if not np.isfinite(given).all():
         raise TaskFailure(f"The model answers NaN or infinity in {value.name!r} for random images.")
-    dtype = _DTYPES.get(value.type.tensor_type.elem_type)
-    if dtype not in ("FP16", "FP32"):
-        raise _no_classifier(f"its output is {_described([value])}, where FLOAT or FLOAT16 scores were expected")
+    dtype = next(name for name, kind in _NUMPY.items() if kind == given.dtype)
     return TensorSpec(name=value.name, dtype=dtype, shape=shape[1:])
-
-
-def _meaning(graph: onnx.GraphProto, given: NDArray[Any]) -> Literal["logits", "probabilities"]:
-    """Say what the scores are, by the operator that makes them and by the numbers themselves."""
-    makers = {output: node for node in graph.node for output in node.output}
-    name = graph.output[0].name
-    while (node := makers.get(name)) is not None and node.op_type in _TRANSPARENT:
-        name = node.input[0]
-    last = "" if node is None else node.op_type
-    if last in ("Sigmoid", "HardSigmoid"):
-        raise _no_classifier(f"it ends in a {last}, which scores every class by itself, so that several may be true")
-    # Probabilities that were rounded to 8 bits behind the softmax are off by a little for each class.
-    tolerance = 0.1 if last == "Softmax" else 1e-3
-    rows = given.reshape(len(given), -1).astype(np.float64)
-    certain = rows.min() >= 0 and np.abs(rows.sum(axis=1) - 1).max() <= tolerance
-    return "probabilities" if certain else "logits"
 
 
 def _quantisation(model: onnx.ModelProto) -> Quantisation:

@@ -9,42 +9,43 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from scripts.graph.inspect import Classifier, inspect, random_batch
+from scripts.graph.inspect import Classifier, random_batch
+from scripts.graph.pixels import LUMA, LUMA_HALF, LUMA_ONE, Pixels
 from scripts.graph.session import Session, first_line
 from scripts.graph.walk import fresh, graphs, images_of, names, set_nodes
 from scripts.host.errors import TaskFailure
-from triton_sdk.contract import RGB
 
 IMAGE = "image"
 PROBABILITIES = "probabilities"
 # Largest relative difference between a batch and its images alone: kernels for one row and for three round differently.
 BATCH_TOLERANCE = 1e-5
+# From this operator set on, ReduceSum takes its axes as an input.
+_AXES_ARE_AN_INPUT = 13
 
 
-def fuse(model: onnx.ModelProto, classifier: Classifier, *, mean: RGB, std: RGB) -> onnx.ModelProto:
+def fuse(model: onnx.ModelProto, classifier: Classifier, *, pixels: Pixels) -> onnx.ModelProto:
     """Make *model* take raw pixels and give probabilities.
 
-    A model that takes UINT8 already normalises by itself; only the order of its axes is adapted.
+    A model that takes UINT8 normalises by itself; only the order of its channels and of its axes is adapted.
 
     Args:
         model: What `inspect` described.
         classifier: Its description.
-        mean: Mean of each channel that the model was trained with, for pixels in [0, 1].
-        std: Standard deviation of each channel, likewise.
+        pixels: What its input holds for a pixel.
 
     Returns:
-        A new model: ``image`` UINT8 ``(n, height, width, 3)`` to ``probabilities`` FP32 ``(n, classes)``.
+        A new model: ``image`` UINT8 ``(n, height, width, 3)`` RGB to ``probabilities`` FP32 ``(n, classes)``.
 
     Raises:
         TaskFailure: If the result is not valid ONNX.
     """
     result = _copy(model)
-    _take_pixels(result, classifier, mean=mean, std=std)
+    _take_pixels(result, classifier, pixels)
     _give_probabilities(result, classifier)
     return _checked(result)
 
 
-def add_softmax(model: onnx.ModelProto, classifier: Classifier) -> onnx.ModelProto:
+def give_probabilities(model: onnx.ModelProto, classifier: Classifier) -> onnx.ModelProto:
     """Make *model* give ``probabilities`` FP32 ``(n, classes)``, and leave its input as it is.
 
     Raises:
@@ -55,40 +56,50 @@ def add_softmax(model: onnx.ModelProto, classifier: Classifier) -> onnx.ModelPro
     return _checked(result)
 
 
-def free_batch(model: onnx.ModelProto, *, size: int = 224) -> onnx.ModelProto:
+def declare_batch(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return *model* with a batch dimension that has a name instead of a length, as Triton asks for any batch at all.
+
+    Nothing else is changed: for what is asked one image at a time, that is the same function.
+    """
+    result = _copy(model)
+    del result.graph.value_info[:]
+    for value in (*images_of(result.graph), *result.graph.output):
+        dims = value.type.tensor_type.shape.dim
+        if dims:
+            dims[0].dim_param = "batch"
+    return result
+
+
+def free_batch(model: onnx.ModelProto, classifier: Classifier) -> onnx.ModelProto:
     """Make a batch dimension of 1 dynamic, where that is the same function; return a dynamic one as it is.
 
     Args:
-        model: An image classifier.
-        size: Height and width to try it with where the graph leaves them open, in pixels.
+        model: What `inspect` described.
+        classifier: Its description.
 
     Raises:
-        TaskFailure: If *model* is no image classifier, or if the changed model does not give, for a batch of 3, what
-            *model* gives for each of the 3 images alone.
+        TaskFailure: If the changed model does not give, for a batch of 3, what *model* gives for each of the 3 images
+            alone.
     """
-    classifier = inspect(model, size=size)
     if classifier.batch is None:
         return model
-    result = _copy(model)
-    graph = result.graph
-    del graph.value_info[:]
-    for value in (*images_of(graph), *graph.output):
-        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    result = declare_batch(model)
     _free_reshapes(result)
     images = random_batch(classifier.input, 3)
     expected = Session(model).alone(images)
     reason = "The model's batch dimension is fixed at 1 and cannot be made dynamic"
+    advice = "Export it with a dynamic batch dimension, or package it with --max-batch 1, for one image at a time"
     try:
         got = Session(_checked(result)).scores(images)
     except TaskFailure as error:
-        raise TaskFailure(f"{reason}: {error}") from error
+        raise TaskFailure(f"{reason}: {error} {advice}.") from error
     if got.shape != expected.shape:
-        raise TaskFailure(f"{reason}: for 3 images it then gives scores {got.shape} instead of {expected.shape}.")
+        raise TaskFailure(f"{reason}: for 3 images it gives scores {got.shape} instead of {expected.shape}. {advice}.")
     difference = float(np.abs(got.astype(np.float64) - expected).max() / np.abs(expected).max())
     if not difference <= BATCH_TOLERANCE:
         raise TaskFailure(
             f"{reason}: an image's scores then change by {difference:.1e} of the largest with what shares its batch, "
-            f"where at most {BATCH_TOLERANCE:.0e} was expected."
+            f"where at most {BATCH_TOLERANCE:.0e} was expected. {advice}."
         )
     return result
 
@@ -112,28 +123,37 @@ class _Step:
     """One operator to add, with its second input where it takes one."""
 
     operator: str
-    constant: NDArray[np.float32] | None = None
+    constant: NDArray[Any] | None = None
     attributes: Mapping[str, Any] = attrs.field(factory=dict)
 
 
-def _take_pixels(model: onnx.ModelProto, classifier: Classifier, *, mean: RGB, std: RGB) -> None:
-    """Put the input ``image`` and the nodes that normalise it in front of the graph."""
-    graph, steps = model.graph, []
+def _take_pixels(model: onnx.ModelProto, classifier: Classifier, pixels: Pixels) -> None:
+    """Put the input ``image`` and the nodes that make of it what the graph takes in front of the graph."""
+    graph, steps = model.graph, list[_Step]()
     # Bytes are moved before they become floats, four times as long.
     if classifier.layout == "NCHW":
         steps.append(_Step("Transpose", attributes={"perm": [0, 3, 1, 2]}))
-    if classifier.input.dtype != "UINT8":
-        shape = (3, 1, 1) if classifier.layout == "NCHW" else (3,)
+    axis = 1 if classifier.layout == "NCHW" else 3
+    shape = (-1, 1, 1) if classifier.layout == "NCHW" else (-1,)
+    if pixels.colour == "bgr":
+        steps.append(_Step("Gather", np.array([2, 1, 0]), {"axis": axis}))
+    if pixels.colour == "gray":
+        steps += _gray(axis, shape, opset=classifier.opset)
+    if classifier.input.dtype == "UINT8":
+        steps += [_Step("Cast", attributes={"to": TensorProto.UINT8})] if pixels.colour == "gray" else []
+    else:
+        if pixels.colour != "gray":
+            steps.append(_Step("Cast", attributes={"to": TensorProto.FLOAT}))
+        scale = ("Mul", pixels.scale) if pixels.divisor is None else ("Div", pixels.divisor)
         steps += [
-            _Step("Cast", attributes={"to": TensorProto.FLOAT}),
             # Not folded into one multiplication and addition: these three round as the client's normalise() does, bit
             # for bit, so that even a quantised model, where one bit may tip a level, gives equal answers.
-            _Step("Div", np.array(255, np.float32)),
-            _Step("Sub", np.array(mean, np.float32).reshape(shape)),
-            _Step("Div", np.array(std, np.float32).reshape(shape)),
+            _Step(scale[0], np.array(scale[1], np.float32)),
+            _Step("Sub", np.array(pixels.mean, np.float32).reshape(shape)),
+            _Step("Div", np.array(pixels.std, np.float32).reshape(shape)),
         ]
-    if classifier.input.dtype == "FP16":
-        steps.append(_Step("Cast", attributes={"to": TensorProto.FLOAT16}))
+        if classifier.input.dtype != "FP32":
+            steps.append(_Step("Cast", attributes={"to": helper.np_dtype_to_tensor_dtype(classifier.numpy_input)}))
     _free_name(graph, IMAGE)
     value = images_of(graph)[0]
     batch = _batch(value)
@@ -147,16 +167,41 @@ def _take_pixels(model: onnx.ModelProto, classifier: Classifier, *, mean: RGB, s
     )
 
 
+def _gray(axis: int, shape: tuple[int, ...], *, opset: int) -> list[_Step]:
+    """Return what makes one channel of FP32 whole numbers of three, by Pillow's weights and its rounding."""
+    # Not a MatMul, which GPUs round to ten bits; see `pixels.LUMA` for why no addition rounds at all.
+    summed = (
+        _Step("ReduceSum", np.array([axis]), {"keepdims": 1})
+        if opset >= _AXES_ARE_AN_INPUT
+        else _Step("ReduceSum", attributes={"axes": [axis], "keepdims": 1})
+    )
+    return [
+        _Step("Cast", attributes={"to": TensorProto.FLOAT}),
+        _Step("Mul", np.array(LUMA, np.float32).reshape(shape)),
+        summed,
+        _Step("Add", np.array(LUMA_HALF, np.float32)),
+        _Step("Div", np.array(LUMA_ONE, np.float32)),
+        _Step("Floor"),
+    ]
+
+
 def _give_probabilities(model: onnx.ModelProto, classifier: Classifier) -> None:
     """Put what is missing behind the scores, and call the output ``probabilities``."""
-    graph, steps = model.graph, []
-    if classifier.output.dtype == "FP16":
+    graph, steps = model.graph, list[_Step]()
+    if classifier.output.dtype != "FP32":
         steps.append(_Step("Cast", attributes={"to": TensorProto.FLOAT}))
-    if len(classifier.output.shape) > 1:
+    if len(classifier.output.shape) != 1:
         steps.append(_Step("Flatten", attributes={"axis": 1}))
-    if classifier.scores == "logits":
+    if classifier.scores == "log-probabilities":
+        steps.append(_Step("Exp"))
+    elif classifier.scores == "multi-label logits" or (classifier.scores == "logits" and classifier.single):
+        steps.append(_Step("Sigmoid"))
+    elif classifier.scores == "logits":
         # On two axes, axis 1 means the same before and after operator set 13.
         steps.append(_Step("Softmax", attributes={"axis": 1}))
+    if classifier.single:
+        # p becomes [1 - p, p].
+        steps += [_Step("Mul", np.array([[-1, 1]], np.float32)), _Step("Add", np.array([[1, 0]], np.float32))]
     _free_name(graph, PROBABILITIES)
     value = graph.output[0]
     if steps:

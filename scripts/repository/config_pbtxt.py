@@ -181,6 +181,7 @@ def _input_note(contract: ModelContract) -> str:
 def _output_note(contract: ModelContract) -> str:
     return {
         "probabilities": "A probability for each class.",
+        "multi-label": "A probability for each class by itself: several may be true, or none.",
         "logits": "A score for each class, before softmax.",
         "unknown": "A score for each class.",
     }[contract.scores]

@@ -7,7 +7,7 @@ from typing import Self
 import attrs
 import onnx
 
-from scripts.graph import inspect
+from scripts.graph.load import load
 from scripts.repository import manifest
 from scripts.repository.manifest import Origin
 from scripts.sources import seeded, zoo
@@ -52,7 +52,7 @@ class Source:
         def read(progress: Progress) -> tuple[onnx.ModelProto, Origin]:
             progress(f"Getting {entry.stem} ({entry.size_bytes / 1e6:.0f} MB) from {entry.url}")
             path = zoo.fetch(entry, cache=cache, progress=downloaded, retrying=progress)
-            return inspect.load(path), Origin(kind="zoo", name=entry.stem, url=entry.url, sha256=entry.sha256)
+            return load(path), Origin(kind="zoo", name=entry.stem, url=entry.url, sha256=entry.sha256)
 
         return cls(read=read, mean=entry.mean, std=entry.std, resize=entry.resize, labels=labels.imagenet())
 
@@ -72,6 +72,6 @@ class Source:
 
         def read(progress: Progress) -> tuple[onnx.ModelProto, Origin]:
             progress(f"Reading {path}")
-            return inspect.load(path), Origin(kind="onnx", name=path.name, sha256=manifest.sha256(path))
+            return load(path), Origin(kind="onnx", name=path.name, sha256=manifest.sha256(path))
 
         return cls(read=read)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import onnx
 import pytest
@@ -294,7 +295,7 @@ def test_a_false_fusion_is_not_published(
     true_fuse = rewrite.fuse
 
     def wrong(model: onnx.ModelProto, classifier: Any, **options: Any) -> onnx.ModelProto:
-        return true_fuse(model, classifier, **{**options, "mean": (0.5, 0.5, 0.5)})
+        return true_fuse(model, classifier, pixels=attrs.evolve(options["pixels"], mean=(0.5, 0.5, 0.5)))
 
     monkeypatch.setattr(build, "fuse", wrong)
     with pytest.raises(TaskFailure, match="Proof failed"):

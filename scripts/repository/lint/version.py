@@ -7,7 +7,7 @@ from typing import Any
 import onnx
 from onnx import TensorProto
 
-from scripts.graph import inspect
+from scripts.graph.load import load
 from scripts.graph.walk import all_nodes, images_of, opset_of
 from scripts.host.errors import TaskFailure
 from scripts.repository import golden, manifest
@@ -50,7 +50,7 @@ def check_version(folder: Path, *, config: Mapping[str, Any] | None) -> Iterator
         yield error("model-missing", f"{file.name} is missing: Triton cannot load the version. Package it again.")
         return
     try:
-        model = inspect.load(file)
+        model = load(file)
     except TaskFailure as problem:
         yield error("onnx-unreadable", f"Triton cannot load the version: {problem}")
         return

@@ -2,31 +2,35 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import attrs
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
 from scripts.graph.compare import batch_difference, fused_difference
-from scripts.graph.inspect import inspect, load
-from scripts.graph.rewrite import add_softmax, free_batch, fuse
+from scripts.graph.inspect import inspect
+from scripts.graph.load import load
+from scripts.graph.pixels import Pixels
+from scripts.graph.rewrite import free_batch, fuse, give_probabilities
 from scripts.graph.session import Session
 from scripts.host.errors import TaskFailure
 from scripts.repository import golden
 from tests.doubles.tiny_models import CLASSES, classifier, constant, softmax, value
 from triton_sdk.contract import IMAGENET_MEAN, IMAGENET_STD
 
+PIXELS = Pixels(mean=IMAGENET_MEAN, std=IMAGENET_STD)
 IMAGES = golden.images(4, height=8, width=8)
 
 
 def fused(tiny: onnx.ModelProto) -> onnx.ModelProto:
     """Fuse a model with ImageNet's normalisation."""
-    return fuse(tiny, inspect(tiny, size=8), mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    return fuse(tiny, inspect(tiny, size=(8, 8)), pixels=PIXELS)
 
 
 def difference(tiny: onnx.ModelProto, result: onnx.ModelProto) -> float:
     """Compare a fused model with the reference."""
-    return fused_difference(tiny, result, inspect(tiny, size=8), images=IMAGES, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    return fused_difference(tiny, result, inspect(tiny, size=(8, 8)), images=IMAGES, pixels=PIXELS)
 
 
 def signature(tiny: onnx.ModelProto) -> list[str]:
@@ -100,7 +104,7 @@ def test_a_fused_model_takes_pixels_and_gives_the_same_probabilities(tiny: onnx.
 def test_the_difference_sees_a_wrong_mean() -> None:
     """The proof of equality fails where the graph normalises otherwise than the reference."""
     tiny = classifier()
-    wrong = fuse(tiny, inspect(tiny), mean=(0.5, 0.5, 0.5), std=IMAGENET_STD)
+    wrong = fuse(tiny, inspect(tiny), pixels=attrs.evolve(PIXELS, mean=(0.5, 0.5, 0.5)))
     assert difference(tiny, wrong) > 1e-2
 
 
@@ -169,7 +173,7 @@ def test_a_fixed_batch_stays_fixed() -> None:
 def test_the_input_may_be_kept(tail: Sequence[onnx.NodeProto]) -> None:
     """With the softmax alone the input is untouched and the output has the contract's name."""
     tiny = classifier(tail=tail)
-    result = add_softmax(tiny, inspect(tiny))
+    result = give_probabilities(tiny, inspect(tiny))
     assert signature(result) == ["data 1 ['n', 3, 8, 8]", "probabilities 1 ['n', 5]"]
     np.testing.assert_allclose(Session(result).scores(np.ones((2, 3, 8, 8), np.float32)).sum(axis=1), 1, atol=1e-5)
 
@@ -201,7 +205,7 @@ def reshaping(shape: Sequence[int], *, as_node: bool = False) -> onnx.ModelProto
 )
 def test_a_fixed_batch_is_freed_where_that_is_the_same_function(fixed: onnx.ModelProto) -> None:
     """A batch of 3 gives what 3 single images gave, and the declared shapes say so."""
-    freed = free_batch(fixed)
+    freed = free_batch(fixed, inspect(fixed))
     assert inspect(freed).batch is None
     assert signature(freed) == ["data 1 ['batch', 3, 8, 8]", "scores 1 ['batch', 5]"]
     # What was noted of values inside says that there is one image.
@@ -220,14 +224,14 @@ def test_a_reshape_of_a_weight_is_left_alone() -> None:
     ]
     tiny = classifier(dims=(1, 3, 8, 8), out_dims=(1, CLASSES), tail=tail)
     tiny.graph.initializer.extend([constant("bias", [1, 2, 3, 4, 5], np.float32), constant("shape", [1, -1])])
-    freed = free_batch(tiny)
+    freed = free_batch(tiny, inspect(tiny))
     assert next(node for node in freed.graph.node if node.op_type == "Reshape").input[1] == "shape"
 
 
 def test_a_dynamic_batch_is_returned_as_it_is() -> None:
     """There is nothing to free."""
     tiny = classifier()
-    assert free_batch(tiny) is tiny
+    assert free_batch(tiny, inspect(tiny)) is tiny
 
 
 @pytest.mark.parametrize(
@@ -260,7 +264,7 @@ def test_a_batch_that_cannot_be_freed_is_refused_with_the_reason(tail: list[onnx
         [constant("long", [-1]), constant("bias", [1, 2, 3, 4, 5], np.float32), constant("shape", [1, CLASSES])]
     )
     with pytest.raises(TaskFailure, match=message):
-        free_batch(tiny)
+        free_batch(tiny, inspect(tiny))
 
 
 def test_batch_mates_matter_only_to_a_dynamically_quantised_model() -> None:
@@ -304,7 +308,7 @@ def test_the_real_int8_mobilenetv2_is_fused_without_loss() -> None:
     """Even the rounding of a quantised model does not see the difference; what shares its batch it does see."""
     original = load(Path(os.environ["TRITON_TEST_DATA"]) / "models" / "mobilenetv2-int8.onnx")
     found = inspect(original)
-    result = fuse(original, found, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    result = fuse(original, found, pixels=PIXELS)
     images = golden.images(4, height=224, width=224)
-    assert fused_difference(original, result, found, images=images, mean=IMAGENET_MEAN, std=IMAGENET_STD) <= 1e-6
+    assert fused_difference(original, result, found, images=images, pixels=PIXELS) <= 1e-6
     assert 1e-3 < batch_difference(result, images) < 0.5

@@ -5,12 +5,15 @@ from numpy.typing import NDArray
 
 from scripts.graph.compare import fused_difference
 from scripts.graph.inspect import inspect
+from scripts.graph.pixels import Pixels
 from scripts.graph.rewrite import fuse
 from scripts.graph.session import Session
 from scripts.host.errors import TaskFailure
 from scripts.repository import golden
 from scripts.sources.seeded import build, parameters
 from triton_sdk.contract import IMAGENET_MEAN, IMAGENET_STD
+
+PIXELS = Pixels(mean=IMAGENET_MEAN, std=IMAGENET_STD)
 
 # Other images than those that the last layer was scaled on.
 FRESH = golden.images(12, height=224, width=224, seed=99)
@@ -23,7 +26,7 @@ def silent(_: str) -> None:
 
 def probabilities(model: onnx.ModelProto, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Ask a seeded model, fused."""
-    return Session(fuse(model, inspect(model), mean=IMAGENET_MEAN, std=IMAGENET_STD)).alone(images)
+    return Session(fuse(model, inspect(model), pixels=PIXELS)).alone(images)
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +75,8 @@ def test_fusing_a_seeded_model_changes_nothing(request: pytest.FixtureRequest, n
     """The float models stay far inside the 1e-4 that packaging allows."""
     model = request.getfixturevalue(name)
     found = inspect(model)
-    result = fuse(model, found, mean=IMAGENET_MEAN, std=IMAGENET_STD)
-    assert fused_difference(model, result, found, images=GOLDEN, mean=IMAGENET_MEAN, std=IMAGENET_STD) <= 1e-6
+    result = fuse(model, found, pixels=PIXELS)
+    assert fused_difference(model, result, found, images=GOLDEN, pixels=PIXELS) <= 1e-6
 
 
 def test_activations_keep_their_size(mobilenetv2: onnx.ModelProto) -> None:
