@@ -8,11 +8,12 @@ from typing import Any, Final, Self
 import attrs
 from numpy.typing import NDArray
 
+from triton_sdk._checks import seconds, whole
 from triton_sdk._flow import operations, routing, streams, tensors
 from triton_sdk._flow.session import Session
 from triton_sdk._flow.steps import Flow
 from triton_sdk._flow.tensors import Inference
-from triton_sdk.config import ClientConfig, RetryPolicy, Tls, seconds, whole
+from triton_sdk.config import ClientConfig, RetryPolicy, Tls
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import ClientClosedError, TritonError
 from triton_sdk.images import Decode, ImageLike
@@ -88,7 +89,7 @@ class BaseClient:
         deadline: float,
         first: int | None = None,
     ) -> Flow[list[Prediction]]:
-        tensors.positive(top_k, "top_k")
+        whole(top_k, "top_k")
         return routing.predict(
             self._session, images, version=version, key=key, top=top_k, deadline=deadline, first=first
         )
@@ -110,7 +111,7 @@ class BaseClient:
     ) -> Callable[[int, Sequence[ImageLike]], Flow[list[Prediction | TritonError]]]:
         """Return what makes the flow of one batch of a stream."""
         allowed = self._session.config.timeout if timeout is None else seconds(timeout)
-        tensors.positive(top_k, "top_k")
+        whole(top_k, "top_k")
 
         def flow(_first: int, batch: Sequence[ImageLike]) -> Flow[list[Prediction | TritonError]]:
             predict = partial(
@@ -122,7 +123,8 @@ class BaseClient:
 
     def _sizes(self, images: object, batch_size: int | None, in_flight: int) -> tuple[int, int]:
         """Return how many images to take at once, and how many batches may be under way."""
-        tensors.positive(batch_size, "batch_size")
+        if batch_size is not None:
+            whole(batch_size, "batch_size")
         whole(in_flight, "in_flight")
         size = batch_size or tensors.BATCH_SIZE
         alone = isinstance(images, list | tuple) and len(images) <= size
@@ -136,7 +138,8 @@ class BaseClient:
             raise ClientClosedError(f"The client for {self._session.config.url} is closed; make a new one.")
 
     def _infer(self, batch: NDArray[Any], version: int | None, timeout: float | None) -> Flow[Inference]:
-        tensors.positive(version, "version")
+        if version is not None:
+            whole(version, "version")
         return operations.infer(self._session, batch, version=version, deadline=self._deadline(timeout))
 
     def _contract(self, timeout: float | None) -> Flow[ModelContract]:
@@ -146,9 +149,11 @@ class BaseClient:
         return operations.versions(self._session, deadline=self._deadline(timeout))
 
     def _ready(self, version: int | None, timeout: float | None) -> Flow[bool]:
-        tensors.positive(version, "version")
+        if version is not None:
+            whole(version, "version")
         return operations.ready(self._session, version=version, deadline=self._deadline(timeout))
 
     def _wait_ready(self, timeout: float, version: int | None) -> Flow[None]:
-        tensors.positive(version, "version")
+        if version is not None:
+            whole(version, "version")
         return operations.wait_ready(self._session, version=version, deadline=self._deadline(timeout), timeout=timeout)

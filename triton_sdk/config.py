@@ -1,62 +1,21 @@
 """How a client reaches its server: plain values, checked when they are made."""
 
-import math
 import os
-import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Self, TypeVar, get_args
 
 import attrs
 
+from triton_sdk import _checks
+from triton_sdk._checks import address, choice, number, seconds, whole
 from triton_sdk.errors import ConfigurationError
 from triton_sdk.images import Decode
-
-# What gRPC takes as a name system in front of an address; plain HOST:PORT means dns.
-_SCHEMES: Final = ("dns", "ipv4", "ipv6", "unix", "unix-abstract", "xds")
-_METADATA_KEY: Final = re.compile(r"[0-9a-z_.-]+")
-_METADATA_VALUE: Final = re.compile(r"[ -~]*")
 
 _T = TypeVar("_T")
 
 
-def _number(value: float, what: str, *, least: float = 0.0, most: float = math.inf) -> float:
-    if isinstance(value, bool) or not (
-        isinstance(value, int | float) and math.isfinite(value) and least <= value <= most
-    ):
-        bound = f"at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
-        raise ConfigurationError(f"{what} is {value!r}; a number {bound} was expected.")
-    return value
-
-
-def whole(value: int, what: str, *, least: int = 1) -> int:
-    """Return *value* if it is a whole number from *least*.
-
-    Raises:
-        ConfigurationError: If it is not.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ConfigurationError(f"{what} is {value!r}; a whole number from {least} was expected.")
-    return value
-
-
 def _joined(url: str | Iterable[str]) -> str:
     return url if isinstance(url, str) else ",".join(url)
-
-
-def _metadata(entries: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """Return *entries* if gRPC can send them; no message repeats a value, for it may be a token."""
-    pairs = tuple((key, value) for key, value in entries)
-    for key, value in pairs:
-        if not _METADATA_KEY.fullmatch(key) or key.startswith("grpc-") or key.endswith("-bin"):
-            raise ConfigurationError(
-                f"The metadata key {key!r} cannot be sent; lower-case letters, digits, '-', '_' and '.' were expected, "
-                "without 'grpc-' in front or '-bin' behind."
-            )
-        if not _METADATA_VALUE.fullmatch(value):
-            raise ConfigurationError(
-                f"The value of the metadata entry {key!r} cannot be sent; printable ASCII on one line was expected."
-            )
-    return pairs
 
 
 @attrs.frozen(kw_only=True)
@@ -84,11 +43,11 @@ class RetryPolicy:
     burst: int = 10
 
     def __attrs_post_init__(self) -> None:
-        _number(self.max_attempts, "max_attempts", least=1)
-        _number(self.base, "base")
-        _number(self.cap, "cap")
-        _number(self.budget, "budget", most=1)
-        _number(self.burst, "burst")
+        whole(self.max_attempts, "max_attempts")
+        number(self.base, "base")
+        number(self.cap, "cap")
+        number(self.budget, "budget", most=1)
+        whole(self.burst, "burst", least=0)
 
 
 @attrs.frozen(kw_only=True)
@@ -109,7 +68,7 @@ class Coalesce:
 
     def __attrs_post_init__(self) -> None:
         whole(self.max_batch, "max_batch", least=2)
-        _number(self.max_wait_s, "max_wait_s")
+        number(self.max_wait_s, "max_wait_s")
 
 
 @attrs.frozen(kw_only=True)
@@ -161,16 +120,15 @@ class ClientConfig:
     timeout: float = 30.0
     retry: RetryPolicy = RetryPolicy()
     tls: Tls | None = None
-    metadata: tuple[tuple[str, str], ...] = attrs.field(default=(), converter=_metadata, repr=False)
+    metadata: tuple[tuple[str, str], ...] = attrs.field(default=(), converter=_checks.metadata, repr=False)
     decode: Decode = "exact"
 
     def __attrs_post_init__(self) -> None:
-        _urls(self.url)
+        address(self.url)
         if not self.model:
             raise ConfigurationError("model is empty; the name of a served model was expected.")
         seconds(self.timeout)
-        if self.decode not in ("exact", "fast"):
-            raise ConfigurationError(f"decode is {self.decode!r}; 'exact' or 'fast' was expected.")
+        choice(self.decode, "decode", get_args(Decode))
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -187,7 +145,7 @@ class ClientConfig:
         tls_wanted = _take(environ, "TRITON_TLS", _flag, problems) or False
         tls_parts = {name: environ.get(f"TRITON_TLS_{name.upper()}") or None for name in attrs.fields_dict(Tls)}
         given: dict[str, Any] = {
-            "url": _take(environ, "TRITON_GRPC_URL", _urls, problems),
+            "url": _take(environ, "TRITON_GRPC_URL", address, problems),
             "model": _take(environ, "TRITON_MODEL", str, problems),
             "timeout": _take(environ, "TRITON_TIMEOUT_S", lambda text: seconds(float(text)), problems),
             "retry": _take(environ, "TRITON_MAX_ATTEMPTS", lambda text: RetryPolicy(max_attempts=int(text)), problems),
@@ -225,47 +183,4 @@ def _flag(text: str) -> bool:
 
 
 def _bearer(token: str) -> tuple[tuple[str, str], ...]:
-    return _metadata([("authorization", f"Bearer {token}")])
-
-
-def seconds(value: float) -> float:
-    """Return *value* if it is a time that a call may take.
-
-    Raises:
-        ConfigurationError: If it is not above 0 and finite.
-    """
-    if _number(value, "timeout") <= 0:
-        raise ConfigurationError(f"timeout is {value!r}; more than 0 seconds was expected.")
-    return value
-
-
-def endpoints(url: str) -> tuple[str, ...]:
-    """Return the addresses in *url*; a gRPC target with a scheme is one, for gRPC itself knows of lists there."""
-    scheme, colon, _ = url.partition(":")
-    if colon and scheme in _SCHEMES:
-        return (url,)
-    return tuple(part.strip() for part in url.split(","))
-
-
-def _urls(url: str) -> str:
-    for part in endpoints(url):
-        _url(part)
-    return url
-
-
-def _url(url: str) -> str:
-    """Return *url* if gRPC can connect to it: without a port gRPC would take 443, and http:// for a host's name."""
-    scheme, colon, rest = url.partition(":")
-    if colon and scheme in _SCHEMES:
-        usable = bool(rest.strip("/"))
-    else:
-        host, _, port = url.rpartition(":")
-        usable = bool(re.fullmatch(r"\[[0-9a-fA-F:.%\w]+\]|[^\s/:@]+", host)) and port.isascii() and port.isdigit()
-        usable = usable and 0 < int(port) < 65536
-    if not usable:
-        # A password may stand before the @.
-        shown = repr(url) if "@" not in url else "one with an @"
-        raise ConfigurationError(
-            f"The server's address is {shown}; HOST:PORT of its gRPC endpoint was expected, such as localhost:8001."
-        )
-    return url
+    return _checks.metadata([("authorization", f"Bearer {token}")])

@@ -18,7 +18,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO, Final, Literal, TypeAlias
+from typing import Any, BinaryIO, Final, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from triton_sdk._checks import choice
 from triton_sdk._pixels.resample import resize_and_crop
 from triton_sdk._pixels.sources import read
 from triton_sdk.contract import RGB, Layout
@@ -99,8 +100,7 @@ def to_pixels(
             f"An image whose shorter side is resized to {resize} has no centre crop of {height} x {width} (height x "
             "width): a crop of at least 1 x 1 and a resize of at least its longer side were expected."
         )
-    if decode not in ("exact", "fast"):
-        raise ConfigurationError(f"decode is {decode!r}; 'exact' or 'fast' was expected.")
+    choice(decode, "decode", get_args(Decode))
     shrunk = 1
     if isinstance(image, np.ndarray):
         what, picture = "the given array", _from_array(image)

@@ -6,6 +6,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from triton_sdk._checks import whole
 from triton_sdk.contract import Scores
 from triton_sdk.errors import ConfigurationError, InferenceFailedError
 
@@ -106,8 +107,7 @@ def top_k(probabilities: NDArray[np.float32], *, k: int, labels: Sequence[str] |
         ConfigurationError: If *k* < 1, or there are not as many labels as classes.
     """
     classes = probabilities.size
-    if k < 1:
-        raise ConfigurationError(f"top_k is {k}; at least 1 was expected.")
+    whole(k, "top_k")
     if labels is not None and len(labels) != classes:
         raise ConfigurationError(f"There are {len(labels)} labels, where the model has {classes} classes.")
     k = min(k, classes)

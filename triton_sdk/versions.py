@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 import attrs
 import numpy as np
 
-from triton_sdk.config import seconds
+from triton_sdk._checks import is_number, is_whole, number, seconds, whole
 from triton_sdk.errors import ConfigurationError, TritonError
 from triton_sdk.predictions import Prediction
 
@@ -20,25 +20,14 @@ _STEPS: Final = 2**52
 _LARGEST_WEIGHT: Final = 1e9
 
 
-def _is_version(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= 1)
-
-
-def _version(value: int, what: str) -> int:
-    if not _is_version(value):
-        raise ConfigurationError(f"{what} is {value!r}; a whole number from 1 was expected.")
-    return int(value)
-
-
 def _shares(weights: Mapping[int, float]) -> tuple[tuple[int, float], ...]:
     if not isinstance(weights, Mapping) or not weights:
         raise ConfigurationError(
             f"The weights of a Split are {weights!r}; a weight for each version was expected: {{1: 90, 2: 10}}."
         )
     for version, weight in weights.items():
-        _version(version, "A version of a Split")
-        number = isinstance(weight, int | float) and not isinstance(weight, bool)
-        if not number or not 1 / _LARGEST_WEIGHT <= weight <= _LARGEST_WEIGHT:
+        whole(version, "A version of a Split")
+        if not is_number(weight, least=1 / _LARGEST_WEIGHT, most=_LARGEST_WEIGHT):
             raise ConfigurationError(
                 f"The weight of version {version} is {weight!r}; a number above 0 was expected, from "
                 f"{1 / _LARGEST_WEIGHT:g} to {_LARGEST_WEIGHT:g}. Leave a version out to give it no share."
@@ -102,7 +91,7 @@ class Fallback:
 
     def __init__(self, *versions: int | Split | None) -> None:
         checked = tuple(
-            version if version is None or isinstance(version, Split) else _version(version, "A version of a Fallback")
+            version if version is None or isinstance(version, Split) else whole(version, "A version of a Fallback")
             for version in versions
         )
         if len(set(checked)) < max(2, len(checked)):
@@ -163,13 +152,11 @@ class Shadow:
 
     def __attrs_post_init__(self) -> None:
         if self.primary is not None and not isinstance(self.primary, Split | Fallback):
-            _version(self.primary, "The primary version of a Shadow")
-        _version(self.candidate, "The candidate version of a Shadow")
+            whole(self.primary, "The primary version of a Shadow")
+        whole(self.candidate, "The candidate version of a Shadow")
         if self.primary == self.candidate:
             raise ConfigurationError(f"Version {self.candidate} is its own shadow; a candidate beside it was expected.")
-        number = isinstance(self.fraction, int | float) and not isinstance(self.fraction, bool)
-        if not number or not 0 <= self.fraction <= 1:
-            raise ConfigurationError(f"fraction is {self.fraction!r}; a number from 0 to 1 was expected.")
+        number(self.fraction, "fraction", most=1)
         if not callable(self.report):
             raise ConfigurationError(f"report is {self.report!r}; a function that takes a ShadowReport was expected.")
         seconds(self.timeout)
@@ -213,7 +200,7 @@ def route(version: Version, *, key: Key | None, uniform: Callable[[], float]) ->
         return Route((version.draw(uniform()) if key is None else version.choose(key),))
     if version is None:
         return Route((None,))
-    if not _is_version(version):
+    if not is_whole(version):
         raise ConfigurationError(
             f"version is {version!r}; a whole number from 1, None, a Split, a Fallback or a Shadow was expected."
         )

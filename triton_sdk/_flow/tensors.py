@@ -12,7 +12,7 @@ from PIL import Image
 
 from triton_sdk._pixels import sources
 from triton_sdk.contract import ModelContract
-from triton_sdk.errors import ConfigurationError, InvalidImageError, InvalidRequestError
+from triton_sdk.errors import InvalidImageError, InvalidRequestError
 from triton_sdk.images import Decode, ImageLike, normalise, to_pixels
 
 # Enough to fill a server's batch, few enough that decoding one batch does not keep the server waiting for long.
@@ -35,16 +35,6 @@ class Inference:
     scores: NDArray[np.float32]
     model: str
     model_version: int
-
-
-def positive(value: int | None, what: str) -> None:
-    """Check that *value* is None or a whole number from 1.
-
-    Raises:
-        ConfigurationError: If it is not.
-    """
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1):
-        raise ConfigurationError(f"{what} is {value!r}; a whole number from 1 was expected.")
 
 
 def batched(items: Iterable[_T], size: int) -> Iterator[list[_T]]:

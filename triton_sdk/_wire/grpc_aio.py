@@ -6,10 +6,11 @@ from typing import Any
 import grpc
 from grpc import aio
 
+from triton_sdk._checks import endpoints
 from triton_sdk._flow.steps import Reply, Send
 from triton_sdk._wire.grpc_sync import CLOSED_BEFORE, CLOSED_DURING, channels, credentials, failed, stub
 from triton_sdk._wire.rotation import Rotation
-from triton_sdk.config import ClientConfig, endpoints
+from triton_sdk.config import ClientConfig
 from triton_sdk.errors import ClientClosedError
 
 

@@ -7,11 +7,12 @@ from typing import Any, Final
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from triton_sdk._checks import endpoints
 from triton_sdk._flow.codec import serialise
 from triton_sdk._flow.failures import Failure, judge
 from triton_sdk._flow.steps import Reply, Send
 from triton_sdk._wire.rotation import Rotation
-from triton_sdk.config import ClientConfig, Tls, endpoints
+from triton_sdk.config import ClientConfig, Tls
 from triton_sdk.errors import ClientClosedError, ConfigurationError, ServerUnavailableError
 
 # The stub's own method takes messages only; this one's request is serialised already.
