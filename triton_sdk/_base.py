@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from triton_sdk._checks import seconds, whole
 from triton_sdk._flow import operations, routing, streams, tensors
+from triton_sdk._flow.failures import about
 from triton_sdk._flow.session import Session
 from triton_sdk._flow.steps import Flow
 from triton_sdk._flow.tensors import Inference
@@ -135,7 +136,8 @@ class BaseClient:
 
     def _open(self) -> None:
         if self._closed:
-            raise ClientClosedError(f"The client for {self._session.config.url} is closed; make a new one.")
+            config = self._session.config
+            raise about(ClientClosedError(f"The client for {config.url} is closed; make a new one."), config)
 
     def _infer(self, batch: NDArray[Any], version: int | None, timeout: float | None) -> Flow[Inference]:
         if version is not None:

@@ -11,12 +11,14 @@ from typing import Any, Self, TypeVar
 from numpy.typing import NDArray
 
 from triton_sdk._base import IN_FLIGHT, RETRY, BaseClient, settings
+from triton_sdk._flow.failures import about
 from triton_sdk._flow.steps import Flow, Reply, Send
 from triton_sdk._flow.tensors import Inference
 from triton_sdk._wire import cores
 from triton_sdk._wire.coalesce import Coalescing
-from triton_sdk._wire.drive import AsyncTransport, arun
+from triton_sdk._wire.drive import arun
 from triton_sdk._wire.grpc_aio import AioTransport
+from triton_sdk._wire.grpc_sync import CLOSED_DURING
 from triton_sdk._wire.loop import Background, batched, gathered
 from triton_sdk.config import ClientConfig, Coalesce, RetryPolicy, Tls
 from triton_sdk.contract import ModelContract
@@ -24,6 +26,7 @@ from triton_sdk.errors import ClientClosedError, EventLoopError, TritonError
 from triton_sdk.images import Decode, ImageLike
 from triton_sdk.predictions import Prediction
 from triton_sdk.telemetry import Hook
+from triton_sdk.transport import AsyncTransport
 from triton_sdk.versions import Key, Version
 
 _T = TypeVar("_T")
@@ -287,7 +290,7 @@ class AsyncResNetClient(BaseClient):
             # What is cancelled with the client, and not by its own task, was closed.
             task = asyncio.current_task()
             if self._closed and not (task and task.cancelling()):
-                raise ClientClosedError("The client was closed during the call.") from None
+                raise self._ended() from None
             raise
 
     async def _send(self, request: Send) -> Reply:
@@ -303,7 +306,7 @@ class AsyncResNetClient(BaseClient):
         except RuntimeError as error:
             # So does the pool say that it is shut down.
             if self._closed:
-                raise ClientClosedError("The client was closed during the call.") from error
+                raise self._ended() from error
             raise
 
     async def _drive(self, flow: Flow[_T]) -> _T:
@@ -313,9 +316,15 @@ class AsyncResNetClient(BaseClient):
         here = (asyncio.get_running_loop(), os.getpid())
         self._home = self._home or here
         if self._home[1] != here[1]:
-            raise EventLoopError("The client was used before this process was forked; make one in each process.")
+            raise self._misplaced("The client was used before this process was forked; make one in each process.")
         if self._home[0] is not here[0]:
-            raise EventLoopError("The client belongs to another event loop; make one for each, or keep one loop.")
+            raise self._misplaced("The client belongs to another event loop; make one for each, or keep one loop.")
+
+    def _ended(self) -> ClientClosedError:
+        return about(ClientClosedError(CLOSED_DURING), self._session.config)
+
+    def _misplaced(self, words: str) -> EventLoopError:
+        return about(EventLoopError(words), self._session.config)
 
 
 async def _flat(batches: AsyncGenerator[tuple[int, list[_T]], None]) -> AsyncGenerator[tuple[int, _T], None]:

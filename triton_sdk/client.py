@@ -11,7 +11,7 @@ from triton_sdk._base import IN_FLIGHT, RETRY, BaseClient
 from triton_sdk._flow import tensors
 from triton_sdk._flow.steps import Flow
 from triton_sdk._flow.tensors import Inference
-from triton_sdk._wire.drive import Transport, run
+from triton_sdk._wire.drive import run
 from triton_sdk._wire.grpc_sync import GrpcTransport
 from triton_sdk._wire.threads import Background, Lane, gathered
 from triton_sdk.config import RetryPolicy, Tls
@@ -20,6 +20,7 @@ from triton_sdk.errors import TritonError
 from triton_sdk.images import Decode, ImageLike
 from triton_sdk.predictions import Prediction
 from triton_sdk.telemetry import Hook
+from triton_sdk.transport import Transport
 from triton_sdk.versions import Key, Version
 
 _T = TypeVar("_T")

@@ -18,12 +18,45 @@
         ├── ServerOverloadedError
         └── InferenceFailedError
 
-A message says what failed, where, and what to try; ``__cause__`` keeps what lay beneath.
+A message says what failed, where, and what to try; attributes say the same to programs; ``__cause__`` keeps what lay
+beneath.
 """
+
+__all__ = [
+    "ClientClosedError",
+    "ConfigurationError",
+    "ContractError",
+    "DeadlineExceededError",
+    "EventLoopError",
+    "InferenceFailedError",
+    "InvalidImageError",
+    "InvalidRequestError",
+    "LocalServerError",
+    "ModelNotFoundError",
+    "ServerError",
+    "ServerOverloadedError",
+    "ServerUnavailableError",
+    "TransportError",
+    "TritonError",
+]
 
 
 class TritonError(Exception):
-    """Any failure that this package names."""
+    """Any failure that this package names, with what is known of it.
+
+    Attributes:
+        target: The server's address, as the client was given it; None where the failure is not about a server.
+        model: The model's name, likewise.
+        version: The version that was asked, or that answered; None where the choice was the server's.
+        attempts: How often the request was sent; 0 where none was, or where none failed by itself.
+        code: Name of the gRPC status that came last: ``"UNAVAILABLE"``, ...; None where none did.
+    """
+
+    target: str | None = None
+    model: str | None = None
+    version: int | None = None
+    attempts: int = 0
+    code: str | None = None
 
 
 class ConfigurationError(TritonError, ValueError):

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from textwrap import shorten
-from typing import Final
+from typing import Final, TypeVar
 
 import attrs
 
+from triton_sdk.config import ClientConfig
 from triton_sdk.errors import (
     DeadlineExceededError,
     InferenceFailedError,
@@ -16,6 +17,8 @@ from triton_sdk.errors import (
     ServerUnavailableError,
     TritonError,
 )
+
+_E = TypeVar("_E", bound=TritonError)
 
 # A model's exception comes with a traceback, and is whole in __cause__.
 _SHOWN: Final = 400
@@ -103,19 +106,44 @@ def judge(failure: Failure) -> Verdict:
     return _BY_CODE.get(failure.code, _FAILED)
 
 
-def to_error(failures: Sequence[Failure], *, task: str, seconds: float) -> TritonError:
-    """Build the error for the last of *failures*, the attempts of one request, with the earlier ones as notes.
+def to_error(
+    failures: Sequence[Failure], config: ClientConfig, *, verb: str, version: int | None, attempts: int, seconds: float
+) -> TritonError:
+    """Build the error for the last of *failures*, what became of one request, with the earlier ones as notes.
 
     Args:
-        failures: One for each attempt, at least one.
-        task: What was tried and at which server: ``"infer with model 'resnet50' at localhost:8001"``.
+        failures: At least one.
+        config: Whom the request was for.
+        verb: What was tried with the model: ``"infer with"``.
+        version: The version that was asked for.
+        attempts: How often the request was sent.
         seconds: How long all took.
     """
     last = failures[-1]
     verdict = judge(last)
-    attempts = f"{len(failures)} attempts in {seconds:.2f} s" if len(failures) > 1 else f"{seconds:.2f} s"
-    error = verdict.error(f"Cannot {task} ({attempts}): {last}. {verdict.hint}")
+    spent = f"{attempts} attempts in {seconds:.2f} s" if attempts > 1 else f"{seconds:.2f} s"
+    error = verdict.error(f"Cannot {task(config, verb, version)} ({spent}): {last}. {verdict.hint}")
     error.__cause__ = last.cause
     for number, failure in enumerate(failures[:-1], start=1):
         error.add_note(f"Attempt {number}: {failure}")
+    return about(error, config, version=version, attempts=attempts, code=last.code)
+
+
+def about(
+    error: _E, config: ClientConfig, *, version: int | None = None, attempts: int = 0, code: str | None = None
+) -> _E:
+    """Return *error* with what it is about, for programs, beside its words."""
+    error.target, error.model = config.url, config.model
+    error.version, error.attempts, error.code = version, attempts, code
     return error
+
+
+def task(config: ClientConfig, verb: str, version: int | None = None) -> str:
+    """Say what is tried and with whom: ``"infer with model 'resnet50' at localhost:8001"``."""
+    return f"{verb} {subject(config, version)}"
+
+
+def subject(config: ClientConfig, version: int | None = None) -> str:
+    """Name the model, or one version of it, and the server."""
+    exact = "" if version is None else f" version {version}"
+    return f"model {config.model!r}{exact} at {config.url}"

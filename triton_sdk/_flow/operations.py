@@ -10,14 +10,20 @@ from numpy.typing import NDArray
 
 from triton_sdk._flow import codec, tensors
 from triton_sdk._flow.ask import ask
-from triton_sdk._flow.failures import Failure, judge, to_error
+from triton_sdk._flow.failures import Failure, about, judge, subject, task, to_error
 from triton_sdk._flow.hooks import observed
 from triton_sdk._flow.index import index, not_ready_reason, ready_versions
 from triton_sdk._flow.session import Session
 from triton_sdk._flow.steps import Flow, Joinable, Send, Sleep, Work
 from triton_sdk._flow.tensors import Inference
 from triton_sdk.contract import ModelContract
-from triton_sdk.errors import ConfigurationError, DeadlineExceededError, ModelNotFoundError, TransportError
+from triton_sdk.errors import (
+    ConfigurationError,
+    DeadlineExceededError,
+    InferenceFailedError,
+    ModelNotFoundError,
+    TransportError,
+)
 from triton_sdk.images import ImageLike
 from triton_sdk.predictions import Prediction, to_probabilities, top_k
 
@@ -43,17 +49,22 @@ def infer(session: Session, batch: NDArray[Any], *, version: int | None, deadlin
 
 def _infer(session: Session, batch: NDArray[Any], *, version: int | None, deadline: float) -> Flow[Inference]:
     known = yield from contract(session, deadline=deadline)
-    tensors.check_batch(batch, known)
+    tensors.check_batch(batch, known, session.config, version)
     answers: list[Inference] = []
     for part in tensors.split(batch, known):
         asked = answers[0].model_version if answers else version
         message = codec.infer_request(part, contract=known, version=asked)
-        task = _task(session, "infer with", asked)
-        joinable = Joinable(part, known, asked)
-        reply = yield from ask(
-            session, "ModelInfer", message, task=task, version=asked, deadline=deadline, joinable=joinable
+        answer = yield from ask(
+            session,
+            "ModelInfer",
+            message,
+            read=partial(codec.inference, contract=known, images=len(part), version=asked),
+            verb="infer with",
+            version=asked,
+            deadline=deadline,
+            joinable=Joinable(part, known, asked),
         )
-        answers.append(codec.inference(reply, contract=known, images=len(part), version=asked))
+        answers.append(answer)
     return attrs.evolve(answers[0], scores=np.concatenate([answer.scores for answer in answers]))
 
 
@@ -97,7 +108,7 @@ def _find(
     session: Session, images: Sequence[ImageLike], *, version: int | None, deadline: float, first: int | None
 ) -> Flow[Found]:
     known, fresh, begin = session.contract, False, session.clock()
-    in_time = partial(_in_time, session, begin, deadline)
+    in_time = partial(_in_time, session, version, begin, deadline)
     if known is None or (version is not None and version not in session.versions):
         known, fresh = (yield from learn(session, deadline)), True
     if version is None:
@@ -121,7 +132,7 @@ def _find(
             break
         version = expected = answer.model_version
     return Found(
-        probabilities=to_probabilities(answer.scores, scores=known.scores),
+        probabilities=probabilities(session, answer, known),
         model_version=answer.model_version,
         contract=known,
         batch=batch,
@@ -129,12 +140,26 @@ def _find(
     )
 
 
-def _in_time(session: Session, begin: float, deadline: float, job: Callable[[], _T]) -> _T:
+def probabilities(session: Session, answer: Inference, known: ModelContract) -> NDArray[np.float32]:
+    """Turn the scores of *answer* into probabilities, float32 ``(n, classes)``.
+
+    Raises:
+        InferenceFailedError: If there are none to be had from them.
+    """
+    try:
+        return to_probabilities(answer.scores, scores=known.scores)
+    except InferenceFailedError as error:
+        about(error, session.config, version=answer.model_version)
+        raise
+
+
+def _in_time(session: Session, version: int | None, begin: float, deadline: float, job: Callable[[], _T]) -> _T:
     """Do the *job* unless the time is up: its turn may come late, where many wait, and it would then be in vain."""
     if session.clock() < deadline:
         return job()
     failure = Failure("DEADLINE_EXCEEDED", "no time was left to prepare the images")
-    raise to_error([failure], task=_task(session, "infer with"), seconds=session.clock() - begin)
+    spent = session.clock() - begin
+    raise to_error([failure], session.config, verb="infer with", version=version, attempts=0, seconds=spent)
 
 
 def describe(session: Session, found: Found, *, top: int, deadline: float) -> Flow[list[Prediction]]:
@@ -148,14 +173,16 @@ def describe(session: Session, found: Found, *, top: int, deadline: float) -> Fl
 
 def versions(session: Session, *, deadline: float) -> Flow[tuple[int, ...]]:
     """Return the model's versions that are ready, in order; none where the model is there but not loaded."""
-    task = _task(session, "list the versions of")
+    verb, model = "list the versions of", session.config.model
+
+    def read(reply: Any) -> tuple[int, ...]:
+        rows = codec.index(reply)
+        if not any(row.model == model for row in rows):
+            raise ModelNotFoundError(f"Cannot {task(session.config, verb)}: {not_ready_reason(rows, model, None)}.")
+        return ready_versions(rows, model)
+
     message = codec.index_request()
-    reply = yield from ask(session, "RepositoryIndex", message, task=task, version=None, deadline=deadline)
-    rows = codec.index(reply)
-    model = session.config.model
-    if not any(row.model == model for row in rows):
-        raise ModelNotFoundError(f"Cannot {task}: {not_ready_reason(rows, model, None)}.")
-    return ready_versions(rows, model)
+    return (yield from ask(session, "RepositoryIndex", message, read=read, verb=verb, version=None, deadline=deadline))
 
 
 def ready(session: Session, *, version: int | None, deadline: float) -> Flow[bool]:
@@ -169,9 +196,10 @@ def ready(session: Session, *, version: int | None, deadline: float) -> Flow[boo
 
 def wait_ready(session: Session, *, version: int | None, deadline: float, timeout: float) -> Flow[None]:
     """Ask again and again, ever less often, until the model, or one version of it, can be asked."""
-    pause, reason = _FIRST_POLL, ""
+    pause, reason, polls = _FIRST_POLL, "", 0
     last: Failure | None = None
     while session.clock() < deadline:
+        polls += 1
         outcome = yield from _poll(session, version, deadline)
         if outcome is True:
             return
@@ -187,9 +215,14 @@ def wait_ready(session: Session, *, version: int | None, deadline: float, timeou
         # Not always the same wait, or a fleet of clients would ask in step.
         yield Sleep(max(0.0, min(pause * (0.5 + session.uniform() / 2), deadline - session.clock())))
         pause = min(2 * pause, _LAST_POLL)
-    raise DeadlineExceededError(f"Gave up waiting for {_which(session, version)} after {timeout:g} s: {reason}.") from (
-        last.cause if last else None
-    )
+    code, cause = (last.code, last.cause) if last else (None, None)
+    raise about(
+        DeadlineExceededError(f"Gave up waiting for {subject(session.config, version)} after {timeout:g} s: {reason}."),
+        session.config,
+        version=version,
+        attempts=polls,
+        code=code,
+    ) from cause
 
 
 def _poll(session: Session, version: int | None, deadline: float) -> Flow[bool | Failure]:
@@ -203,19 +236,31 @@ def _poll(session: Session, version: int | None, deadline: float) -> Flow[bool |
 def _raise_if_hopeless(session: Session, failure: Failure, version: int | None) -> None:
     """Raise unless time may mend *failure*: a missing model may yet be loaded, but refused credentials stay refused."""
     if not issubclass(judge(failure).error, TransportError | ModelNotFoundError):
-        raise to_error([failure], task=_task(session, "ask for the readiness of", version), seconds=0.0)
+        verb = "ask for the readiness of"
+        raise to_error([failure], session.config, verb=verb, version=version, attempts=1, seconds=0.0)
 
 
 def learn(session: Session, deadline: float) -> Flow[ModelContract]:
     """Read the contract from the server, and keep it."""
-    message = codec.config_request(session.config.model)
-    task = _task(session, "read the configuration of")
-    reply = yield from ask(session, "ModelConfig", message, task=task, version=None, deadline=deadline)
-    known = codec.contract(reply)
-    if session.given_labels is not None and len(session.given_labels) != known.classes:
-        raise ConfigurationError(
-            f"There are {len(session.given_labels)} labels, where model {known.model!r} has {known.classes} classes."
-        )
+    given, message = session.given_labels, codec.config_request(session.config.model)
+
+    def read(reply: Any) -> ModelContract:
+        known = codec.contract(reply)
+        if given is not None and len(given) != known.classes:
+            raise ConfigurationError(
+                f"There are {len(given)} labels, where model {known.model!r} has {known.classes} classes."
+            )
+        return known
+
+    known = yield from ask(
+        session,
+        "ModelConfig",
+        message,
+        read=read,
+        verb="read the configuration of",
+        version=None,
+        deadline=deadline,
+    )
     session.contract, session.labels = known, None
     return known
 
@@ -230,20 +275,17 @@ def _labels(session: Session, known: ModelContract, version: int, deadline: floa
     labels = session.labels
     if labels is None:
         message = codec.labels_request(tensors.zero_image(known), contract=known, version=version)
-        task = _task(session, "read the labels of", version)
-        reply = yield from ask(session, "ModelInfer", message, task=task, version=version, deadline=deadline)
-        labels = session.labels = codec.labels(reply, contract=known)
+        labels = session.labels = yield from ask(
+            session,
+            "ModelInfer",
+            message,
+            read=partial(codec.labels, contract=known),
+            verb="read the labels of",
+            version=version,
+            deadline=deadline,
+        )
     return labels
 
 
 def _version_of(answer: Inference | Found) -> int:
     return answer.model_version
-
-
-def _which(session: Session, version: int | None = None) -> str:
-    exact = "" if version is None else f" version {version}"
-    return f"model {session.config.model!r}{exact} at {session.config.url}"
-
-
-def _task(session: Session, verb: str, version: int | None = None) -> str:
-    return f"{verb} {_which(session, version)}"

@@ -25,7 +25,7 @@ from triton_sdk.errors import (
     TritonError,
 )
 from triton_sdk.images import ImageLike
-from triton_sdk.predictions import Prediction, to_probabilities
+from triton_sdk.predictions import Prediction
 from triton_sdk.versions import Key, Shadow, ShadowReport, Version, route
 
 # How long a version that is not there or not ready is passed over, where there is another one. To ask it costs a
@@ -149,7 +149,7 @@ def _mirror(
             answer = yield from operations.infer(side, found.batch, version=shadow.candidate, deadline=deadline)
             theirs = attrs.evolve(
                 found,
-                probabilities=to_probabilities(answer.scores, scores=found.contract.scores),
+                probabilities=operations.probabilities(side, answer, found.contract),
                 model_version=answer.model_version,
                 seconds=side.clock() - begin,
             )

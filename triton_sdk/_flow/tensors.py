@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from triton_sdk._flow.failures import about
 from triton_sdk._pixels import sources
+from triton_sdk.config import ClientConfig
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import InvalidImageError, InvalidRequestError
 from triton_sdk.images import Decode, ImageLike, normalise, to_pixels
@@ -103,7 +105,7 @@ def _naming(first: int | None, place: int) -> Iterator[None]:
         raise InvalidImageError(f"Image {first + place} (counted from 0): {error}") from error
 
 
-def check_batch(batch: NDArray[Any], contract: ModelContract) -> None:
+def check_batch(batch: NDArray[Any], contract: ModelContract, config: ClientConfig, version: int | None) -> None:
     """Check a prepared tensor against what the model takes.
 
     Raises:
@@ -111,9 +113,8 @@ def check_batch(batch: NDArray[Any], contract: ModelContract) -> None:
     """
     problem = _problem(batch, contract)
     if problem:
-        raise InvalidRequestError(
-            f"Cannot send {problem}: model {contract.model!r} takes {contract.input}, finite, n at least 1."
-        )
+        words = f"Cannot send {problem}: model {contract.model!r} takes {contract.input}, finite, n at least 1."
+        raise about(InvalidRequestError(words), config, version=version)
 
 
 def _problem(batch: object, contract: ModelContract) -> str:

@@ -5,31 +5,12 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from inspect import isawaitable
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from triton_sdk._flow.steps import Flow, Reply, Send, Sleep, Work
+from triton_sdk.transport import Transport
 
 _T = TypeVar("_T")
-
-
-class Transport(Protocol):
-    """The way to a server: one verb, safe to use from many threads."""
-
-    def send(self, request: Send) -> Reply:
-        """Return the reply, or why there is none, within the request's timeout."""
-
-    def close(self) -> None:
-        """End what is under way and free the connection; a second time does nothing."""
-
-
-class AsyncTransport(Protocol):
-    """The way to a server for one event loop; what need not wait may be a plain `Transport`."""
-
-    def send(self, request: Send) -> Reply | Awaitable[Reply]:
-        """Return the reply, or why there is none, within the request's timeout."""
-
-    def close(self) -> object:
-        """End what is under way and free the connection; a second time does nothing."""
 
 
 def run(

@@ -7,6 +7,7 @@ import grpc
 from grpc import aio
 
 from triton_sdk._checks import endpoints
+from triton_sdk._flow.failures import about
 from triton_sdk._flow.steps import Reply, Send
 from triton_sdk._wire.grpc_sync import CLOSED_BEFORE, CLOSED_DURING, channels, credentials, failed, stub
 from triton_sdk._wire.rotation import Rotation
@@ -32,7 +33,7 @@ class AioTransport:
             ClientClosedError: If the transport was closed, be it during the call.
         """
         if self._closed:
-            raise ClientClosedError(CLOSED_BEFORE)
+            raise about(ClientClosedError(CLOSED_BEFORE), self._config)
         if not self._channels:
             self._channels = channels(aio, self._config, self._trusted)
             self._stubs = [stub(channel) for channel in self._channels]
@@ -43,13 +44,13 @@ class AioTransport:
             )
         except grpc.RpcError as error:
             if self._closed:
-                raise ClientClosedError(CLOSED_DURING) from error
+                raise about(ClientClosedError(CLOSED_DURING), self._config) from error
             return failed(error, self._rotation, place)
         except asyncio.CancelledError as error:
             # A call is cancelled by its own task, or by its channel when that is closed.
             task = asyncio.current_task()
             if self._is_closed() and not (task and task.cancelling()):
-                raise ClientClosedError(CLOSED_DURING) from error
+                raise about(ClientClosedError(CLOSED_DURING), self._config) from error
             raise
         self._rotation.found(place)
         return reply

@@ -9,7 +9,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from triton_sdk._checks import endpoints
 from triton_sdk._flow.codec import serialise
-from triton_sdk._flow.failures import Failure, judge
+from triton_sdk._flow.failures import Failure, about, judge
 from triton_sdk._flow.steps import Reply, Send
 from triton_sdk._wire.rotation import Rotation
 from triton_sdk.config import ClientConfig, Tls
@@ -64,12 +64,12 @@ class GrpcTransport:
             )
         except grpc.RpcError as error:
             if self._closed:
-                raise ClientClosedError(CLOSED_DURING) from error
+                raise about(ClientClosedError(CLOSED_DURING), self._config) from error
             return failed(error, self._rotation, place)
         except ValueError as error:
             # So does grpc say that the channel is closed.
             if self._closed:
-                raise ClientClosedError(CLOSED_BEFORE) from error
+                raise about(ClientClosedError(CLOSED_BEFORE), self._config) from error
             raise
         self._rotation.found(place)
         return reply

@@ -11,7 +11,8 @@ from typing import Any, Final, TypeVar
 from triton_sdk._flow.steps import Flow, Reply, Send
 from triton_sdk._log import LOG
 from triton_sdk._wire.cores import workers
-from triton_sdk._wire.drive import Transport, run
+from triton_sdk._wire.drive import run
+from triton_sdk.transport import Transport
 
 _T = TypeVar("_T")
 _NAME: Final = "triton-sdk"
