@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import get_args, get_type_hints
 
 import pytest
 
@@ -110,4 +111,8 @@ def _signature(function: ast.expr) -> set[str]:
         found = getattr(triton_sdk.ResNetClient, function.attr)
     else:
         return set()
-    return set(inspect.signature(found).parameters) if callable(found) else set()
+    if not callable(found):
+        return set()
+    parameters = inspect.signature(found).parameters.values()
+    unpacked = [hint for one in parameters if one.kind is one.VAR_KEYWORD for hint in get_args(one.annotation)]
+    return {one.name for one in parameters} | {name for settings in unpacked for name in get_type_hints(settings)}

@@ -4,7 +4,7 @@ from triton_sdk._flow.tensors import Inference
 from triton_sdk._version import __version__
 from triton_sdk.aio import AsyncResNetClient
 from triton_sdk.client import ResNetClient
-from triton_sdk.config import ClientConfig, Coalesce, RetryPolicy, Tls
+from triton_sdk.config import ClientConfig, ClientSettings, Coalesce, RetryPolicy, Tls
 from triton_sdk.contract import ModelContract, TensorSpec
 from triton_sdk.errors import (
     ClientClosedError,
@@ -32,6 +32,7 @@ __all__ = [
     "ClassScore",
     "ClientClosedError",
     "ClientConfig",
+    "ClientSettings",
     "Coalesce",
     "ConfigurationError",
     "ContractError",

@@ -3,9 +3,8 @@
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, Self
+from typing import Any, Final, Self, Unpack
 
-import attrs
 from numpy.typing import NDArray
 
 from triton_sdk._checks import seconds, whole
@@ -14,22 +13,16 @@ from triton_sdk._flow.failures import about
 from triton_sdk._flow.session import Session
 from triton_sdk._flow.steps import Flow
 from triton_sdk._flow.tensors import Inference
-from triton_sdk.config import ClientConfig, RetryPolicy, Tls
+from triton_sdk.config import ClientConfig, ConfigSettings
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import ClientClosedError, TritonError
-from triton_sdk.images import Decode, ImageLike
+from triton_sdk.images import ImageLike
 from triton_sdk.predictions import Prediction
 from triton_sdk.telemetry import Hook
 from triton_sdk.versions import Key, Version
 
 # One batch on its way, one that is decoded, and one that is ready to follow.
 IN_FLIGHT: Final = 3
-RETRY: Final = RetryPolicy()
-
-
-def settings(config: ClientConfig) -> dict[str, Any]:
-    """Return *config* as the arguments of a client."""
-    return {field.name: getattr(config, field.name) for field in attrs.fields(ClientConfig)}
 
 
 class BaseClient:
@@ -39,18 +32,11 @@ class BaseClient:
         self,
         url: str | Iterable[str],
         *,
-        model: str,
-        timeout: float,
-        retry: RetryPolicy,
-        tls: Tls | None,
-        metadata: Iterable[tuple[str, str]],
-        labels: Sequence[str] | None,
-        decode: Decode,
-        hooks: Sequence[Hook],
+        labels: Sequence[str] | None = None,
+        hooks: Sequence[Hook] = (),
+        **settings: Unpack[ConfigSettings],
     ) -> None:
-        config = ClientConfig(
-            url=url, model=model, timeout=timeout, retry=retry, tls=tls, metadata=metadata, decode=decode
-        )
+        config = ClientConfig(url=url, **settings)
         self._session = Session(
             config=config, given_labels=None if labels is None else tuple(labels), hooks=tuple(hooks)
         )
@@ -65,7 +51,7 @@ class BaseClient:
         Raises:
             ConfigurationError: If a TLS file cannot be read.
         """
-        return cls(**settings(config), labels=labels, hooks=hooks)
+        return cls(config.url, labels=labels, hooks=hooks, **config.settings)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -155,7 +141,7 @@ class BaseClient:
             whole(version, "version")
         return operations.ready(self._session, version=version, deadline=self._deadline(timeout))
 
-    def _wait_ready(self, timeout: float, version: int | None) -> Flow[None]:
+    def _wait_ready(self, version: int | None, timeout: float) -> Flow[None]:
         if version is not None:
             whole(version, "version")
         return operations.wait_ready(self._session, version=version, deadline=self._deadline(timeout), timeout=timeout)

@@ -6,11 +6,11 @@ from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
 from numpy.typing import NDArray
 
-from triton_sdk._base import IN_FLIGHT, RETRY, BaseClient, settings
+from triton_sdk._base import IN_FLIGHT, BaseClient
 from triton_sdk._flow.failures import about
 from triton_sdk._flow.steps import Flow, Reply, Send
 from triton_sdk._flow.tensors import Inference
@@ -20,10 +20,10 @@ from triton_sdk._wire.drive import arun
 from triton_sdk._wire.grpc_aio import AioTransport
 from triton_sdk._wire.grpc_sync import CLOSED_DURING
 from triton_sdk._wire.loop import Background, batched, gathered
-from triton_sdk.config import ClientConfig, Coalesce, RetryPolicy, Tls
+from triton_sdk.config import ClientConfig, ClientSettings, Coalesce
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import ClientClosedError, EventLoopError, TritonError
-from triton_sdk.images import Decode, ImageLike
+from triton_sdk.images import ImageLike
 from triton_sdk.predictions import Prediction
 from triton_sdk.telemetry import Hook
 from triton_sdk.transport import AsyncTransport
@@ -41,16 +41,9 @@ class AsyncResNetClient(BaseClient):
 
     Args:
         url: As for `ResNetClient`.
-        model: The model's name.
-        timeout: What a call may take where it names no *timeout* of its own.
-        retry: When to try again.
-        tls: How to encrypt; plain text when None.
-        metadata: Keys and values sent with each request, such as ``("authorization", "Bearer ...")``.
-        labels: Names of the classes; None takes the server's where it has them.
-        decode: As for `ResNetClient`.
-        hooks: Who is told of each call: see `triton_sdk.telemetry`.
         transport: Another way to the server than gRPC, for tests; closed with the client.
         coalesce: Let calls under way at the same time share requests; each call has its own when None.
+        settings: Any of `ClientSettings`: model, timeout, retry, tls, metadata, decode, labels, hooks.
 
     Raises:
         ConfigurationError: If a setting cannot be used.
@@ -60,28 +53,11 @@ class AsyncResNetClient(BaseClient):
         self,
         url: str | Iterable[str],
         *,
-        model: str = "resnet50",
-        timeout: float = 30.0,
-        retry: RetryPolicy = RETRY,
-        tls: Tls | None = None,
-        metadata: Iterable[tuple[str, str]] = (),
-        labels: Sequence[str] | None = None,
-        decode: Decode = "exact",
-        hooks: Sequence[Hook] = (),
         transport: AsyncTransport | None = None,
         coalesce: Coalesce | None = None,
+        **settings: Unpack[ClientSettings],
     ) -> None:
-        super().__init__(
-            url,
-            model=model,
-            timeout=timeout,
-            retry=retry,
-            tls=tls,
-            metadata=metadata,
-            labels=labels,
-            decode=decode,
-            hooks=hooks,
-        )
+        super().__init__(url, **settings)
         config = self._session.config
         self._transport = transport or AioTransport(config)
         self._pool = ThreadPoolExecutor(cores.workers(), thread_name_prefix="triton-sdk")
@@ -103,7 +79,7 @@ class AsyncResNetClient(BaseClient):
         Raises:
             ConfigurationError: If a TLS file cannot be read.
         """
-        return cls(**settings(config), labels=labels, hooks=hooks, coalesce=coalesce)
+        return cls(config.url, labels=labels, hooks=hooks, coalesce=coalesce, **config.settings)
 
     async def predict(
         self,
@@ -226,7 +202,7 @@ class AsyncResNetClient(BaseClient):
         """
         return await self._run(self._versions(timeout))
 
-    async def ready(self, version: int | None = None, timeout: float | None = None) -> bool:
+    async def ready(self, *, version: int | None = None, timeout: float | None = None) -> bool:
         """Return whether the model, or one version of it, can be asked now; False if the server does not answer.
 
         Raises:
@@ -235,7 +211,7 @@ class AsyncResNetClient(BaseClient):
         """
         return await self._run(self._ready(version, timeout))
 
-    async def wait_ready(self, timeout: float = 60.0, version: int | None = None) -> None:
+    async def wait_ready(self, *, version: int | None = None, timeout: float = 60.0) -> None:
         """Wait until the model, or one version of it, can be asked.
 
         Raises:
@@ -243,7 +219,7 @@ class AsyncResNetClient(BaseClient):
             ClientClosedError: If the client was closed.
             ServerError: If the server refuses the question itself, for credentials perhaps.
         """
-        await self._run(self._wait_ready(timeout, version))
+        await self._run(self._wait_ready(version, timeout))
 
     async def close(self) -> None:
         """Free the connection; calls under way in other tasks end with a ClientClosedError."""

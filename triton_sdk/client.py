@@ -3,23 +3,22 @@
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
 from numpy.typing import NDArray
 
-from triton_sdk._base import IN_FLIGHT, RETRY, BaseClient
+from triton_sdk._base import IN_FLIGHT, BaseClient
 from triton_sdk._flow import tensors
 from triton_sdk._flow.steps import Flow
 from triton_sdk._flow.tensors import Inference
 from triton_sdk._wire.drive import run
 from triton_sdk._wire.grpc_sync import GrpcTransport
 from triton_sdk._wire.threads import Background, Lane, gathered
-from triton_sdk.config import RetryPolicy, Tls
+from triton_sdk.config import ClientSettings
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import TritonError
-from triton_sdk.images import Decode, ImageLike
+from triton_sdk.images import ImageLike
 from triton_sdk.predictions import Prediction
-from triton_sdk.telemetry import Hook
 from triton_sdk.transport import Transport
 from triton_sdk.versions import Key, Version
 
@@ -34,16 +33,8 @@ class ResNetClient(BaseClient):
     Args:
         url: ``HOST:PORT`` of the server's gRPC endpoint, several of them, which take turns, or a gRPC target such as
             ``dns:///name:8001``, whose addresses take turns.
-        model: The model's name.
-        timeout: What a call may take where it names no *timeout* of its own.
-        retry: When to try again.
-        tls: How to encrypt; plain text when None.
-        metadata: Keys and values sent with each request, such as ``("authorization", "Bearer ...")``.
-        labels: Names of the classes; None takes the server's where it has them.
-        decode: ``"fast"`` decodes large JPEGs at a part of their size, two to three times as fast and almost the same:
-            see `ClientConfig`.
-        hooks: Who is told of each call: see `triton_sdk.telemetry`.
         transport: Another way to the server than gRPC, for tests; closed with the client.
+        settings: Any of `ClientSettings`: model, timeout, retry, tls, metadata, decode, labels, hooks.
 
     Raises:
         ConfigurationError: If a setting cannot be used.
@@ -53,27 +44,10 @@ class ResNetClient(BaseClient):
         self,
         url: str | Iterable[str],
         *,
-        model: str = "resnet50",
-        timeout: float = 30.0,
-        retry: RetryPolicy = RETRY,
-        tls: Tls | None = None,
-        metadata: Iterable[tuple[str, str]] = (),
-        labels: Sequence[str] | None = None,
-        decode: Decode = "exact",
-        hooks: Sequence[Hook] = (),
         transport: Transport | None = None,
+        **settings: Unpack[ClientSettings],
     ) -> None:
-        super().__init__(
-            url,
-            model=model,
-            timeout=timeout,
-            retry=retry,
-            tls=tls,
-            metadata=metadata,
-            labels=labels,
-            decode=decode,
-            hooks=hooks,
-        )
+        super().__init__(url, **settings)
         self._transport = transport or GrpcTransport(self._session.config)
         self._background = Background(self._transport)
 
@@ -213,7 +187,7 @@ class ResNetClient(BaseClient):
         """
         return self._run(self._versions(timeout))
 
-    def ready(self, version: int | None = None, timeout: float | None = None) -> bool:
+    def ready(self, *, version: int | None = None, timeout: float | None = None) -> bool:
         """Return whether the model, or one version of it, can be asked now; False if the server does not answer.
 
         Raises:
@@ -222,7 +196,7 @@ class ResNetClient(BaseClient):
         """
         return self._run(self._ready(version, timeout))
 
-    def wait_ready(self, timeout: float = 60.0, version: int | None = None) -> None:
+    def wait_ready(self, *, version: int | None = None, timeout: float = 60.0) -> None:
         """Wait until the model, or one version of it, can be asked.
 
         Raises:
@@ -230,7 +204,7 @@ class ResNetClient(BaseClient):
             ClientClosedError: If the client was closed.
             ServerError: If the server refuses the question itself, for credentials perhaps.
         """
-        self._run(self._wait_ready(timeout, version))
+        self._run(self._wait_ready(version, timeout))
 
     def close(self) -> None:
         """Free the connection; calls under way in other threads end with a ClientClosedError."""

@@ -1,8 +1,8 @@
 """How a client reaches its server: plain values, checked when they are made."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Self, TypeVar, get_args
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Self, TypedDict, TypeVar, cast, get_args
 
 import attrs
 
@@ -10,6 +10,9 @@ from triton_sdk import _checks
 from triton_sdk._checks import address, choice, number, seconds, whole
 from triton_sdk.errors import ConfigurationError
 from triton_sdk.images import Decode
+from triton_sdk.telemetry import Hook
+
+__all__ = ["ClientConfig", "ClientSettings", "Coalesce", "ConfigSettings", "RetryPolicy", "Tls"]
 
 _T = TypeVar("_T")
 
@@ -96,6 +99,29 @@ class Tls:
             raise ConfigurationError(f"TLS has a {given} but no {missing}; give both or neither.")
 
 
+class ConfigSettings(TypedDict, total=False):
+    """The settings of a `ClientConfig` but the address, as keyword arguments: each means the same, or is left out."""
+
+    model: str
+    timeout: float
+    retry: RetryPolicy
+    tls: Tls | None
+    metadata: Iterable[tuple[str, str]]
+    decode: Decode
+
+
+class ClientSettings(ConfigSettings, total=False):
+    """The settings of a client but the address, as keyword arguments: those of a `ClientConfig` and two more.
+
+    Attributes:
+        labels: Names of the classes; where None, the server's if it has them.
+        hooks: Who is told of each call: see `triton_sdk.telemetry`.
+    """
+
+    labels: Sequence[str] | None
+    hooks: Sequence[Hook]
+
+
 @attrs.frozen(kw_only=True)
 class ClientConfig:
     """All that a client needs to know about its server.
@@ -129,6 +155,12 @@ class ClientConfig:
             raise ConfigurationError("model is empty; the name of a served model was expected.")
         seconds(self.timeout)
         choice(self.decode, "decode", get_args(Decode))
+
+    @property
+    def settings(self) -> ConfigSettings:
+        """All but the address, as the keyword arguments of a client."""
+        names = [name for name in attrs.fields_dict(ClientConfig) if name != "url"]
+        return cast(ConfigSettings, {name: getattr(self, name) for name in names})
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:

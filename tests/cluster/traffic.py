@@ -140,7 +140,7 @@ def main(url: str, model: str) -> None:
 
     stop = threading.Event()
     with ResNetClient(url, model=model, hooks=[on_call(record)]) as client:
-        client.wait_ready(START_S)
+        client.wait_ready(timeout=START_S)
         threads = [threading.Thread(target=_call, args=(client, stop)) for _ in range(CALLERS)]
         threads.append(threading.Thread(target=lambda: asyncio.run(_call_async(url, model, record, stop))))
         for thread in threads:

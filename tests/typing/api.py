@@ -69,7 +69,7 @@ def predict(client: ResNetClient) -> tuple[str, float, int]:
         client.wait_ready()
         client.wait_ready(timeout=5, version=2)
         up: bool = client.ready()
-        assert up or client.ready(2, timeout=0.5)
+        assert up or client.ready(version=2, timeout=0.5)
         prediction: Prediction = client.predict("cat.jpg", version=2, top_k=3, timeout=0.5)
         first: ClassScore = prediction.top[0]
         many: list[Prediction] = client.predict_many((path for path in Path().glob("*.jpg")), batch_size=16)
@@ -141,7 +141,7 @@ async def awaited() -> list[Prediction]:
     urls = ["triton-0:8001", "triton-1:8001"]
     async with AsyncResNetClient(urls, coalesce=Coalesce(max_batch=16, max_wait_s=0.005)) as client:
         await client.wait_ready(timeout=5)
-        up: bool = await client.ready(2)
+        up: bool = await client.ready(version=2)
         versions: tuple[int, ...] = await client.versions()
         contract: ModelContract = await client.contract()
         answer: Inference = await client.infer(np.zeros((2, *contract.input.shape), np.uint8), version=versions[-1])

@@ -233,7 +233,7 @@ class TestConnection:
     def test_a_client_finds_the_server_that_came_late(self, closed_port: int) -> None:
         """A client made before its server waits for it."""
         with ResNetClient(f"127.0.0.1:{closed_port}", model="clf") as client:
-            waiter = threading.Thread(target=client.wait_ready, args=(20,))
+            waiter = threading.Thread(target=client.wait_ready, kwargs={"timeout": 20})
             waiter.start()
             assert not client.ready()
             with serve(FakeTriton(), port=closed_port):

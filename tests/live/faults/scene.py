@@ -78,7 +78,7 @@ class Client(Protocol):
     def infer(self, batch: NDArray[Any], *, timeout: float | None = None) -> Inference:
         """Ask the model."""
 
-    def wait_ready(self, timeout: float = 60.0) -> None:
+    def wait_ready(self, *, timeout: float = 60.0) -> None:
         """Wait until the model can be asked."""
 
     def close(self) -> None:
@@ -98,9 +98,9 @@ class Looped:
         """Ask the model."""
         return self._run(self._client.infer(batch, timeout=timeout))
 
-    def wait_ready(self, timeout: float = 60.0) -> None:
+    def wait_ready(self, *, timeout: float = 60.0) -> None:
         """Wait until the model can be asked."""
-        self._run(self._client.wait_ready(timeout))
+        self._run(self._client.wait_ready(timeout=timeout))
 
     def close(self) -> None:
         """End all; a second time does nothing."""

@@ -168,6 +168,12 @@ def test_a_closed_client_says_so(
     assert transport.closed
 
 
+def test_a_setting_that_there_is_not_is_told(transport: ScriptedTransport, kind: Any) -> None:
+    """A slip of the pen in a setting's name is no setting that is silently left out."""
+    with pytest.raises(TypeError, match="'timeout_s'"):
+        kind("triton:8001", transport=transport, timeout_s=3)
+
+
 def test_the_context_closes(transport: ScriptedTransport, kind: Any) -> None:
     """Leaving the context closes the client, be it by an error."""
     with pytest.raises(KeyError), kind("triton:8001", transport=transport):
