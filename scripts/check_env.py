@@ -21,7 +21,7 @@ from scripts.registry import aws, ecr
 from scripts.registry.ecr import Registry
 from scripts.repository.versions import packaged
 from triton_sdk.errors import LocalServerError
-from triton_sdk.local import interpreters
+from triton_sdk.local import find_interpreter
 
 State = Literal["ok", "missing", "warning", "failed"]
 # NVIDIA's image alone takes 15 GB and more; the CPU image and its build fit in this, in bytes.
@@ -66,8 +66,7 @@ def check(settings: Settings, *, root: Path, repository: Path, runner: Runner) -
 def _local_triton() -> Row:
     what = "local Triton"
     try:
-        interpreters.here()
-        interpreter = interpreters.find()
+        interpreter = find_interpreter()
     except LocalServerError as error:
         return Row(what=what, state="missing", found="cannot run here", advice=str(error))
     return Row(what=what, state="ok", found=f"can run, under Python {interpreter.version}")

@@ -11,7 +11,7 @@ from packaging.markers import Marker
 from scripts.host.errors import TaskFailure
 from scripts.host.shell import Command, Runner
 from scripts.image.tarball import File, Link, write_tar
-from triton_sdk.local.runtime import BACKEND, REQUIREMENTS
+from triton_sdk.local import BACKEND, REQUIREMENTS
 
 # The Python of the image, and the platforms whose wheels its glibc (2.35 or later) takes.
 PYTHON = "3.11"

@@ -21,9 +21,9 @@ import tritonclient.grpc
 
 from tests.doubles import tiny
 from triton_sdk.errors import LocalServerError
-from triton_sdk.local import LocalTriton, Runtime, interpreters, ports, provision
-from triton_sdk.local.checks import SHARED_MEMORY
-from triton_sdk.local.supervisor import has_busy_child
+from triton_sdk.local import LocalTriton, Runtime, _interpreters, _ports, provision
+from triton_sdk.local._checks import SHARED_MEMORY
+from triton_sdk.local._supervisor import has_busy_child
 
 ROOT = Path(__file__).parents[2]
 # A program that serves, tells the server's process id, and waits.
@@ -310,14 +310,14 @@ def test_a_free_port_that_was_lost_is_chosen_anew(
     """When another program takes the chosen port before the server does, the start goes on with another one."""
     tiny.write_model(repository)
     with socket.create_server(("127.0.0.1", 0)) as other:
-        choose, choices = ports.Ports.chosen, []
+        choose, choices = _ports.Ports.chosen, []
 
-        def unlucky_at_first(self: ports.Ports) -> ports.Ports:
+        def unlucky_at_first(self: _ports.Ports) -> _ports.Ports:
             choices.append(choose(self))
-            lost = ports.Ports(http=choices[-1].http, grpc=choices[-1].grpc, metrics=other.getsockname()[1])
+            lost = _ports.Ports(http=choices[-1].http, grpc=choices[-1].grpc, metrics=other.getsockname()[1])
             return lost if len(choices) == 1 else choices[-1]
 
-        monkeypatch.setattr(ports.Ports, "chosen", unlucky_at_first)
+        monkeypatch.setattr(_ports.Ports, "chosen", unlucky_at_first)
         told: list[str] = []
         with LocalTriton(repository, runtime=runtime, progress=told.append) as server:
             assert infer(server, [1, 2, 3, 4])[0] == 200
@@ -500,7 +500,7 @@ def test_an_installation_that_fails_says_why_and_leaves_nothing(
     assert runtime.complete
     wrong = tmp_path / "requirements.txt"
     wrong.write_text(f"flatbuffers==25.12.19 --hash=sha256:{'0' * 64}\n")
-    monkeypatch.setattr("triton_sdk.local.runtime.REQUIREMENTS", wrong)
+    monkeypatch.setattr("triton_sdk.local._runtime.REQUIREMENTS", wrong)
     with pytest.raises(LocalServerError, match=r"(?s)pip install.*DO NOT MATCH THE HASHES"):
         provision(cache=tmp_path / "cache")
     assert [path.suffix for path in (tmp_path / "cache").iterdir()] in ([], [".lock"])
@@ -512,10 +512,10 @@ def test_the_newest_python_serves_numbers(
     """Under Python 3.13, and so NumPy 2, numbers of several types go in and out unchanged and strings are refused."""
     assert runtime.complete
     programs = [shutil.which("python3.13"), *map(str, Path.home().glob(".pyenv/versions/3.13*/bin/python3.13"))]
-    fit = [program for program in programs if program and interpreters.unfit(interpreters.probe(program)) is None]
+    fit = [program for program in programs if program and _interpreters.unfit(_interpreters.probe(program)) is None]
     if not fit:
         pytest.skip("there is no Python 3.13 with a shared library here")
-    monkeypatch.setattr(interpreters, "names", lambda: fit)
+    monkeypatch.setattr(_interpreters, "names", lambda: fit)
     newest = provision(cache=tmp_path / "cache")
     tiny.write_model(repository)
     for datatype in ("UINT8", "BOOL", "INT64", "FP64", "FP32"):

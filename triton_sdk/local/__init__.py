@@ -1,11 +1,21 @@
 """A real Triton on this machine, for development and tests."""
 
 try:
-    from triton_sdk.local.runtime import Runtime, provision
-    from triton_sdk.local.server import LocalTriton
+    from triton_sdk.local._interpreters import Interpreter, find_interpreter
+    from triton_sdk.local._runtime import BACKEND, REQUIREMENTS, Progress, Runtime, provision
+    from triton_sdk.local._server import LocalTriton
 except ModuleNotFoundError as error:
     if error.name not in ("filelock", "platformdirs"):
         raise
     raise ImportError("triton_sdk.local needs more packages: install triton-sdk[local].") from error
 
-__all__ = ["LocalTriton", "Runtime", "provision"]
+__all__ = [
+    "BACKEND",
+    "REQUIREMENTS",
+    "Interpreter",
+    "LocalTriton",
+    "Progress",
+    "Runtime",
+    "find_interpreter",
+    "provision",
+]

@@ -10,7 +10,7 @@ from scripts.host.errors import TaskFailure
 from scripts.image import layers, runtime
 from scripts.image.tarball import MTIME
 from tests.doubles.runners import Script, package_flowers
-from triton_sdk.local.runtime import REQUIREMENTS
+from triton_sdk.local import REQUIREMENTS
 
 
 @pytest.fixture(scope="module")

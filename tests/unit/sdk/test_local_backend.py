@@ -10,7 +10,7 @@ import onnxruntime as ort
 import pytest
 
 from tests.doubles import tiny
-from triton_sdk.local.runtime import BACKEND
+from triton_sdk.local import BACKEND
 
 Feed = dict[str, Any]
 

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from triton_sdk.errors import LocalServerError
-from triton_sdk.local.interpreters import Interpreter, check_platform, find
+from triton_sdk.local._interpreters import Interpreter, check_platform, find
 
 GOOD: dict[str, Any] = {
     "version": "3.12.1",

@@ -5,18 +5,18 @@ import attrs
 import pytest
 
 from triton_sdk.errors import LocalServerError
-from triton_sdk.local import runtime
-from triton_sdk.local.checks import check_repository, check_shared_memory
-from triton_sdk.local.interpreters import Interpreter
-from triton_sdk.local.runtime import Runtime, digest
-from triton_sdk.local.server import LocalTriton
+from triton_sdk.local import _runtime
+from triton_sdk.local._checks import check_repository, check_shared_memory
+from triton_sdk.local._interpreters import Interpreter
+from triton_sdk.local._runtime import Runtime, digest
+from triton_sdk.local._server import LocalTriton
 
 PYTHON = Interpreter(executable=Path("/usr/bin/python3.11"), version="3.11.2", library=Path("/usr/lib/libpython"))
 
 
 def test_every_requirement_is_pinned_and_hashed() -> None:
     """Nothing gets into the runtime that was not named by version and hash."""
-    text = runtime.REQUIREMENTS.read_text()
+    text = _runtime.REQUIREMENTS.read_text()
     entries = [entry for entry in re.split(r"\n(?=\S)", re.sub(r"(?m)^#.*\n", "", text)) if entry.strip()]
     assert len(entries) == 7
     for entry in entries:

@@ -17,7 +17,7 @@ VERSIONS = ("3.13", "3.12", "3.11")
 # The wheel's tag is manylinux_2_35_x86_64.
 GLIBC = (2, 35)
 WAY_OUT = "Run it in a container instead: `invoke serve --docker`."
-PROBE = Path(__file__).with_name("probe.py")
+PROBE = Path(__file__).with_name("_probe.py")
 
 
 @attrs.frozen(kw_only=True)
@@ -66,7 +66,7 @@ def find(
 
     Args:
         candidates: Programs to try, in this order.
-        ask: Tells what a program is: what ``probe.py`` prints, or ``{"problem": reason}``.
+        ask: Tells what a program is: what ``_probe.py`` prints, or ``{"problem": reason}``.
 
     Raises:
         LocalServerError: If there is none; the message says what was found, and what is missing.
@@ -119,10 +119,11 @@ def probe(program: str) -> Mapping[str, Any]:
     return answer
 
 
-def here() -> None:
-    """Check that there is a Triton for the platform of this process.
+def find_interpreter() -> Interpreter:
+    """Return the Python on this machine that a local Triton can embed.
 
     Raises:
-        LocalServerError: If there is none.
+        LocalServerError: If there is none, or no Triton for this platform.
     """
     check_platform(platform.system(), platform.machine(), platform.libc_ver())
+    return find()

@@ -4,7 +4,7 @@ A script of its own that the runtime's interpreter runs, so only the standard li
 the parent holds open: the end of that pipe, however it comes about, is the order to stop, and so is SIGTERM. Standard
 output is Triton's log.
 
-    supervisor.py PREFIX GRACE REPORT COMMAND...
+    _supervisor.py PREFIX GRACE REPORT COMMAND...
 
 PREFIX begins the names of the server's files in /dev/shm, GRACE is in seconds, REPORT is the descriptor that gets the
 server's process id.

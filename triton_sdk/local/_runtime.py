@@ -16,8 +16,7 @@ import filelock
 import platformdirs
 
 from triton_sdk.errors import LocalServerError
-from triton_sdk.local import interpreters
-from triton_sdk.local.interpreters import Interpreter
+from triton_sdk.local._interpreters import WAY_OUT, Interpreter, find_interpreter
 
 Progress = Callable[[str], None]
 
@@ -107,8 +106,7 @@ def provision(*, progress: Progress = lambda _: None, cache: Path | None = None)
     Raises:
         LocalServerError: If there is no Triton for this platform, no usable Python, or the installation failed.
     """
-    interpreters.here()
-    interpreter = interpreters.find()
+    interpreter = find_interpreter()
     cache = cache or platformdirs.user_cache_path("triton-sdk")
     name = f"runtime-{interpreter.minor}-{digest(interpreter, REQUIREMENTS.read_bytes(), BACKEND.read_bytes())}"
     runtime = Runtime(folder=cache / name, minor=interpreter.minor)
@@ -211,5 +209,5 @@ def run(command: list[str], *, progress: Progress) -> None:
         raise LocalServerError(
             f"Cannot install the local Triton: `{' '.join(command[:4])} ...` ended with status {child.returncode}. Its "
             f"last lines:\n  {shown}\nCheck that the package index can be reached (pip's own settings and PIP_* "
-            f"variables apply) and that there is room on the disk, then try again. {interpreters.WAY_OUT}"
+            f"variables apply) and that there is room on the disk, then try again. {WAY_OUT}"
         )

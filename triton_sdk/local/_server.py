@@ -15,12 +15,12 @@ from typing import IO, Any, Self
 import attrs
 
 from triton_sdk.errors import LocalServerError
-from triton_sdk.local import logs
-from triton_sdk.local.checks import check_repository, check_shared_memory
-from triton_sdk.local.ports import LOOPBACK, Ports
-from triton_sdk.local.runtime import Progress, Runtime, provision
+from triton_sdk.local import _logs
+from triton_sdk.local._checks import check_repository, check_shared_memory
+from triton_sdk.local._ports import LOOPBACK, Ports
+from triton_sdk.local._runtime import Progress, Runtime, provision
 
-SUPERVISOR = Path(__file__).with_name("supervisor.py")
+SUPERVISOR = Path(__file__).with_name("_supervisor.py")
 # An idle keep-alive connection holds the server's exit for as long.
 EXIT_TIMEOUT_S = 3
 # Until it is killed: the exit timeout, and the time that the server takes to close.
@@ -121,7 +121,7 @@ class LocalTriton:
                 self.wait_ready(self._start_timeout)
             except BaseException as error:
                 self.stop()
-                lost = isinstance(error, LocalServerError) and logs.taken_address(self._last_log)
+                lost = isinstance(error, LocalServerError) and _logs.taken_address(self._last_log)
                 if not lost or self._wanted.fixed or attempt == PORT_TRIES:
                     raise
                 self._progress(f"Another program was quicker to take {lost}; choosing other ports")
@@ -259,7 +259,7 @@ class LocalTriton:
                     _ask(process.ports.metrics, "GET", "/metrics")[0] == 200
                 )
             _, index = _ask(process.ports.http, "POST", "/v2/repository/index")
-            failed = logs.unavailable(json.loads(index))
+            failed = _logs.unavailable(json.loads(index))
         except (OSError, http.client.HTTPException, ValueError):
             return False
         if failed:
@@ -268,15 +268,15 @@ class LocalTriton:
 
     def _explain(self, process: _Process, what: str) -> str:
         log = process.text()
-        if failures := logs.load_failures(log):
+        if failures := _logs.load_failures(log):
             what = f"{what}. {_list_failures(failures)}"
-        if address := logs.taken_address(log):
+        if address := _logs.taken_address(log):
             what = f"{what}: another program listens on {address}"
-        shown = "\n  ".join(line[:500] for line in logs.relevant(log, lines=ERROR_LINES))
+        shown = "\n  ".join(line[:500] for line in _logs.relevant(log, lines=ERROR_LINES))
         return f"{what}\nThe last relevant lines of its log:\n  {shown or '(none)'}"
 
 
-def _list_failures(failures: Sequence[logs.LoadFailure]) -> str:
+def _list_failures(failures: Sequence[_logs.LoadFailure]) -> str:
     return "Triton could not load " + "; ".join(map(str, failures))
 
 
