@@ -1,6 +1,5 @@
 """Typed client for image classifiers on NVIDIA Triton."""
 
-from triton_sdk._flow.tensors import Inference
 from triton_sdk._version import __version__
 from triton_sdk.aio import AsyncResNetClient
 from triton_sdk.client import ResNetClient
@@ -24,7 +23,7 @@ from triton_sdk.errors import (
     TritonError,
 )
 from triton_sdk.images import ImageLike
-from triton_sdk.predictions import ClassScore, Prediction
+from triton_sdk.predictions import ClassScore, Inference, Prediction
 from triton_sdk.versions import Fallback, Shadow, ShadowReport, Split, Version
 
 __all__ = [

@@ -12,12 +12,11 @@ from triton_sdk._flow import operations, routing, streams, tensors
 from triton_sdk._flow.failures import about
 from triton_sdk._flow.session import Session
 from triton_sdk._flow.steps import Flow
-from triton_sdk._flow.tensors import Inference
 from triton_sdk.config import ClientConfig, ConfigSettings
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import ClientClosedError, TritonError
 from triton_sdk.images import ImageLike
-from triton_sdk.predictions import Prediction
+from triton_sdk.predictions import Inference, Prediction
 from triton_sdk.telemetry import Hook
 from triton_sdk.versions import Key, Version
 

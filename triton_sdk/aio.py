@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from triton_sdk._base import IN_FLIGHT, BaseClient
 from triton_sdk._flow.failures import about
 from triton_sdk._flow.steps import Flow, Reply, Send
-from triton_sdk._flow.tensors import Inference
 from triton_sdk._wire import cores
 from triton_sdk._wire.coalesce import Coalescing
 from triton_sdk._wire.drive import arun
@@ -24,10 +23,12 @@ from triton_sdk.config import ClientConfig, ClientSettings, Coalesce
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import ClientClosedError, EventLoopError, TritonError
 from triton_sdk.images import ImageLike
-from triton_sdk.predictions import Prediction
+from triton_sdk.predictions import Inference, Prediction
 from triton_sdk.telemetry import Hook
 from triton_sdk.transport import AsyncTransport
 from triton_sdk.versions import Key, Version
+
+__all__ = ["AsyncResNetClient"]
 
 _T = TypeVar("_T")
 

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from triton_sdk._base import IN_FLIGHT, BaseClient
 from triton_sdk._flow import tensors
 from triton_sdk._flow.steps import Flow
-from triton_sdk._flow.tensors import Inference
 from triton_sdk._wire.drive import run
 from triton_sdk._wire.grpc_sync import GrpcTransport
 from triton_sdk._wire.threads import Background, Lane, gathered
@@ -18,9 +17,11 @@ from triton_sdk.config import ClientSettings
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import TritonError
 from triton_sdk.images import ImageLike
-from triton_sdk.predictions import Prediction
+from triton_sdk.predictions import Inference, Prediction
 from triton_sdk.transport import Transport
 from triton_sdk.versions import Key, Version
+
+__all__ = ["ResNetClient"]
 
 _T = TypeVar("_T")
 

@@ -7,6 +7,8 @@ import attrs
 
 from triton_sdk.errors import ContractError
 
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "RESIZE_PER_CROP", "RGB", "Layout", "ModelContract", "Scores", "TensorSpec"]
+
 Layout = Literal["NHWC", "NCHW"]
 Scores = Literal["probabilities", "multi-label", "logits", "unknown"]
 RGB = tuple[float, float, float]

@@ -35,6 +35,8 @@ from triton_sdk._pixels.sources import read
 from triton_sdk.contract import RGB, Layout
 from triton_sdk.errors import ConfigurationError, InvalidImageError
 
+__all__ = ["MAX_ASPECT_RATIO", "MAX_PIXELS", "Decode", "ImageLike", "normalise", "to_pixels"]
+
 ImageLike: TypeAlias = (
     str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | NDArray[np.uint8]
 )

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from triton_sdk.errors import ConfigurationError
 
+__all__ = ["imagenet", "read"]
+
 
 @functools.cache
 def imagenet() -> tuple[str, ...]:

@@ -10,6 +10,8 @@ from triton_sdk._checks import whole
 from triton_sdk.contract import Scores
 from triton_sdk.errors import ConfigurationError, InferenceFailedError
 
+__all__ = ["ClassScore", "Inference", "Prediction", "to_probabilities", "top_k"]
+
 # Room for float32 sums over thousands of classes, and for models that round their output to half precision.
 _SUM_TOLERANCE = 1e-3
 
@@ -63,6 +65,21 @@ class Prediction:
 
     def __str__(self) -> str:
         return f"{self.top[0]} ({self.model} version {self.model_version})"
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Inference:
+    """What a model gave for one tensor.
+
+    Attributes:
+        scores: The model's output as it is, float32 ``(n, classes)``.
+        model: The model's name.
+        model_version: The version that answered, as the server says.
+    """
+
+    scores: NDArray[np.float32]
+    model: str
+    model_version: int
 
 
 def to_probabilities(values: NDArray[np.float32], *, scores: Scores) -> NDArray[np.float32]:

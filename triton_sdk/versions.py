@@ -2,20 +2,17 @@
 
 import math
 from collections.abc import Callable, Mapping
-from hashlib import blake2b
 from typing import Final, TypeAlias
 
 import attrs
-import numpy as np
 
-from triton_sdk._checks import is_number, is_whole, number, seconds, whole
+from triton_sdk._checks import is_number, number, seconds, whole
+from triton_sdk._keys import Key, position
 from triton_sdk.errors import ConfigurationError, TritonError
 from triton_sdk.predictions import Prediction
 
-Key: TypeAlias = str | bytes | int
+__all__ = ["Fallback", "Key", "Shadow", "ShadowReport", "Split", "Version"]
 
-# An odd multiple of half a step is a double exactly, and is neither 0, which has no logarithm, nor 1.
-_STEPS: Final = 2**52
 # Far above any use, and no sum or ratio of such weights overflows or vanishes.
 _LARGEST_WEIGHT: Final = 1e9
 
@@ -167,62 +164,3 @@ class Shadow:
 
 
 Version: TypeAlias = int | Split | Shadow | Fallback | None
-
-
-@attrs.frozen
-class Route:
-    """Whom one call asks.
-
-    Attributes:
-        versions: In the order in which they are asked, until one answers.
-        shadow: By which its images are mirrored as well; None where they are not.
-    """
-
-    versions: tuple[int | None, ...]
-    shadow: Shadow | None = None
-
-
-def route(version: Version, *, key: Key | None, uniform: Callable[[], float]) -> Route:
-    """Decide whom a call asks; *uniform* draws from [0, 1) where there is no key.
-
-    Raises:
-        ConfigurationError: If *version* or *key* cannot be used.
-    """
-    if key is not None:
-        key_bytes(key)
-    if isinstance(version, Shadow):
-        mirrored = uniform() < version.fraction if key is None else version.mirrors(key)
-        return attrs.evolve(route(version.primary, key=key, uniform=uniform), shadow=version if mirrored else None)
-    if isinstance(version, Fallback):
-        asked = [route(one, key=key, uniform=uniform).versions[0] for one in version.versions]
-        return Route(tuple(dict.fromkeys(asked)))
-    if isinstance(version, Split):
-        return Route((version.draw(uniform()) if key is None else version.choose(key),))
-    if version is None:
-        return Route((None,))
-    if not is_whole(version):
-        raise ConfigurationError(
-            f"version is {version!r}; a whole number from 1, None, a Split, a Fallback or a Shadow was expected."
-        )
-    return Route((int(version),))
-
-
-def position(salt: str, key: Key) -> float:
-    """Return where in (0, 1) *key* falls: evenly spread, independent for different salts, the same everywhere."""
-    digest = blake2b(salt.encode() + key_bytes(key), digest_size=8).digest()
-    return ((int.from_bytes(digest, "big") >> 12) + 0.5) / _STEPS
-
-
-def key_bytes(key: Key) -> bytes:
-    """Return what is hashed of *key*; the number 7, the text "7" and b"7" are one key.
-
-    Raises:
-        ConfigurationError: If it is neither text, bytes nor a whole number.
-    """
-    if isinstance(key, bytes):
-        return key
-    if isinstance(key, str):
-        return key.encode("utf-8", "surrogatepass")
-    if isinstance(key, int | np.integer) and not isinstance(key, bool):
-        return str(int(key)).encode()
-    raise ConfigurationError(f"key is a {type(key).__name__}; text, bytes or a whole number was expected.")

@@ -12,9 +12,9 @@ from google.protobuf.message import Message
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2
 
-from triton_sdk._flow.tensors import Inference
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import InferenceFailedError
+from triton_sdk.predictions import Inference
 
 # The tag of ModelInferRequest.raw_input_contents: field 7, of bytes.
 _RAW_INPUT: Final = bytes((7 << 3 | 2,))

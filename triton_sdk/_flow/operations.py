@@ -15,7 +15,6 @@ from triton_sdk._flow.hooks import observed
 from triton_sdk._flow.index import index, not_ready_reason, ready_versions
 from triton_sdk._flow.session import Session
 from triton_sdk._flow.steps import Flow, Joinable, Send, Sleep, Work
-from triton_sdk._flow.tensors import Inference
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import (
     ConfigurationError,
@@ -25,7 +24,7 @@ from triton_sdk.errors import (
     TransportError,
 )
 from triton_sdk.images import ImageLike
-from triton_sdk.predictions import Prediction, to_probabilities, top_k
+from triton_sdk.predictions import Inference, Prediction, to_probabilities, top_k
 
 _T = TypeVar("_T")
 

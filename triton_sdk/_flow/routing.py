@@ -11,6 +11,7 @@ from PIL import Image
 
 from triton_sdk._flow import operations, tensors
 from triton_sdk._flow.operations import Found
+from triton_sdk._flow.route import route
 from triton_sdk._flow.session import Budget, Session
 from triton_sdk._flow.steps import Flow, Spawn, Work
 from triton_sdk._log import LOG
@@ -26,7 +27,7 @@ from triton_sdk.errors import (
 )
 from triton_sdk.images import ImageLike
 from triton_sdk.predictions import Prediction
-from triton_sdk.versions import Key, Shadow, ShadowReport, Version, route
+from triton_sdk.versions import Key, Shadow, ShadowReport, Version
 
 # How long a version that is not there or not ready is passed over, where there is another one. To ask it costs a
 # tensor, some requests and, where it could not be loaded, retries that other calls may need.

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any, BinaryIO, Final, TypeVar, cast
 
-import attrs
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -22,21 +21,6 @@ BATCH_SIZE: Final = 16
 
 _DTYPES: Final = {"UINT8": np.dtype(np.uint8), "FP32": np.dtype(np.float32)}
 _T = TypeVar("_T")
-
-
-@attrs.frozen(kw_only=True, eq=False)
-class Inference:
-    """What a model gave for one tensor.
-
-    Attributes:
-        scores: The model's output as it is, float32 ``(n, classes)``.
-        model: The model's name.
-        model_version: The version that answered, as the server says.
-    """
-
-    scores: NDArray[np.float32]
-    model: str
-    model_version: int
 
 
 def batched(items: Iterable[_T], size: int) -> Iterator[list[_T]]:

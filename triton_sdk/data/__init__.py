@@ -1,1 +1,3 @@
 """Data files of the SDK."""
+
+__all__: list[str] = []

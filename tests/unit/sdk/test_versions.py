@@ -16,7 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triton_sdk import ConfigurationError, Fallback, Shadow, ShadowReport, Split
-from triton_sdk.versions import Key, Route, position, route
+from triton_sdk._flow.route import Route, route
+from triton_sdk._keys import position
+from triton_sdk.versions import Key
 
 SPLIT = Split({1: 90, 2: 10})
 KEYS = [f"user-{number}" for number in range(10_000)]
