@@ -94,10 +94,10 @@ class ScriptedTransport:
         """
         if labels is None:
             labels = class_names.imagenet() if contract is None else [f"class {i}" for i in range(contract.classes)]
-        self.contract = contract or _packaged(model, classes=len(labels))
-        self.versions = tuple(versions)
+        self.contract: ModelContract = contract or _packaged(model, classes=len(labels))
+        self.versions: tuple[int, ...] = tuple(versions)
         self.requests: list[ScriptedRequest] = []
-        self.closed = False
+        self.closed: bool = False
         self._labels = tuple(labels)
         if len(self._labels) != self.contract.classes:
             raise ConfigurationError(

@@ -3,6 +3,7 @@
 import io
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from triton_sdk import (
     AsyncResNetClient,
     ClassScore,
     ClientConfig,
+    ClientSettings,
     Coalesce,
     DeadlineExceededError,
     Fallback,
@@ -30,6 +32,7 @@ from triton_sdk import (
     TritonError,
     Version,
 )
+from triton_sdk.transport import AsyncTransport, Failure, Reply, Send, Transport
 
 
 def make() -> list[ResNetClient]:
@@ -175,5 +178,26 @@ def handle(client: ResNetClient) -> Prediction | None:
     except DeadlineExceededError as error:
         late: TimeoutError = error
         raise late from None
-    except TritonError:
-        return None
+    except TritonError as error:
+        whom: tuple[str | None, str | None, int | None] = (error.target, error.model, error.version)
+        attempts: int = error.attempts
+        code: str | None = error.code
+        return None if attempts else client.predict(b"...", version=whom[2] if code else None)
+
+
+class Nowhere:
+    """A way to a server that is not there."""
+
+    def send(self, request: Send) -> Reply:
+        """Fail."""
+        return Failure("UNAVAILABLE", f"{request.method} goes nowhere")
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def passed_on(url: str, **settings: Unpack[ClientSettings]) -> ResNetClient:
+    """Make a client with a transport of one's own, and whatever settings the caller has."""
+    both: tuple[Transport, AsyncTransport] = (Nowhere(), Nowhere())
+    AsyncResNetClient(url, transport=both[1], **settings)
+    return ResNetClient(url, transport=both[0], **settings)

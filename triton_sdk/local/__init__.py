@@ -4,10 +4,10 @@ try:
     from triton_sdk.local._interpreters import Interpreter, find_interpreter
     from triton_sdk.local._runtime import BACKEND, REQUIREMENTS, Progress, Runtime, provision
     from triton_sdk.local._server import LocalTriton
-except ModuleNotFoundError as error:
-    if error.name not in ("filelock", "platformdirs"):
+except ModuleNotFoundError as _error:
+    if _error.name not in ("filelock", "platformdirs"):
         raise
-    raise ImportError("triton_sdk.local needs more packages: install triton-sdk[local].") from error
+    raise ImportError("triton_sdk.local needs more packages: install triton-sdk[local].") from _error
 
 __all__ = [
     "BACKEND",

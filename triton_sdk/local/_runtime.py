@@ -22,7 +22,7 @@ Progress = Callable[[str], None]
 
 HERE = Path(__file__).parent
 REQUIREMENTS = HERE / "requirements.txt"
-BACKEND = HERE / "backends" / "onnxruntime" / "model.py"
+BACKEND = HERE / "_backends" / "onnxruntime" / "model.py"
 # What pip says that is worth showing; the rest is about files that are already there.
 STAGES = ("Downloading", "Installing", "WARNING: Retrying", "Successfully installed")
 ERROR_LINES = 15
