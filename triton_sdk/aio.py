@@ -1,5 +1,7 @@
 """The client for event loops."""
 
+# Longer than 300 lines: it is one class, and half of it is the documentation that users read beside each method.
+
 import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Sequence

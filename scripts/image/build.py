@@ -14,7 +14,7 @@ from scripts.image import engine, layers, runtime
 from scripts.image.built import Image, inspect
 from scripts.image.commit import Revision, of
 from scripts.image.layers import Models
-from triton_sdk._version import __version__
+from triton_sdk import __version__
 
 Kind = Literal["full", "slim", "cpu"]
 Progress = Callable[[str], None]

@@ -19,7 +19,7 @@ from scripts.repository import config_pbtxt, golden, manifest
 from scripts.repository.golden import Golden
 from scripts.repository.manifest import Manifest, Measured, Origin
 from scripts.sources.source import Progress, Source
-from triton_sdk._version import __version__
+from triton_sdk import __version__
 from triton_sdk.contract import RESIZE_PER_CROP, RGB, ModelContract, TensorSpec
 
 MODEL = "model.onnx"
