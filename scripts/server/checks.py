@@ -1,7 +1,5 @@
 """Check a running server against what was packaged: not only that it answers, but that its numbers are right."""
 
-# Longer than 300 lines: every check of a server is a few lines, and they are read as one list.
-
 import json
 import time
 from collections.abc import Collection, Iterator, Sequence
