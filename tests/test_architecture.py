@@ -92,7 +92,7 @@ ONLY_IN = {
     ],
     "onnxruntime": [
         "scripts/graph/session.py",
-        "triton_sdk/local/backends/onnxruntime/model.py",
+        "triton_sdk/local/_backends/onnxruntime/model.py",
         "benchmarks/contenders/floor.py",
     ],
     "matplotlib": ["benchmarks/plot.py"],

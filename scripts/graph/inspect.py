@@ -1,5 +1,7 @@
 """Find out what kind of image classifier an ONNX model is, by reading its graph and by running it."""
 
+# Longer than 300 lines: it asks one question after the other, and what each asks stands here in that order.
+
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 

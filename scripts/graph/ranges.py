@@ -1,5 +1,7 @@
 """Follow a value back through a graph, and say what its numbers can be by the operators alone."""
 
+# Longer than 300 lines: it is one table, of a rule for each operator, and what the rules share.
+
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
