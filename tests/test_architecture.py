@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ SOURCES = sorted(
     for top in TOPS
     for path in ([ROOT / top] if top.endswith(".py") else (ROOT / top).rglob("*.py"))
 )
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 # The rooms outside of scripts/, by the first part of their modules' names.
 OURS = {name: name for name in ("triton_sdk", "triton_sdk_pytest", "benchmarks", "examples", "tests")}
@@ -241,6 +244,21 @@ def test_a_module_is_short_or_says_why_not(path: Path) -> None:
     """A reason stands at the head of each that is longer, and of no other."""
     lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
     assert (len(lines) > LINES) == any(line.startswith(WHY_LONGER) for line in lines[:10])
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name
+)
+def test_pages_name_modules_that_are_there(page: Path) -> None:
+    """A path of a module, and each bare name that follows it in the line, which lies in the same folder."""
+    for line in page.read_text(encoding="utf-8").splitlines():
+        folder = None
+        for named in re.findall(r"`([\w./]+\.py)`", line):
+            if named.startswith(("scripts/", "triton_sdk/", "benchmarks/", "examples/")):
+                folder = (ROOT / named).parent
+                assert (ROOT / named).is_file(), named
+            elif folder is not None:
+                assert (folder / named).is_file(), f"{named} in {folder}"
 
 
 def loaded_by(code: str) -> set[str]:

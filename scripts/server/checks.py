@@ -15,8 +15,8 @@ from scripts.repository.golden import Golden
 from scripts.repository.manifest import Manifest
 from scripts.repository.versions import packaged
 from scripts.server import hardware, load, numbers
-from scripts.server import request as generate_input
 from scripts.server.endpoint import Answer, Endpoint
+from scripts.server.request import body
 from scripts.server.result import GOLDEN, Failed, Result, Skipped, State, run
 from triton_sdk import ModelNotFoundError, ResNetClient
 from triton_sdk.contract import ModelContract
@@ -168,7 +168,7 @@ def _http(endpoint: Endpoint, client: ResNetClient, path: str, number: int) -> s
 
 
 def _request(contract: ModelContract) -> bytes:
-    return json.dumps(generate_input.body(golden.pictures(contract, 1), contract, raw=True)).encode()
+    return json.dumps(body(golden.pictures(contract, 1), contract, raw=True)).encode()
 
 
 def _golden(client: ResNetClient, version: _Version) -> str:
