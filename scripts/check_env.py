@@ -18,7 +18,7 @@ from scripts.host.settings import Settings
 from scripts.host.shell import Command, Completed, Runner, capture
 from scripts.image import engine
 from scripts.registry import aws, ecr
-from scripts.registry.ecr import Registry
+from scripts.registry.ecr import ImageRepository
 from scripts.repository.versions import packaged
 from triton_sdk.errors import LocalServerError
 from triton_sdk.local import find_interpreter
@@ -223,7 +223,7 @@ def _registry(settings: Settings) -> list[Row]:
     what, rows = "AWS region", []
     try:
         access = aws.open_access(settings)
-        target = Registry.from_settings(settings, region=access.region)
+        target = ImageRepository.from_settings(settings, region=access.region)
         rows.append(Row(what=what, state="ok", found=access.region))
         what = "AWS identity"
         identity = ecr.check_scope(access, target)

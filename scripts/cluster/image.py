@@ -11,7 +11,7 @@ from scripts.host.errors import TaskFailure
 from scripts.host.settings import ROOT, Settings
 from scripts.image.delivery import RECORD
 from scripts.registry import aws, ecr
-from scripts.registry.ecr import Registry
+from scripts.registry.ecr import ImageRepository
 
 _REFERENCE = re.compile(
     r"(?P<repository>[A-Za-z0-9][\w.-]*(?::\d{1,5}(?=/))?(?:/[a-z0-9][\w.-]*)*)"
@@ -104,12 +104,12 @@ def check(image: Image, settings: Settings) -> tuple[str, str]:
     return f"{where.uri} has no image {image.digest}. Push it (invoke push-triton), or correct --image.", ""
 
 
-def _registry(image: Image, settings: Settings) -> Registry | None:
+def _registry(image: Image, settings: Settings) -> ImageRepository | None:
     """Return the image's repository, where it is in ECR or in what the settings name in its stead."""
     _, _, name = image.repository.partition("/")
     if (own := ecr.ECR_HOST.fullmatch(image.host)) is not None:
-        return Registry(account=own[1], region=own[2], repository=name, host=image.host)
+        return ImageRepository(account=own[1], region=own[2], name=name, host=image.host)
     if image.host and image.host == settings.get("REGISTRY_HOST") and settings.has("AWS_ACCOUNT_ID"):
-        known = Registry.from_settings(settings, region=aws.open_access(settings).region)
-        return attrs.evolve(known, repository=name)
+        known = ImageRepository.from_settings(settings, region=aws.open_access(settings).region)
+        return attrs.evolve(known, name=name)
     return None

@@ -15,7 +15,7 @@ from scripts.image.build import Order
 from scripts.image.push import REVISION, LocalImage, Pushed, Pusher
 from scripts.registry import aws
 from scripts.registry.distribution import USER
-from scripts.registry.ecr import Registry
+from scripts.registry.ecr import ImageRepository
 
 Progress = Callable[[str], None]
 RECORD = Path("build") / "image.json"
@@ -55,8 +55,8 @@ def deliver(
         TaskFailure: If anything is missing or refused; the message says what to do.
     """
     access = aws.open_access(settings)
-    registry = Registry.from_settings(settings, region=access.region)
-    pusher = Pusher(access=access, registry=registry, runner=runner, progress=progress, layers=layers)
+    repository = ImageRepository.from_settings(settings, region=access.region)
+    pusher = Pusher(access=access, repository=repository, runner=runner, progress=progress, layers=layers)
     pusher.check()
     name = wanted.image or _built(wanted, runner=runner, progress=progress)
     image = LocalImage.inspect(name, runner=runner)
@@ -73,7 +73,7 @@ def plan(settings: Settings, wanted: Wanted, *, runner: Runner) -> list[str]:
     Raises:
         TaskFailure: If the settings or the models cannot be used, or there is no image of that name.
     """
-    registry = Registry.from_settings(settings, region=aws.open_access(settings).region)
+    repository = ImageRepository.from_settings(settings, region=aws.open_access(settings).region)
     commands: list[Command] = []
     name, tag = wanted.image, wanted.tag
     if name is None:
@@ -81,9 +81,9 @@ def plan(settings: Settings, wanted: Wanted, *, runner: Runner) -> list[str]:
         image = LocalImage(name=name, id="", labels=_labels(wanted, runner=runner), digests=())
         tag = tag or _tag(image)
     tag = tag or _tag(LocalImage.inspect(name, runner=runner))
-    target = f"{registry.uri}:{tag}"
+    target = f"{repository.uri}:{tag}"
     commands += [
-        Command(("docker", "login", "--username", USER, "--password-stdin", registry.host), env=_APART),
+        Command(("docker", "login", "--username", USER, "--password-stdin", repository.host), env=_APART),
         Command(("docker", "tag", name, target)),
         Command(("docker", "push", target), env=_APART),
     ]

@@ -13,12 +13,12 @@ from scripts.host.secret import Secret
 from scripts.host.shell import Command, Runner
 from scripts.image import engine
 from scripts.registry.distribution import USER
-from scripts.registry.ecr import Registry
+from scripts.registry.ecr import ImageRepository
 
 
 @contextlib.contextmanager
-def logged_in(registry: Registry, password: Secret, *, runner: Runner) -> Iterator[dict[str, str]]:
-    """Give the environment in which docker is logged in to *registry*; afterwards nothing of it is left.
+def logged_in(repository: ImageRepository, password: Secret, *, runner: Runner) -> Iterator[dict[str, str]]:
+    """Give the environment in which docker is logged in to *repository*; afterwards nothing of it is left.
 
     ``docker login`` writes the password down where it finds its configuration, so that is a folder for this alone,
     which nobody else can open.
@@ -30,10 +30,10 @@ def logged_in(registry: Registry, password: Secret, *, runner: Runner) -> Iterat
         folder = Path(tempfile.mkdtemp(prefix="triton-push-"))  # mode 0700
         try:
             environment = {"DOCKER_CONFIG": str(folder), **_same_engine(runner)}
-            login = ("docker", "login", "--username", USER, "--password-stdin", registry.host)
+            login = ("docker", "login", "--username", USER, "--password-stdin", repository.host)
             done = runner.capture(Command(login, env=environment, stdin=password), timeout_s=60)
             if done.status != 0:
-                raise engine.push_failed(done.output, doing=f"log in to {registry.host}")
+                raise engine.push_failed(done.output, doing=f"log in to {repository.host}")
             yield environment
         finally:
             shutil.rmtree(folder)

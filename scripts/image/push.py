@@ -18,7 +18,7 @@ from scripts.image.commit import Revision
 from scripts.image.login import logged_in
 from scripts.registry import aws, distribution, ecr
 from scripts.registry.aws import Access
-from scripts.registry.ecr import Registry, Stored
+from scripts.registry.ecr import ImageRepository, Stored
 
 REVISION, MODELS, KIND = "org.opencontainers.image.revision", "triton-sdk.models", "triton-sdk.kind"
 FULL = "full"
@@ -77,9 +77,9 @@ class LocalImage:
         tag = f"{Revision(commit=commit).short}-{models.removeprefix('sha256:')[:12]}"
         return tag if kind == FULL else f"{tag}-{kind}"
 
-    def is_stored(self, stored: Stored, registry: Registry) -> bool:
+    def is_stored(self, stored: Stored, repository: ImageRepository) -> bool:
         """Say whether what the registry has is this image."""
-        return self.id in (stored.config, stored.digest) or f"{registry.uri}@{stored.digest}" in self.digests
+        return self.id in (stored.config, stored.digest) or f"{repository.uri}@{stored.digest}" in self.digests
 
 
 @attrs.frozen(kw_only=True)
@@ -87,7 +87,7 @@ class Pushed:
     """An image that the registry has.
 
     Attributes:
-        registry: Where.
+        repository: Where.
         tag: Under which tag.
         digest: Its digest, ``sha256:...``; what a deployment should name.
         image: The image's id here.
@@ -96,7 +96,7 @@ class Pushed:
         untouched: Whether the tag had this very image before, so that nothing was pushed at all.
     """
 
-    registry: Registry
+    repository: ImageRepository
     tag: str
     digest: str
     image: str
@@ -107,12 +107,12 @@ class Pushed:
     @property
     def reference(self) -> str:
         """``HOST/REPOSITORY@sha256:...``."""
-        return f"{self.registry.uri}@{self.digest}"
+        return f"{self.repository.uri}@{self.digest}"
 
     @property
     def summary(self) -> str:
         """What was done, in a line."""
-        target = f"{self.registry.uri}:{self.tag}"
+        target = f"{self.repository.uri}:{self.tag}"
         if self.untouched:
             return f"{target} was there already, the same image: nothing was sent"
         return f"Pushed {target}: {self.sent} layers sent, {self.there} were there"
@@ -127,10 +127,10 @@ class Pushed:
             {
                 "reference": self.reference,
                 "digest": self.digest,
-                "repository": self.registry.uri,
+                "repository": self.repository.uri,
                 "tag": self.tag,
-                "account": self.registry.account,
-                "region": self.registry.region,
+                "account": self.repository.account,
+                "region": self.repository.region,
                 "image_id": self.image,
                 "pushed_at": now.astimezone(UTC).isoformat(timespec="seconds"),
             },
@@ -157,14 +157,14 @@ class Pusher:
 
     Attributes:
         access: The way to AWS.
-        registry: Where to.
+        repository: Where to.
         runner: Runs docker.
         progress: Takes a line for each stage.
         layers: Takes the number of layers that are done and of those there are.
     """
 
     access: Access
-    registry: Registry
+    repository: ImageRepository
     runner: Runner
     progress: Progress
     layers: Callable[[int, int], None]
@@ -175,9 +175,9 @@ class Pusher:
         Raises:
             TaskFailure: If something is missing.
         """
-        identity = ecr.check_scope(self.access, self.registry)
+        identity = ecr.check_scope(self.access, self.repository)
         self.progress(f"AWS account {identity.account}, as {identity.arn} ({self.access.credentials})")
-        ecr.check_exists(self.access, self.registry)
+        ecr.check_exists(self.access, self.repository)
         self.progress(f"Docker engine {engine.require(self.runner)}")
 
     def push(self, image: LocalImage, tag: str) -> Pushed:
@@ -191,12 +191,12 @@ class Pusher:
         aws.hush([password])
         if (before := self._stored(tag, password)) is not None:
             return self._already(image, tag, before)
-        target = f"{self.registry.uri}:{tag}"
+        target = f"{self.repository.uri}:{tag}"
         named = self.runner.capture(Command(("docker", "tag", image.id, target)))
         if named.status != 0:
             raise engine.push_failed(named.output, doing=f"name the image {target}")
         try:
-            with logged_in(self.registry, password, runner=self.runner) as environment:
+            with logged_in(self.repository, password, runner=self.runner) as environment:
                 self.progress(f"Pushing {target}")
                 watch = _Watch(show=self.layers, progress=self.progress)
                 command = Command(("docker", "push", target), env=environment, hide=(password,))
@@ -211,22 +211,22 @@ class Pusher:
                 return self._already(image, tag, after)
             raise engine.push_failed(done.output, doing=f"push {target}")
         return Pushed(
-            registry=self.registry, tag=tag, digest=digest[1], image=image.id, sent=watch.sent, there=watch.there
+            repository=self.repository, tag=tag, digest=digest[1], image=image.id, sent=watch.sent, there=watch.there
         )
 
     def _stored(self, tag: str, password: Secret) -> Stored | None:
-        found = ecr.stored(self.access, self.registry, tag)
-        if found is None and not self.registry.is_ecr:
-            found = distribution.stored(self.registry, tag, password=password)
+        found = ecr.stored(self.access, self.repository, tag)
+        if found is None and not self.repository.is_ecr:
+            found = distribution.stored(self.repository, tag, password=password)
         return found
 
     def _already(self, image: LocalImage, tag: str, found: Stored) -> Pushed:
-        if not image.is_stored(found, self.registry):
+        if not image.is_stored(found, self.repository):
             raise TaskFailure(
-                f"{self.registry.uri}:{tag} is another image already, {found.digest}, and a tag is never changed. "
+                f"{self.repository.uri}:{tag} is another image already, {found.digest}, and a tag is never changed. "
                 f"Nothing was pushed. Give this image (id {image.id[:19]}) a tag of its own: --tag NAME"
             )
-        return Pushed(registry=self.registry, tag=tag, digest=found.digest, image=image.id, untouched=True)
+        return Pushed(repository=self.repository, tag=tag, digest=found.digest, image=image.id, untouched=True)
 
 
 @attrs.define(kw_only=True)

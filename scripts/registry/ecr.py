@@ -27,24 +27,24 @@ MANIFESTS = (
 
 
 @attrs.frozen(kw_only=True)
-class Registry:
+class ImageRepository:
     """A repository of images in somebody's registry.
 
     Attributes:
         account: The AWS account that it belongs to, 12 digits.
         region: Its region.
-        repository: The repository's name.
+        name: Its name.
         host: The registry's host, with a port where it has one.
     """
 
     account: str
     region: str
-    repository: str
+    name: str
     host: str
 
     @classmethod
     def from_settings(cls, settings: Settings, *, region: str | None = None) -> Self:
-        """Return the registry that the settings name.
+        """Return the repository that the settings name.
 
         Args:
             settings: They must have AWS_ACCOUNT_ID and ECR_REPOSITORY.
@@ -53,7 +53,7 @@ class Registry:
         Raises:
             TaskFailure: If something is not set, or REGISTRY_HOST names another account's or region's registry.
         """
-        account, repository = settings.require("AWS_ACCOUNT_ID", "ECR_REPOSITORY")
+        account, name = settings.require("AWS_ACCOUNT_ID", "ECR_REPOSITORY")
         region = settings.get("AWS_REGION") or region or settings.require("AWS_REGION")[0]
         suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
         host = settings.get("REGISTRY_HOST") or f"{account}.dkr.ecr.{region}.{suffix}"
@@ -63,12 +63,12 @@ class Registry:
                 f"REGISTRY_HOST is the registry of account {named[1]} in {named[2]}, but AWS_ACCOUNT_ID and the region "
                 f"say {account} in {region}. Correct one of them, or leave REGISTRY_HOST out."
             )
-        return cls(account=account, region=region, repository=repository, host=host)
+        return cls(account=account, region=region, name=name, host=host)
 
     @property
     def uri(self) -> str:
         """The repository's address, to which ``:tag`` or ``@digest`` is added."""
-        return f"{self.host}/{self.repository}"
+        return f"{self.host}/{self.name}"
 
     @property
     def is_ecr(self) -> bool:
@@ -95,31 +95,31 @@ class Stored:
         return cls(digest=digest, config=config["digest"] if config else None)
 
 
-def check_scope(access: Access, registry: Registry) -> aws.Identity:
-    """Check that the credentials belong to the account that the registry belongs to.
+def check_scope(access: Access, repository: ImageRepository) -> aws.Identity:
+    """Check that the credentials belong to the account that the repository belongs to.
 
     Raises:
         TaskFailure: If they do not, or AWS does not take them.
     """
     identity = access.identity()
-    if identity.account != registry.account:
+    if identity.account != repository.account:
         raise TaskFailure(
             f"These credentials ({access.credentials}) are {identity.arn}, of account {identity.account}, but the "
-            "registry "
-            f"belongs to account {registry.account}. Use a profile or keys of that account, or correct AWS_ACCOUNT_ID."
+            f"registry belongs to account {repository.account}. Use a profile or keys of that account, or correct "
+            "AWS_ACCOUNT_ID."
         )
     return identity
 
 
-def check_exists(access: Access, registry: Registry) -> None:
+def check_exists(access: Access, repository: ImageRepository) -> None:
     """Check that the repository is there.
 
     Raises:
         TaskFailure: If it is not, or cannot be asked for.
     """
-    with access.errors(f"find the repository {registry.repository}"):
+    with access.errors(f"find the repository {repository.name}"):
         access.client("ecr").describe_images(
-            registryId=registry.account, repositoryName=registry.repository, maxResults=1
+            registryId=repository.account, repositoryName=repository.name, maxResults=1
         )
 
 
@@ -135,16 +135,16 @@ def token(access: Access) -> Secret:
     return Secret(password)
 
 
-def stored(access: Access, registry: Registry, tag: str) -> Stored | None:
+def stored(access: Access, repository: ImageRepository, tag: str) -> Stored | None:
     """Return what ECR holds under *tag*; None where the tag is free.
 
     Raises:
         TaskFailure: If ECR cannot be asked, or there is no repository.
     """
-    with access.errors(f"look for the tag {tag} in {registry.repository}"):
+    with access.errors(f"look for the tag {tag} in {repository.name}"):
         answer = access.client("ecr").batch_get_image(
-            registryId=registry.account,
-            repositoryName=registry.repository,
+            registryId=repository.account,
+            repositoryName=repository.name,
             imageIds=[{"imageTag": tag}],
             acceptedMediaTypes=list(MANIFESTS),
         )
@@ -152,16 +152,16 @@ def stored(access: Access, registry: Registry, tag: str) -> Stored | None:
     return Stored.from_manifest(images[0]["imageId"]["imageDigest"], images[0]["imageManifest"]) if images else None
 
 
-def has(access: Access, registry: Registry, digest: str) -> bool:
+def has(access: Access, repository: ImageRepository, digest: str) -> bool:
     """Say whether ECR holds an image of *digest*.
 
     Raises:
         TaskFailure: If ECR cannot be asked, or there is no repository.
     """
-    with access.errors(f"look for the image in {registry.repository}"):
+    with access.errors(f"look for the image in {repository.name}"):
         answer = access.client("ecr").batch_get_image(
-            registryId=registry.account,
-            repositoryName=registry.repository,
+            registryId=repository.account,
+            repositoryName=repository.name,
             imageIds=[{"imageDigest": digest}],
             acceptedMediaTypes=list(MANIFESTS),
         )
@@ -205,15 +205,15 @@ class Rules:
         }
 
 
-def create(access: Access, registry: Registry, rules: Rules, *, progress: Callable[[str], None]) -> None:
+def create(access: Access, repository: ImageRepository, rules: Rules, *, progress: Callable[[str], None]) -> None:
     """Make the repository, or make the one that is there follow *rules*; doing it twice is doing it once.
 
     Raises:
         TaskFailure: If the credentials are another account's, or AWS refuses.
     """
-    check_scope(access, registry)
-    ecr, where = access.client("ecr"), {"registryId": registry.account, "repositoryName": registry.repository}
-    with access.errors(f"create the repository {registry.repository}"):
+    check_scope(access, repository)
+    ecr, where = access.client("ecr"), {"registryId": repository.account, "repositoryName": repository.name}
+    with access.errors(f"create the repository {repository.name}"):
         try:
             ecr.create_repository(
                 **where,
@@ -221,15 +221,13 @@ def create(access: Access, registry: Registry, rules: Rules, *, progress: Callab
                 imageScanningConfiguration={"scanOnPush": True},
                 encryptionConfiguration=rules.encryption,
             )
-            progress(
-                f"Created {registry.repository}: immutable tags, scan on push, {rules.encryption['encryptionType']}"
-            )
+            progress(f"Created {repository.name}: immutable tags, scan on push, {rules.encryption['encryptionType']}")
         except ClientError as error:
             if error.response["Error"]["Code"] != "RepositoryAlreadyExistsException":
                 raise
-            progress(f"{registry.repository} is there already")
+            progress(f"{repository.name} is there already")
             _align(ecr, where, rules, progress=progress)
-    with access.errors(f"set the lifecycle policy of {registry.repository}"):
+    with access.errors(f"set the lifecycle policy of {repository.name}"):
         if _lifecycle(ecr, where) != rules.lifecycle:
             ecr.put_lifecycle_policy(**where, lifecyclePolicyText=json.dumps(rules.lifecycle))
             progress(f"Lifecycle policy: the last {rules.keep} images stay")

@@ -70,9 +70,9 @@ def create_repository(c: Context) -> None:
     with reporting():
         loaded = settings.load()
         access = aws.open_access(loaded)
-        registry = ecr.Registry.from_settings(loaded, region=access.region)
-        ecr.create(access, registry, ecr.Rules.from_settings(loaded), progress=step)
-        say(registry.uri)
+        repository = ecr.ImageRepository.from_settings(loaded, region=access.region)
+        ecr.create(access, repository, ecr.Rules.from_settings(loaded), progress=step)
+        say(repository.uri)
 
 
 @task(

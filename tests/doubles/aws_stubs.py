@@ -7,12 +7,12 @@ import boto3
 from botocore.stub import Stubber
 
 from scripts.registry.aws import Access
-from scripts.registry.ecr import Registry
+from scripts.registry.ecr import ImageRepository
 
 ACCOUNT = "123456789012"
 REGION = "eu-central-1"
-REGISTRY = Registry(
-    account=ACCOUNT, region=REGION, repository="triton-infer", host=f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
+REGISTRY = ImageRepository(
+    account=ACCOUNT, region=REGION, name="triton-infer", host=f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 )
 WHERE = {"registryId": ACCOUNT, "repositoryName": "triton-infer"}
 _SESSION = boto3.Session(aws_access_key_id="AKIA", aws_secret_access_key="s", region_name=REGION)

@@ -101,7 +101,7 @@ def pusher(aws: ScriptedAws, docker: ScriptedDocker, *, shown: list[tuple[int, i
     bar = [] if shown is None else shown
     return Pusher(
         access=aws.access,
-        registry=REGISTRY,
+        repository=REGISTRY,
         runner=docker,
         progress=lambda _: None,
         layers=lambda done, total: bar.append((done, total)),
@@ -238,7 +238,7 @@ def test_the_tag_says_what_is_in_the_image() -> None:
 
 def test_the_record_is_whole_or_as_before(tmp_path: Path) -> None:
     """The digest is written beside, then moved; a folder that takes no file is told with the digest."""
-    pushed = Pushed(registry=REGISTRY, tag="t", digest=DIGEST, image=ID)
+    pushed = Pushed(repository=REGISTRY, tag="t", digest=DIGEST, image=ID)
     path = tmp_path / "build" / "image.json"
     pushed.record(path, now=datetime(2026, 1, 2, tzinfo=UTC))
     record = json.loads(path.read_text())

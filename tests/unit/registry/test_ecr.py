@@ -11,7 +11,7 @@ import pytest
 from scripts.host.errors import TaskFailure
 from scripts.host.settings import load
 from scripts.registry import ecr
-from scripts.registry.ecr import Registry, Rules, Stored
+from scripts.registry.ecr import ImageRepository, Rules, Stored
 from tests.doubles.aws_stubs import ACCOUNT, REGION, REGISTRY, WHERE, ScriptedAws
 
 DIGEST = "sha256:" + "a" * 64
@@ -33,9 +33,9 @@ def aws() -> Iterator[ScriptedAws]:
     script.close()
 
 
-def from_settings(**values: str) -> Registry:
+def from_settings(**values: str) -> ImageRepository:
     """Return the registry of these settings."""
-    return Registry.from_settings(load(Path("no-such-folder"), environ=SETTINGS | values))
+    return ImageRepository.from_settings(load(Path("no-such-folder"), environ=SETTINGS | values))
 
 
 def existing(**different: Any) -> dict[str, Any]:
