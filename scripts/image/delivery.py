@@ -9,7 +9,7 @@ import attrs
 from scripts.host.errors import TaskFailure
 from scripts.host.settings import ROOT, Settings
 from scripts.host.shell import Command, Runner
-from scripts.image import build, commit
+from scripts.image import build, commit, record
 from scripts.image import layers as image_models
 from scripts.image.build import Order
 from scripts.image.push import REVISION, LocalImage, Pushed, Pusher
@@ -18,7 +18,6 @@ from scripts.registry.distribution import USER
 from scripts.registry.ecr import ImageRepository
 
 Progress = Callable[[str], None]
-RECORD = Path("build") / "image.json"
 _APART = {"DOCKER_CONFIG": "TEMPORARY"}
 
 
@@ -63,7 +62,7 @@ def deliver(
     if image.labels.get(REVISION, "").endswith("-dirty"):
         progress("Note: it was built from files that are not committed; no commit tells what is in it")
     pushed = pusher.push(image, wanted.tag or _tag(image))
-    pushed.record(wanted.root / RECORD, now=datetime.now(UTC))
+    record.write(pushed.image, repository=repository, image_id=pushed.id, now=datetime.now(UTC), root=wanted.root)
     return pushed
 
 
@@ -81,7 +80,7 @@ def plan(settings: Settings, wanted: Wanted, *, runner: Runner) -> list[str]:
         image = LocalImage(name=name, id="", labels=_labels(wanted, runner=runner), digests=())
         tag = tag or _tag(image)
     tag = tag or _tag(LocalImage.inspect(name, runner=runner))
-    target = f"{repository.uri}:{tag}"
+    target = str(repository.image(tag=tag))
     commands += [
         Command(("docker", "login", "--username", USER, "--password-stdin", repository.host), env=_APART),
         Command(("docker", "tag", name, target)),

@@ -1,11 +1,8 @@
 """Push an image: to the right account, under a tag that is never changed, leaving no login behind."""
 
-import contextlib
 import json
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Self
 
 import attrs
@@ -19,6 +16,7 @@ from scripts.image.login import logged_in
 from scripts.registry import aws, distribution, ecr
 from scripts.registry.aws import Access
 from scripts.registry.ecr import ImageRepository, Stored
+from scripts.registry.reference import Reference
 
 REVISION, MODELS, KIND = "org.opencontainers.image.revision", "triton-sdk.models", "triton-sdk.kind"
 FULL = "full"
@@ -77,9 +75,9 @@ class LocalImage:
         tag = f"{Revision(commit=commit).short}-{models.removeprefix('sha256:')[:12]}"
         return tag if kind == FULL else f"{tag}-{kind}"
 
-    def is_stored(self, stored: Stored, repository: ImageRepository) -> bool:
+    def is_stored(self, stored: Stored) -> bool:
         """Say whether what the registry has is this image."""
-        return self.id in (stored.config, stored.digest) or f"{repository.uri}@{stored.digest}" in self.digests
+        return self.id in (stored.config, stored.image.digest) or str(stored.image.by_digest) in self.digests
 
 
 @attrs.frozen(kw_only=True)
@@ -87,68 +85,25 @@ class Pushed:
     """An image that the registry has.
 
     Attributes:
-        repository: Where.
-        tag: Under which tag.
-        digest: Its digest, ``sha256:...``; what a deployment should name.
-        image: The image's id here.
+        image: What it is called there, by tag and digest.
+        id: What the engine here calls it.
         sent: Layers that were sent.
         there: Layers that the registry had.
         untouched: Whether the tag had this very image before, so that nothing was pushed at all.
     """
 
-    repository: ImageRepository
-    tag: str
-    digest: str
-    image: str
+    image: Reference
+    id: str
     sent: int = 0
     there: int = 0
     untouched: bool = False
 
     @property
-    def reference(self) -> str:
-        """``HOST/REPOSITORY@sha256:...``."""
-        return f"{self.repository.uri}@{self.digest}"
-
-    @property
     def summary(self) -> str:
         """What was done, in a line."""
-        target = f"{self.repository.uri}:{self.tag}"
         if self.untouched:
-            return f"{target} was there already, the same image: nothing was sent"
-        return f"Pushed {target}: {self.sent} layers sent, {self.there} were there"
-
-    def record(self, path: Path, *, now: datetime) -> None:
-        """Write it down for the deployment, in one step.
-
-        Raises:
-            TaskFailure: If it cannot be written; the message has the digest.
-        """
-        text = json.dumps(
-            {
-                "reference": self.reference,
-                "digest": self.digest,
-                "repository": self.repository.uri,
-                "tag": self.tag,
-                "account": self.repository.account,
-                "region": self.repository.region,
-                "image_id": self.image,
-                "pushed_at": now.astimezone(UTC).isoformat(timespec="seconds"),
-            },
-            indent=2,
-        )
-        new = path.with_name(f".{path.name}.new")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            new.write_text(text + "\n", encoding="utf-8")
-            new.replace(path)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                new.unlink()
-            raise TaskFailure(
-                f"{self.reference} is pushed, but {path} cannot be written: {error.strerror}. Mend that and run "
-                "the task "
-                "again: it will find the image there."
-            ) from error
+            return f"{self.image.by_tag} was there already, the same image: nothing was sent"
+        return f"Pushed {self.image.by_tag}: {self.sent} layers sent, {self.there} were there"
 
 
 @attrs.frozen(kw_only=True)
@@ -190,8 +145,8 @@ class Pusher:
         password = ecr.token(self.access)
         aws.hush([password])
         if (before := self._stored(tag, password)) is not None:
-            return self._already(image, tag, before)
-        target = f"{self.repository.uri}:{tag}"
+            return _already(image, before)
+        target = str(self.repository.image(tag=tag))
         named = self.runner.capture(Command(("docker", "tag", image.id, target)))
         if named.status != 0:
             raise engine.push_failed(named.output, doing=f"name the image {target}")
@@ -208,11 +163,10 @@ class Pusher:
         if done.status != 0 or digest is None:
             # Somebody else may have been quicker; then it is only a failure if they pushed something else.
             if "tag invalid" in done.output and (after := self._stored(tag, password)) is not None:
-                return self._already(image, tag, after)
+                return _already(image, after)
             raise engine.push_failed(done.output, doing=f"push {target}")
-        return Pushed(
-            repository=self.repository, tag=tag, digest=digest[1], image=image.id, sent=watch.sent, there=watch.there
-        )
+        pushed = self.repository.image(tag=tag, digest=digest[1])
+        return Pushed(image=pushed, id=image.id, sent=watch.sent, there=watch.there)
 
     def _stored(self, tag: str, password: Secret) -> Stored | None:
         found = ecr.stored(self.access, self.repository, tag)
@@ -220,13 +174,15 @@ class Pusher:
             found = distribution.stored(self.repository, tag, password=password)
         return found
 
-    def _already(self, image: LocalImage, tag: str, found: Stored) -> Pushed:
-        if not image.is_stored(found, self.repository):
-            raise TaskFailure(
-                f"{self.repository.uri}:{tag} is another image already, {found.digest}, and a tag is never changed. "
-                f"Nothing was pushed. Give this image (id {image.id[:19]}) a tag of its own: --tag NAME"
-            )
-        return Pushed(repository=self.repository, tag=tag, digest=found.digest, image=image.id, untouched=True)
+
+def _already(image: LocalImage, found: Stored) -> Pushed:
+    """Return the push that *found* makes needless, or refuse where it is another image."""
+    if not image.is_stored(found):
+        raise TaskFailure(
+            f"{found.image.by_tag} is another image already, {found.image.digest}, and a tag is never changed. "
+            f"Nothing was pushed. Give this image (id {image.id[:19]}) a tag of its own: --tag NAME"
+        )
+    return Pushed(image=found.image, id=image.id, untouched=True)
 
 
 @attrs.define(kw_only=True)

@@ -46,4 +46,4 @@ def stored(repository: ImageRepository, tag: str, *, password: Secret) -> Stored
             "REGISTRY_HOST a registry? "
             "If it is, run the task again in a minute."
         )
-    return Stored.from_manifest(digest, answer.data)
+    return Stored.from_manifest(repository.image(tag=tag, digest=digest), answer.data)

@@ -14,6 +14,7 @@ from scripts.host.secret import Secret
 from scripts.host.settings import Settings
 from scripts.registry import aws
 from scripts.registry.aws import Access
+from scripts.registry.reference import Reference
 
 DEFAULT_KEEP = 20
 ECR_HOST = re.compile(r"(\d{12})\.dkr[.-]ecr(?:-fips)?\.([\w-]+)\.(?:amazonaws|on)\.[\w.]+")
@@ -65,6 +66,24 @@ class ImageRepository:
             )
         return cls(account=account, region=region, name=name, host=host)
 
+    @classmethod
+    def of(cls, image: Reference, settings: Settings) -> Self | None:
+        """Return the repository of *image*, where that is in ECR or in what the settings name in its stead.
+
+        Raises:
+            TaskFailure: If the settings cannot be used.
+        """
+        if (own := ECR_HOST.fullmatch(image.host)) is not None:
+            return cls(account=own[1], region=own[2], name=image.name, host=image.host)
+        if image.host and image.host == settings.get("REGISTRY_HOST") and settings.has("AWS_ACCOUNT_ID"):
+            known = cls.from_settings(settings, region=aws.open_access(settings).region)
+            return attrs.evolve(known, name=image.name)
+        return None
+
+    def image(self, *, tag: str | None = None, digest: str | None = None) -> Reference:
+        """Return what an image in it is called."""
+        return Reference(repository=self.uri, tag=tag, digest=digest)
+
     @property
     def uri(self) -> str:
         """The repository's address, to which ``:tag`` or ``@digest`` is added."""
@@ -81,18 +100,18 @@ class Stored:
     """An image in the registry.
 
     Attributes:
-        digest: Its manifest's digest, ``sha256:...``.
+        image: What it is called there, by its digest too.
         config: The digest of its configuration, by which an engine knows it; None for a list of platforms.
     """
 
-    digest: str
+    image: Reference
     config: str | None
 
     @classmethod
-    def from_manifest(cls, digest: str, manifest: str | bytes) -> Self:
+    def from_manifest(cls, image: Reference, manifest: str | bytes) -> Self:
         """Read what a registry answered."""
         config = json.loads(manifest).get("config")
-        return cls(digest=digest, config=config["digest"] if config else None)
+        return cls(image=image, config=config["digest"] if config else None)
 
 
 def check_scope(access: Access, repository: ImageRepository) -> aws.Identity:
@@ -149,7 +168,10 @@ def stored(access: Access, repository: ImageRepository, tag: str) -> Stored | No
             acceptedMediaTypes=list(MANIFESTS),
         )
     images = answer.get("images", [])
-    return Stored.from_manifest(images[0]["imageId"]["imageDigest"], images[0]["imageManifest"]) if images else None
+    if not images:
+        return None
+    found = repository.image(tag=tag, digest=images[0]["imageId"]["imageDigest"])
+    return Stored.from_manifest(found, images[0]["imageManifest"])
 
 
 def has(access: Access, repository: ImageRepository, digest: str) -> bool:

@@ -39,7 +39,6 @@ def deploy_triton(
     context: str = "",
 ) -> None:
     """Deploy the pushed image to a cluster with Helm and wait; what fails is rolled back."""
-    from scripts.cluster.image import Image
     from scripts.cluster.release.chart import Chart, Package, values_files
     from scripts.cluster.release.deploy import Deployer
     from scripts.cluster.release.rollout import Show
@@ -47,13 +46,15 @@ def deploy_triton(
     from scripts.host import settings
     from scripts.host.shell import LocalRunner
     from scripts.host.terminal import difference, reporting, say, table, waiting
+    from scripts.image import record
+    from scripts.registry.reference import Reference
 
     with reporting():
         loaded = settings.load()
         target = Target.from_settings(loaded, release=release, namespace=namespace, context=context)
         package = Package(
             chart=Chart.from_settings(loaded),
-            image=Image.parse(image) if image else Image.from_record(),
+            image=Reference.parse(image) if image else record.read(),
             files=values_files(values),
             values=set_,
             cpu=cpu,

@@ -110,4 +110,4 @@ def push_triton(
             return
         pushed = delivery.deliver(loaded, wanted, runner=LocalRunner(), progress=step, layers=layers)
         say(pushed.summary)
-        say(pushed.reference)
+        say(str(pushed.image.by_digest))

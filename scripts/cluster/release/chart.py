@@ -8,10 +8,10 @@ from typing import Self
 import attrs
 
 from scripts.cluster.helm import Helm
-from scripts.cluster.image import Image
 from scripts.host.errors import TaskFailure
 from scripts.host.settings import ROOT, Settings
 from scripts.host.shell import Command
+from scripts.registry.reference import Reference
 
 CHART, VALUES = "helm/triton", "helm/values.yaml"
 
@@ -76,7 +76,7 @@ class Package:
     """
 
     chart: Chart
-    image: Image
+    image: Reference
     files: Sequence[str] = ()
     values: Sequence[str] = ()
     cpu: bool = False
@@ -98,8 +98,17 @@ class Package:
         return (
             *(f"--values={file}" for file in self.files),
             *(f"--set={value}" for value in single),
-            *(f"--set-string={value}" for value in self.image.values),
+            *(f"--set-string={value}" for value in naming(self.image)),
         )
+
+
+def naming(image: Reference) -> tuple[str, ...]:
+    """Return the chart's values that name *image*; what it has not is emptied, or an older one would win."""
+    return (
+        f"image.repository={image.repository}",
+        f"image.digest={image.digest or ''}",
+        *([f"image.tag={image.tag}"] if image.tag else []),
+    )
 
 
 def values_files(given: Sequence[str], *, root: Path = ROOT) -> tuple[str, ...]:

@@ -1,12 +1,19 @@
-"""What a cluster must have for the objects of a release: APIs, metrics, GPUs."""
+"""What must be there for the objects of a release: their image, and in the cluster APIs, metrics, GPUs."""
 
 import json
 from collections.abc import Mapping, Sequence
+
+import attrs
 
 from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.objects import Manifest, Object, Workload
 from scripts.cluster.release.capacity import Holder, Node, shortages
 from scripts.cluster.says import ClusterFailure
+from scripts.host.errors import TaskFailure
+from scripts.host.settings import Settings
+from scripts.registry import aws, ecr
+from scripts.registry.ecr import ImageRepository
+from scripts.registry.reference import Reference
 
 # The APIs that are no part of Kubernetes itself, and what to do where they are not there.
 _ADDED: Mapping[str, str] = {
@@ -27,6 +34,27 @@ _METRICS = {
     "ContainerResource": "metrics.k8s.io",
 }
 KARPENTER = "karpenter.sh"
+
+
+def image(wanted: Reference, settings: Settings) -> tuple[str, str]:
+    """Ask the registry for the image; return what is wrong, and what could not be found out (each may be empty)."""
+    try:
+        where = ImageRepository.of(wanted, settings)
+        if where is None:
+            return "", f"The image is not checked: {wanted.host or 'its registry'} is not ECR. The nodes will tell."
+        if wanted.digest is None:
+            return (
+                "",
+                f"{wanted} has no digest: a tag may name another image tomorrow. Better: --image NAME@sha256:DIGEST",
+            )
+        # The image's own region counts, whatever the settings say.
+        there = attrs.evolve(settings, values={**settings.values, "AWS_REGION": where.region})
+        if ecr.has(aws.open_access(there), where, wanted.digest):
+            return "", ""
+    except TaskFailure as error:
+        # The nodes pull with a role of their own: who deploys need not be able to look.
+        return "", f"The image is not checked. {error}"
+    return f"{where.uri} has no image {wanted.digest}. Push it (invoke push-triton), or correct --image.", ""
 
 
 def served(kubectl: Kubectl) -> Mapping[str, Sequence[str]]:

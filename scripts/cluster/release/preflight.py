@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 import attrs
 
-from scripts.cluster import image
 from scripts.cluster.helm import Helm, Revision
 from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.objects import Manifest
@@ -86,7 +85,7 @@ class Preflight:
         kubectl, helm = self._tools()
         server = self._try(lambda: access.server_version(self.kubectl)) if kubectl else None
         offline = self._rendered(server) if helm else None
-        wrong, unknown = image.check(self.package.image, self.settings)
+        wrong, unknown = needs.image(self.package.image, self.settings)
         self.problems += [wrong] if wrong else []
         self.notes += [unknown] if unknown else []
         planned = self._try(lambda: self._with_cluster(offline, helm)) if server and helm else None

@@ -3,7 +3,6 @@
 import base64
 import json
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 
 import attrs
@@ -114,8 +113,8 @@ def test_a_push_logs_in_on_stdin_in_a_folder_that_is_gone_afterwards(aws: Script
     holds(aws, None)
     docker, shown = ScriptedDocker({"docker push": (0, PUSHED)}), list[tuple[int, int]]()
     pushed = pusher(aws, docker, shown=shown).push(image(), "t")
-    assert (pushed.digest, pushed.sent, pushed.there) == (DIGEST, 1, 1)
-    assert pushed.reference == f"{REGISTRY.uri}@{DIGEST}"
+    assert (pushed.image.digest, pushed.sent, pushed.there) == (DIGEST, 1, 1)
+    assert str(pushed.image.by_digest) == f"{REGISTRY.uri}@{DIGEST}"
     assert shown[-1] == (2, 2)
     login = next(command for command in docker.ran if "login" in command.argv)
     assert login.stdin == Secret(PASSWORD)
@@ -168,7 +167,7 @@ def test_the_same_image_under_the_tag_is_success_and_nothing_is_sent(
     holds(aws, *found)
     docker = ScriptedDocker()
     pushed = pusher(aws, docker).push(here, "t")
-    assert (pushed.digest, pushed.untouched) == (found[0], True)
+    assert (pushed.image.digest, pushed.untouched) == (found[0], True)
     assert docker.ran == []
 
 
@@ -234,20 +233,6 @@ def test_the_tag_says_what_is_in_the_image() -> None:
     assert image(labels=dirty).tag == "0123456789ab-dirty-ffffffffffff-cpu"
     assert image(labels=LABELS | {"triton-sdk.kind": "full"}).tag == image().tag
     assert image(labels={}).tag is None
-
-
-def test_the_record_is_whole_or_as_before(tmp_path: Path) -> None:
-    """The digest is written beside, then moved; a folder that takes no file is told with the digest."""
-    pushed = Pushed(repository=REGISTRY, tag="t", digest=DIGEST, image=ID)
-    path = tmp_path / "build" / "image.json"
-    pushed.record(path, now=datetime(2026, 1, 2, tzinfo=UTC))
-    record = json.loads(path.read_text())
-    assert record["reference"] == f"{REGISTRY.uri}@{DIGEST}"
-    assert record["pushed_at"] == "2026-01-02T00:00:00+00:00"
-    assert [p.name for p in path.parent.iterdir()] == ["image.json"]
-    (tmp_path / "file").write_text("")
-    with pytest.raises(TaskFailure, match=f"@{DIGEST} is pushed, but"):
-        pushed.record(tmp_path / "file" / "image.json", now=datetime(2026, 1, 2, tzinfo=UTC))
 
 
 def deliver(

@@ -162,6 +162,6 @@ def test_a_tag_is_looked_up_with_its_image(aws: ScriptedAws) -> None:
     missing = {"images": [], "failures": [{"failureCode": "ImageNotFound"}]}
     aws.ecr("batch_get_image", missing, expected)
     access = aws.access
-    assert ecr.stored(access, REGISTRY, "t") == Stored(digest=DIGEST, config=CONFIG)
-    assert ecr.stored(access, REGISTRY, "t") == Stored(digest=DIGEST, config=None)
+    assert ecr.stored(access, REGISTRY, "t") == Stored(image=REGISTRY.image(tag="t", digest=DIGEST), config=CONFIG)
+    assert ecr.stored(access, REGISTRY, "t") == Stored(image=REGISTRY.image(tag="t", digest=DIGEST), config=None)
     assert ecr.stored(access, REGISTRY, "t") is None

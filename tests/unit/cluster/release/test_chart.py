@@ -1,18 +1,17 @@
-"""What is deployed and where: names, charts, images, values; from settings, from options, from the last push."""
+"""What is deployed and where: names, charts, images, values; from settings, from options."""
 
-import json
 from pathlib import Path
 
 import pytest
 
-from scripts.cluster import image
 from scripts.cluster.helm import Helm
-from scripts.cluster.image import Image
-from scripts.cluster.release.chart import Chart, Package, values_files
+from scripts.cluster.release import needs
+from scripts.cluster.release.chart import Chart, Package, naming, values_files
 from scripts.cluster.target import Target
 from scripts.host.errors import TaskFailure
 from scripts.host.settings import VARIABLES, Settings, load
 from scripts.registry.ecr import MANIFESTS
+from scripts.registry.reference import Reference
 from tests.doubles.aws_stubs import ACCOUNT, REGION, ScriptedAws
 from tests.doubles.kubernetes import DIGEST, Cluster
 
@@ -66,52 +65,20 @@ def test_the_settings_of_a_deployment_are_checked(name: str, good: tuple[str, ..
     assert all(VARIABLES[name](value) for value in bad)
 
 
-@pytest.mark.parametrize(
-    ("reference", "expected"),
-    [
-        (f"h:5000/a/b@{DIGEST}", ("h:5000/a/b", None, DIGEST)),
-        ("h.example/a:1.2", ("h.example/a", "1.2", None)),
-        (f"triton:1@{DIGEST}", ("triton", "1", DIGEST)),
-    ],
-)
-def test_a_reference_is_taken_apart(reference: str, expected: tuple[str, str | None, str | None]) -> None:
-    """Into address, tag and digest; and put together again it is the same."""
-    parsed = Image.parse(reference)
-    assert (parsed.repository, parsed.tag, parsed.digest) == expected
-    assert str(parsed) == reference
-
-
-@pytest.mark.parametrize("reference", ["triton", "h/a@sha256:short", "-x:1", "a b:1", "", "h/a:1,gpu.enabled=false"])
-def test_what_is_no_reference_is_refused(reference: str) -> None:
-    """An image without tag and digest, or with what Helm would take for more values."""
-    with pytest.raises(TaskFailure, match="--image takes"):
-        Image.parse(reference)
-
-
 def test_a_tag_takes_the_place_of_a_digest_in_the_values() -> None:
     """The chart prefers a digest: one of a values file must not win over --image."""
-    assert Image.parse("h/a:1").values == ("image.repository=h/a", "image.digest=", "image.tag=1")
-    assert Image.parse(f"h/a@{DIGEST}").values == ("image.repository=h/a", f"image.digest={DIGEST}")
-
-
-def test_the_image_of_the_last_push_is_the_default(tmp_path: Path) -> None:
-    """build/image.json has it; without that file, or with a broken one, the message says what to do."""
-    with pytest.raises(TaskFailure, match="invoke push-triton"):
-        Image.from_record(tmp_path)
-    record = tmp_path / "build" / "image.json"
-    record.parent.mkdir()
-    record.write_text(json.dumps({"reference": f"h/a@{DIGEST}", "digest": DIGEST}))
-    assert str(Image.from_record(tmp_path)) == f"h/a@{DIGEST}"
-    for broken in ("{", "[]", '{"reference": 1}', '{"reference": "x"}'):
-        record.write_text(broken)
-        with pytest.raises(TaskFailure, match="cannot be read"):
-            Image.from_record(tmp_path)
+    assert naming(Reference.parse("h/a:1")) == ("image.repository=h/a", "image.digest=", "image.tag=1")
+    assert naming(Reference.parse(f"h/a@{DIGEST}")) == ("image.repository=h/a", f"image.digest={DIGEST}")
 
 
 def test_a_package_gives_helm_its_arguments() -> None:
     """Files first, single values after them, the image last; an option of the user's never becomes one of Helm's."""
     package = Package(
-        chart=Chart(name="c"), image=Image.parse("h/a:1"), files=["a.yaml", "b.yaml"], values=["replicas=2"], cpu=True
+        chart=Chart(name="c"),
+        image=Reference.parse("h/a:1"),
+        files=["a.yaml", "b.yaml"],
+        values=["replicas=2"],
+        cpu=True,
     )
     assert package.arguments == (
         "c",
@@ -171,7 +138,7 @@ def test_values_files_must_be_there(tmp_path: Path) -> None:
 
 def test_an_image_in_ecr_is_looked_for_by_its_digest(monkeypatch: pytest.MonkeyPatch) -> None:
     """There: nothing to say. Not there: a problem. No access: a note, since the nodes pull with a role of their own."""
-    reference = Image.parse(f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/triton-infer@{DIGEST}")
+    reference = Reference.parse(f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/triton-infer@{DIGEST}")
     asked = {
         "registryId": ACCOUNT,
         "repositoryName": "triton-infer",
@@ -181,9 +148,9 @@ def test_an_image_in_ecr_is_looked_for_by_its_digest(monkeypatch: pytest.MonkeyP
     script = ScriptedAws()
     monkeypatch.setattr("scripts.registry.ecr.aws.open_access", lambda _: script.access)
     script.ecr("batch_get_image", {"images": [{"imageManifest": "{}"}]}, asked)
-    assert image.check(reference, settings()) == ("", "")
+    assert needs.image(reference, settings()) == ("", "")
     script.ecr("batch_get_image", {"images": []}, asked)
-    wrong, unknown = image.check(reference, settings())
+    wrong, unknown = needs.image(reference, settings())
     assert DIGEST in wrong
     assert "push-triton" in wrong
     assert not unknown
@@ -193,11 +160,11 @@ def test_an_image_in_ecr_is_looked_for_by_its_digest(monkeypatch: pytest.MonkeyP
         raise TaskFailure("No credentials.")
 
     monkeypatch.setattr("scripts.registry.ecr.aws.open_access", refuse)
-    assert image.check(reference, settings()) == ("", "The image is not checked. No credentials.")
+    assert needs.image(reference, settings()) == ("", "The image is not checked. No credentials.")
 
 
 def test_an_image_elsewhere_is_not_looked_for() -> None:
     """Another registry is the nodes' business; that is said."""
-    wrong, unknown = image.check(Image.parse(f"127.0.0.1:5000/x@{DIGEST}"), settings())
+    wrong, unknown = needs.image(Reference.parse(f"127.0.0.1:5000/x@{DIGEST}"), settings())
     assert not wrong
     assert "127.0.0.1:5000 is not ECR" in unknown

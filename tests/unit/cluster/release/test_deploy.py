@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from scripts.cluster.image import Image
 from scripts.cluster.release.chart import Chart, Package
 from scripts.cluster.release.deploy import Deployer
 from scripts.cluster.target import Target
 from scripts.host.errors import TaskFailure
 from scripts.host.settings import ROOT, load
 from scripts.host.shell import Command, Completed
+from scripts.registry.reference import Reference
 from tests.doubles.kubernetes import (
     DIGEST,
     GPU,
@@ -81,7 +81,7 @@ class World:
         self.cluster = _Helmsman(answers=script, rendered=self.wanted)
         self.deployer = Deployer(
             target=Target(),
-            package=Package(chart=Chart(name="chart"), image=Image.parse(f"127.0.0.1:5000/x@{DIGEST}")),
+            package=Package(chart=Chart(name="chart"), image=Reference.parse(f"127.0.0.1:5000/x@{DIGEST}")),
             settings=load(ROOT / "no-such-folder", environ={}),
             runner=self.cluster,
             show=self.said.show,
