@@ -82,7 +82,7 @@ class Workload:
 
 
 @attrs.frozen(kw_only=True)
-class Manifest:
+class Rendered:
     """The objects of a release.
 
     Attributes:
@@ -153,7 +153,7 @@ class Manifest:
         there = {_key(each): each for each in found}
         return all(_key(each) in there and _pods(each) == _pods(there[_key(each)], like=each) for each in self.objects)
 
-    def replaces_pods(self, before: "Manifest | None") -> bool:
+    def replaces_pods(self, before: "Rendered | None") -> bool:
         """Say whether pods that run now would be replaced."""
         if before is None:
             return False
@@ -163,7 +163,7 @@ class Manifest:
             for name, each in self.deployments.items()
         )
 
-    def diff(self, before: "Manifest | None") -> list[str]:
+    def diff(self, before: "Rendered | None") -> list[str]:
         """Return the unified difference to *before*, object by object; of secrets only whether they change."""
         old = {_key(each): each for each in before.objects} if before else {}
         new = {_key(each): each for each in self.objects}

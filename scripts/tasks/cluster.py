@@ -39,7 +39,7 @@ def deploy_triton(
     context: str = "",
 ) -> None:
     """Deploy the pushed image to a cluster with Helm and wait; what fails is rolled back."""
-    from scripts.cluster.release.chart import Chart, Package, values_files
+    from scripts.cluster.release.chart import Chart, Installation, values_files
     from scripts.cluster.release.deploy import Deployer
     from scripts.cluster.release.rollout import Show
     from scripts.cluster.target import Target
@@ -52,7 +52,7 @@ def deploy_triton(
     with reporting():
         loaded = settings.load()
         target = Target.from_settings(loaded, release=release, namespace=namespace, context=context)
-        package = Package(
+        installation = Installation(
             chart=Chart.from_settings(loaded),
             image=Reference.parse(image) if image else record.read(),
             files=values_files(values),
@@ -62,7 +62,9 @@ def deploy_triton(
         limit = number(timeout, name="timeout")
         with waiting() as (line, status):
             show = Show(line=line, status=status)
-            deployer = Deployer(target=target, package=package, settings=loaded, runner=LocalRunner(), show=show)
+            deployer = Deployer(
+                target=target, installation=installation, settings=loaded, runner=LocalRunner(), show=show
+            )
             outcome = None if dry_run else deployer.deploy(timeout_s=limit)
             commands, changes = deployer.plan() if dry_run else ([], [])
         if outcome is None:

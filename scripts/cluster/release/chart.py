@@ -52,8 +52,8 @@ class Chart:
         return cls(name=found)
 
     @property
-    def arguments(self) -> tuple[str, ...]:
-        """As Helm takes it where the repository is not made known first, to look at it only."""
+    def by_address(self) -> tuple[str, ...]:
+        """As Helm takes it to look at it only: its repository need not be made known first."""
         if self.repository is None:
             return (self.name,)
         return (self.name.rpartition("/")[2], f"--repo={self.repository}")
@@ -64,7 +64,7 @@ class Chart:
 
 
 @attrs.frozen(kw_only=True)
-class Package:
+class Installation:
     """A chart with its values.
 
     Attributes:
@@ -82,14 +82,14 @@ class Package:
     cpu: bool = False
 
     @property
-    def arguments(self) -> tuple[str, ...]:
-        """The chart's name and the values, as Helm takes them."""
+    def by_name(self) -> tuple[str, ...]:
+        """The chart and its values, as Helm takes them once the chart's repository is known to it."""
         return (self.chart.name, *self.options)
 
     @property
-    def looking(self) -> tuple[str, ...]:
-        """The same, without a repository that was made known before."""
-        return (*self.chart.arguments, *self.options)
+    def by_address(self) -> tuple[str, ...]:
+        """The same, where the chart's repository is not known to Helm."""
+        return (*self.chart.by_address, *self.options)
 
     @property
     def options(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.progress import State
 from scripts.cluster.release import destroy
 from scripts.cluster.release.access import Where
-from scripts.cluster.release.chart import Package
+from scripts.cluster.release.chart import Installation
 from scripts.cluster.release.preflight import Planned, Preflight
 from scripts.cluster.release.rollout import PATIENCE_S, RolloutFailure, Show, Watch
 from scripts.cluster.says import ClusterFailure, explain
@@ -44,18 +44,18 @@ class Outcome:
         """What a person wants to know of it."""
         pods = [pod for state in self.states for pod in state.pods if not pod.leaving]
         devices: dict[str, int] = {}
-        for workload in self.planned.manifest.workloads:
+        for workload in self.planned.rendered.workloads:
             for name, count in workload.devices.items():
                 devices[name] = devices.get(name, 0) + count * workload.replicas
         services = [
             f"{s['metadata']['name']}.{self.target.namespace}:"
             + ",".join(str(port["port"]) for port in s["spec"].get("ports") or ())
-            for s in self.planned.manifest.named("Service")
+            for s in self.planned.rendered.named("Service")
         ]
         return [
             ("release", f"{self.target.release} in namespace {self.target.namespace}"),
             ("revision", f"{self.revision}{'' if self.changed else ', unchanged'}"),
-            ("image", self.planned.manifest.image),
+            ("image", self.planned.rendered.image),
             ("pods ready", f"{sum(s.ready for s in self.states)} of {sum(s.wanted for s in self.states)}"),
             ("on nodes", ", ".join(sorted({pod.node for pod in pods if pod.node})) or "none"),
             ("GPUs", ", ".join(f"{count} {name}" for name, count in devices.items()) or "none"),
@@ -74,11 +74,11 @@ class Outcome:
 
 @attrs.frozen(kw_only=True)
 class Deployer:
-    """Deploys one package to one target.
+    """Deploys one installation to one target.
 
     Attributes:
         target: Where to.
-        package: What.
+        installation: What.
         settings: For the image's registry.
         runner: Runs helm and kubectl.
         show: Where progress goes.
@@ -86,7 +86,7 @@ class Deployer:
     """
 
     target: Target
-    package: Package
+    installation: Installation
     settings: Settings
     runner: Runner
     show: Show
@@ -108,7 +108,7 @@ class Deployer:
             watch.begin()
             states = watch.wait(timeout_s=timeout_s)
             return Outcome(target=self.target, revision=number, changed=False, planned=planned, states=states)
-        for command in self.package.chart.preparation(self.helm):
+        for command in self.installation.chart.preparation(self.helm):
             self.show.line(f"{command}")
             self._do(command, doing="make the chart's repository known")
         watch = self._watch(planned)
@@ -149,8 +149,8 @@ class Deployer:
         planned = self._examine()
         if planned.same:
             return [], []
-        commands = [*self.package.chart.preparation(self.helm), self._command(planned)]
-        return [*commands, *self._mark(planned)], planned.manifest.diff(planned.deployed)
+        commands = [*self.installation.chart.preparation(self.helm), self._command(planned)]
+        return [*commands, *self._mark(planned)], planned.rendered.diff(planned.deployed)
 
     @property
     def kubectl(self) -> Kubectl:
@@ -164,7 +164,7 @@ class Deployer:
 
     def _command(self, planned: Planned) -> Command:
         return self.helm.upgrade(
-            self.target.release, self.package.arguments, new_namespace=planned.new_namespace, version=planned.helm
+            self.target.release, self.installation.by_name, new_namespace=planned.new_namespace, version=planned.helm
         )
 
     def _mark(self, planned: Planned) -> list[Command]:
@@ -179,30 +179,34 @@ class Deployer:
             where = self.target.context or "unknown"
         self.show.line(f"context    {where}")
         self.show.line(f"namespace  {self.target.namespace}, release {self.target.release}")
-        self.show.line(f"chart      {self.package.chart.name}, values {', '.join(self.package.files)}")
-        self.show.line(f"image      {self.package.image}")
+        self.show.line(f"chart      {self.installation.chart.name}, values {', '.join(self.installation.files)}")
+        self.show.line(f"image      {self.installation.image}")
 
     def _examine(self) -> Planned:
         self.show.status("checking what is needed")
         planned = Preflight(
-            kubectl=self.kubectl, helm=self.helm, target=self.target, package=self.package, settings=self.settings
+            kubectl=self.kubectl,
+            helm=self.helm,
+            target=self.target,
+            installation=self.installation,
+            settings=self.settings,
         ).run()
         for note in planned.notes:
             self.show.line(f"Note: {note}")
         return planned
 
     def _watch(self, planned: Planned, *, former: bool = False) -> Watch:
-        manifest = planned.deployed if former and planned.deployed else planned.manifest
+        rendered = planned.deployed if former and planned.deployed else planned.rendered
         # Another chart than ours may label its objects in another way: then all of the namespace is looked at.
         key, _, value = self.target.owned.partition("=")
-        labels = [each["metadata"].get("labels") or {} for each in manifest.deployments.values()]
+        labels = [each["metadata"].get("labels") or {} for each in rendered.deployments.values()]
         return Watch(
             kubectl=self.kubectl,
-            names=list(manifest.deployments),
+            names=list(rendered.deployments),
             selector=self.target.owned if all(each.get(key) == value for each in labels) else "",
             show=self.show,
             clock=self.clock,
-            hide=manifest.secrets,
+            hide=rendered.secrets,
         )
 
     def _upgrade(self, planned: Planned) -> None:

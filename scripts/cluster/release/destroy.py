@@ -7,7 +7,7 @@ import attrs
 
 from scripts.cluster.helm import Helm, Revision
 from scripts.cluster.kubectl import Kubectl
-from scripts.cluster.objects import Manifest
+from scripts.cluster.objects import Rendered
 from scripts.cluster.says import ClusterFailure
 from scripts.cluster.target import CREATED_BY, Target
 from scripts.host.clock import Clock
@@ -36,12 +36,12 @@ class Removal:
     Attributes:
         target: The release.
         revision: Its last revision.
-        manifest: Its objects.
+        rendered: Its objects.
     """
 
     target: Target
     revision: Revision
-    manifest: Manifest
+    rendered: Rendered
 
     @property
     def title(self) -> str:
@@ -57,19 +57,19 @@ class Removal:
         """Kind and name of each object, and what becomes of it."""
         found = [
             (o["kind"], o["metadata"]["name"], "kept: it asks for that" if _is_kept(o) else "")
-            for o in self.manifest.objects
+            for o in self.rendered.objects
         ]
         return sorted(found)
 
     @property
     def grace_s(self) -> int:
         """How long a pod may take to end, in seconds."""
-        return max((int(w.pod.get("terminationGracePeriodSeconds", 30)) for w in self.manifest.workloads), default=30)
+        return max((int(w.pod.get("terminationGracePeriodSeconds", 30)) for w in self.rendered.workloads), default=30)
 
     @property
     def resources(self) -> tuple[str, ...]:
         """The kinds that can be left over, as kubectl takes them."""
-        return tuple(sorted(resource(*kind) for kind in {*self.manifest.kinds, *_MADE}))
+        return tuple(sorted(resource(*kind) for kind in {*self.rendered.kinds, *_MADE}))
 
     def commands(self, kubectl: Kubectl, helm: Helm) -> list[Command]:
         """Return what `remove` runs."""
@@ -88,7 +88,7 @@ def plan(helm: Helm, target: Target) -> Removal | None:
     revisions = helm.history(target.release)
     if not revisions or revisions[-1].status == "uninstalled":  # with a history that was kept
         return None
-    return Removal(target=target, revision=revisions[-1], manifest=Manifest.parse(helm.manifest(target.release)))
+    return Removal(target=target, revision=revisions[-1], rendered=Rendered.parse(helm.manifest(target.release)))
 
 
 def remove(
@@ -103,7 +103,7 @@ def remove(
     release = removal.target.release
     progress(f"Uninstalling {release}")
     helm.text(helm.uninstall(release), doing=f"uninstall {release}", timeout_s=HELM_TIMEOUT_S)
-    kept = {_short(o["kind"], o["metadata"]["name"]) for o in removal.manifest.objects if _is_kept(o)}
+    kept = {_short(o["kind"], o["metadata"]["name"]) for o in removal.rendered.objects if _is_kept(o)}
     deadline = clock.now() + removal.grace_s + PATIENCE_S
     told: list[str] = []
     while left := [name for name in leftovers(kubectl, removal) if _short(*name.split("/", 1)) not in kept]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from scripts.cluster.kubectl import Kubectl
-from scripts.cluster.objects import Manifest, Object, Workload
+from scripts.cluster.objects import Object, Rendered, Workload
 from scripts.cluster.release.capacity import Holder, Node, shortages
 from scripts.cluster.says import ClusterFailure
 from scripts.host.errors import TaskFailure
@@ -67,25 +67,25 @@ def served(kubectl: Kubectl) -> Mapping[str, Sequence[str]]:
     return {group["name"]: [v["version"] for v in group["versions"]] for group in told["groups"]} | {"": ["v1"]}
 
 
-def apis(manifest: Manifest, groups: Mapping[str, Sequence[str]]) -> list[str]:
+def apis(rendered: Rendered, groups: Mapping[str, Sequence[str]]) -> list[str]:
     """Return which APIs the objects need and the cluster does not serve, with what to do."""
     problems = []
-    for api, kinds in _by_api(manifest).items():
+    for api, kinds in _by_api(rendered).items():
         group, _, version = api.rpartition("/")
         if version not in groups.get(group, ()):
             advice = _ADDED.get(group, "is the cluster too old for the chart, or is something not installed?")
             problems.append(f"The cluster has no {api}, which {' and '.join(kinds)} need: {advice}.")
-    for kind, name in _metrics(manifest):
+    for kind, name in _metrics(rendered):
         group = _METRICS.get(kind, "")
         if group and group not in groups:
             problems.append(f"The cluster has no {group}, where autoscaling looks for {name}: {_ADDED[group]}.")
     return list(dict.fromkeys(problems))
 
 
-def metric_notes(manifest: Manifest, groups: Mapping[str, Sequence[str]], kubectl: Kubectl) -> list[str]:
+def metric_notes(rendered: Rendered, groups: Mapping[str, Sequence[str]], kubectl: Kubectl) -> list[str]:
     """Return which of the metrics that autoscaling asks for nobody delivers yet: normal before a first start."""
     notes = []
-    for kind, name in _metrics(manifest):
+    for kind, name in _metrics(rendered):
         group = _METRICS.get(kind, "")
         if kind in ("Pods", "Object") and group in groups:
             try:
@@ -103,9 +103,9 @@ def metric_notes(manifest: Manifest, groups: Mapping[str, Sequence[str]], kubect
 
 
 def gpus(
-    manifest: Manifest,
+    rendered: Rendered,
     *,
-    deployed: Manifest | None,
+    deployed: Rendered | None,
     kubectl: Kubectl,
     namespace: str,
     groups: Mapping[str, Sequence[str]],
@@ -115,7 +115,7 @@ def gpus(
     Raises:
         ClusterFailure: If the cluster gives no answer.
     """
-    wanting = [workload for workload in manifest.workloads if workload.devices]
+    wanting = [workload for workload in rendered.workloads if workload.devices]
     if not wanting:
         return [], []
     try:
@@ -126,7 +126,7 @@ def gpus(
         if error.cause != "forbidden":
             raise
         return [], ["This login may not list the nodes or all pods: whether there are GPUs is not checked."]
-    replaced = manifest.replaces_pods(deployed)
+    replaced = rendered.replaces_pods(deployed)
     holders = Holder.parse_all(pods)
     wanting = [workload.beside(_running(workload, pods, namespace)) for workload in wanting]
     short = [
@@ -139,14 +139,14 @@ def gpus(
     return short, []
 
 
-def downtime(manifest: Manifest, deployed: Manifest | None) -> list[str]:
+def downtime(rendered: Rendered, deployed: Rendered | None) -> list[str]:
     """Return a note where nothing will serve for a while."""
-    if not manifest.replaces_pods(deployed):
+    if not rendered.replaces_pods(deployed):
         return []
     return [
         f"Nothing serves while the pods of {workload.name} are replaced: {workload.replicas} of {workload.replicas} "
         "may be away. A spare GPU and --set rollout.surge=true, or a second replica, avoid that."
-        for workload in manifest.workloads
+        for workload in rendered.workloads
         if workload.replicas and workload.unavailable >= workload.replicas
     ]
 
@@ -169,17 +169,17 @@ def _autoscaler(kubectl: Kubectl, groups: Mapping[str, Sequence[str]]) -> str:
         return ""
 
 
-def _by_api(manifest: Manifest) -> dict[str, list[str]]:
+def _by_api(rendered: Rendered) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for api, kind in sorted(manifest.kinds):
+    for api, kind in sorted(rendered.kinds):
         found.setdefault(api, []).append(f"{kind}s")
     return found
 
 
-def _metrics(manifest: Manifest) -> list[tuple[str, str]]:
+def _metrics(rendered: Rendered) -> list[tuple[str, str]]:
     """Return kind and name of the metrics that autoscalers ask for."""
     found = []
-    for scaler in manifest.named("HorizontalPodAutoscaler"):
+    for scaler in rendered.named("HorizontalPodAutoscaler"):
         for metric in scaler["spec"].get("metrics") or ():
             kind = metric["type"]
             source = metric.get(kind[:1].lower() + kind[1:]) or {}

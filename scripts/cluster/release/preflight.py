@@ -9,9 +9,9 @@ import attrs
 
 from scripts.cluster.helm import Helm, Revision
 from scripts.cluster.kubectl import Kubectl
-from scripts.cluster.objects import Manifest
+from scripts.cluster.objects import Rendered
 from scripts.cluster.release import access, needs
-from scripts.cluster.release.chart import Package
+from scripts.cluster.release.chart import Installation
 from scripts.cluster.says import ClusterFailure, gist
 from scripts.cluster.target import Target
 from scripts.cluster.trouble import shortened
@@ -31,7 +31,7 @@ class Planned:
     """What a deployment would do.
 
     Attributes:
-        manifest: The objects that it makes.
+        rendered: The objects that it makes.
         deployed: The objects of the release as it is; None where there is none.
         history: The release's revisions, the oldest first.
         same: Whether it would change nothing.
@@ -40,8 +40,8 @@ class Planned:
         notes: What should be known, but keeps nothing from working.
     """
 
-    manifest: Manifest
-    deployed: Manifest | None
+    rendered: Rendered
+    deployed: Rendered | None
     history: Sequence[Revision]
     same: bool
     new_namespace: bool
@@ -62,7 +62,7 @@ class Preflight:
         kubectl: Set to the context and the namespace.
         helm: Likewise.
         target: Where to.
-        package: What.
+        installation: What.
         settings: For the image's registry.
         problems: What keeps it from working.
         notes: What should be known.
@@ -71,7 +71,7 @@ class Preflight:
     kubectl: Kubectl
     helm: Helm
     target: Target
-    package: Package
+    installation: Installation
     settings: Settings
     problems: list[str] = attrs.field(factory=list)
     notes: list[str] = attrs.field(factory=list)
@@ -85,7 +85,7 @@ class Preflight:
         kubectl, helm = self._tools()
         server = self._try(lambda: access.server_version(self.kubectl)) if kubectl else None
         offline = self._rendered(server) if helm else None
-        wrong, unknown = needs.image(self.package.image, self.settings)
+        wrong, unknown = needs.image(self.installation.image, self.settings)
         self.problems += [wrong] if wrong else []
         self.notes += [unknown] if unknown else []
         planned = self._try(lambda: self._with_cluster(offline, helm)) if server and helm else None
@@ -93,7 +93,7 @@ class Preflight:
             raise TaskFailure(_list(self.problems))
         return planned
 
-    def _with_cluster(self, offline: Manifest | None, version: Version) -> Planned | None:
+    def _with_cluster(self, offline: Rendered | None, version: Version) -> Planned | None:
         """Look at the cluster; return the plan where nothing that was found is in its way."""
         exists = access.namespace_exists(self.kubectl, self.target.namespace)
         groups = needs.served(self.kubectl)
@@ -106,29 +106,29 @@ class Preflight:
         if history and history[-1].status != "uninstalled":
             # After a failed upgrade the pods are those of the last good one, or on their way.
             good = _good(history) or history[-1]
-            deployed = Manifest.parse(self.helm.manifest(self.target.release, revision=good.number))
+            deployed = Rendered.parse(self.helm.manifest(self.target.release, revision=good.number))
             values = dict(self.helm.values(self.target.release, revision=good.number))
-        manifest, given = offline, None
+        rendered, given = offline, None
         if offline is not None and not self.problems:
-            manifest, given = self._simulated(version, new_namespace=not exists) or (None, None)
-        if manifest is None:
+            rendered, given = self._simulated(version, new_namespace=not exists) or (None, None)
+        if rendered is None:
             return None
         short, notes = needs.gpus(
-            manifest, deployed=deployed, kubectl=self.kubectl, namespace=self.target.namespace, groups=groups
+            rendered, deployed=deployed, kubectl=self.kubectl, namespace=self.target.namespace, groups=groups
         )
         self.problems += short
         self.notes += notes
-        self.notes += needs.metric_notes(manifest, groups, self.kubectl) if not self.problems else []
-        self.notes += needs.downtime(manifest, deployed)
+        self.notes += needs.metric_notes(rendered, groups, self.kubectl) if not self.problems else []
+        self.notes += needs.downtime(rendered, deployed)
         same = (
             deployed is not None
             and history[-1].status == "deployed"
             and given == values
-            and not manifest.diff(deployed)
+            and not rendered.diff(deployed)
             and self._is_untouched(deployed)
         )
         return Planned(
-            manifest=manifest,
+            rendered=rendered,
             deployed=deployed,
             history=history,
             same=same,
@@ -146,26 +146,26 @@ class Preflight:
                 self.problems.append(f"{name} {found} is too old: {least} or newer is needed.")
         return kubectl is not None, helm if helm and helm >= LEAST_HELM else None
 
-    def _rendered(self, server: Version | None) -> Manifest | None:
+    def _rendered(self, server: Version | None) -> Rendered | None:
         """Render the chart without the cluster: are the values right, and what do they ask for?"""
         version = (f"--kube-version={server}",) if server else ()
-        done = self.helm.run(self.helm.template(self.target.release, (*self.package.looking, *version)))
+        done = self.helm.run(self.helm.template(self.target.release, (*self.installation.by_address, *version)))
         if done.status:
-            self.problems.append(say_render(done, package=self.package))
+            self.problems.append(say_render(done, installation=self.installation))
             return None
-        return self._try(lambda: Manifest.parse(done.output))
+        return self._try(lambda: Rendered.parse(done.output))
 
-    def _simulated(self, version: Version, *, new_namespace: bool) -> tuple[Manifest, Mapping[str, Any]] | None:
+    def _simulated(self, version: Version, *, new_namespace: bool) -> tuple[Rendered, Mapping[str, Any]] | None:
         """Have Helm simulate the deployment with the cluster; return the objects and the values that were given."""
         simulated = ("--dry-run=server", "--output=json")
-        chart = (*self.package.looking, *simulated)
+        chart = (*self.installation.by_address, *simulated)
         command = self.helm.upgrade(self.target.release, chart, new_namespace=new_namespace, version=version)
         done = self.helm.run(command)
         if done.status:
-            self.problems.append(say_render(done, package=self.package))
+            self.problems.append(say_render(done, installation=self.installation))
             return None
         release = json.loads(done.output[done.output.index("{") :])
-        return Manifest.parse(release["manifest"]), release.get("config") or {}
+        return Rendered.parse(release["manifest"]), release.get("config") or {}
 
     def _release(self, history: Sequence[Revision]) -> None:
         last = history[-1] if history else None
@@ -190,10 +190,10 @@ class Preflight:
                 f"it. To go back instead: {way}"
             )
 
-    def _may(self, manifest: Manifest | None, *, new_namespace: bool) -> bool:
+    def _may(self, rendered: Rendered | None, *, new_namespace: bool) -> bool:
         """Say whether this login may do all that is needed; what it may not is a problem."""
         namespace = self.target.namespace
-        rights = access.needed(manifest.kinds if manifest else (), new_namespace=new_namespace)
+        rights = access.needed(rendered.kinds if rendered else (), new_namespace=new_namespace)
         try:
             refused = access.refused(self.kubectl, rights, namespace=namespace)
         except ClusterFailure as error:
@@ -203,7 +203,7 @@ class Preflight:
             self.problems.append(access.say_refused(refused, namespace=namespace))
         return not refused
 
-    def _is_untouched(self, deployed: Manifest) -> bool:
+    def _is_untouched(self, deployed: Rendered) -> bool:
         """Say whether the cluster has what was deployed: what somebody changed by hand, deploying brings back."""
         names = {f"{access.plural(o['kind'])}/{o['metadata']['name']}" for o in deployed.objects}
         command = ("get", *sorted(names), "--ignore-not-found", "--output=json")
@@ -228,17 +228,17 @@ def _good(history: Sequence[Revision]) -> Revision | None:
     return next(deployed, next((revision for revision in reversed(history) if revision.was_good), None))
 
 
-def say_render(done: Completed, *, package: Package) -> str:
+def say_render(done: Completed, *, installation: Installation) -> str:
     """Say why Helm does not render the chart."""
     said = gist(done.errors or done.output)
     said = re.sub(r"^(?:UPGRADE|INSTALLATION) FAILED: ", "", said)
     if _SCHEMA.search(said):
         lines = [line.strip() for line in said.splitlines() if line.strip().startswith("- ")]
-        files = ", ".join(package.files)
+        files = ", ".join(installation.files)
         return "\n    ".join([f"The chart does not take these values ({files} and --set):", *lines])
     # Helm says first where in the chart it gave up, which is of no use to who writes values.
     said = re.sub(r"^execution error at \(.*?\): *", "", said)
-    return f"The chart {package.chart.name} cannot be used: {said.strip()}"
+    return f"The chart {installation.chart.name} cannot be used: {said.strip()}"
 
 
 def _list(problems: Sequence[str]) -> str:

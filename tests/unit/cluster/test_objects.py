@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from scripts.cluster.objects import Manifest, Workload
+from scripts.cluster.objects import Rendered, Workload
 from scripts.host.errors import TaskFailure
 from tests.doubles.kubernetes import GPU, NAME, deployment, secret, text
 
 
-def manifest(*objects: dict[str, Any]) -> Manifest:
+def release(*objects: dict[str, Any]) -> Rendered:
     """Return what is read of *objects*."""
-    return Manifest.parse(text(*objects))
+    return Rendered.parse(text(*objects))
 
 
 def strategy(replicas: int, **rolling: object) -> tuple[int, int]:
@@ -39,9 +39,9 @@ def test_an_autoscaler_says_how_many_replicas_there_are_at_least() -> None:
     del scaled["spec"]["replicas"]
     for kind, key in (("HorizontalPodAutoscaler", "minReplicas"), ("ScaledObject", "minReplicaCount")):
         scaler = {"kind": kind, "metadata": {"name": "x"}, "spec": {"scaleTargetRef": {"name": NAME}, key: 3}}
-        assert manifest(scaled, scaler).workloads[0].replicas == 3
-    assert manifest(scaled).workloads[0].replicas == 1
-    assert manifest(deployment(replicas=0)).workloads[0].replicas == 0
+        assert release(scaled, scaler).workloads[0].replicas == 3
+    assert release(scaled).workloads[0].replicas == 1
+    assert release(deployment(replicas=0)).workloads[0].replicas == 0
 
 
 @pytest.mark.parametrize(("running", "left"), [(0, 2), (3, 3), (9, 5)])
@@ -54,25 +54,25 @@ def test_an_autoscaler_keeps_the_pods_that_it_has_made(running: int, left: int) 
         ("ScaledObject", "minReplicaCount", "maxReplicaCount"),
     ):
         bounds = {"scaleTargetRef": {"name": NAME}, low: 2, high: 5}
-        (workload,) = manifest(scaled, {"kind": kind, "metadata": {"name": "x"}, "spec": bounds}).workloads
+        (workload,) = release(scaled, {"kind": kind, "metadata": {"name": "x"}, "spec": bounds}).workloads
         assert workload.beside(running).replicas == left
-    assert manifest(deployment(replicas=1)).workloads[0].beside(running).replicas == 1
+    assert release(deployment(replicas=1)).workloads[0].beside(running).replicas == 1
 
 
 def test_a_workload_knows_its_devices_and_labels() -> None:
     """What the arithmetic of GPUs asks for."""
-    (workload,) = manifest(deployment(gpus=2, nodeSelector={"a": "b"})).workloads
+    (workload,) = release(deployment(gpus=2, nodeSelector={"a": "b"})).workloads
     assert workload.devices == {GPU: 2}
     assert workload.pod["nodeSelector"] == {"a": "b"}
     assert workload.selector == {"app.kubernetes.io/instance": NAME}
-    assert manifest(deployment(image="x@sha256:1")).image == "x@sha256:1"
+    assert release(deployment(image="x@sha256:1")).image == "x@sha256:1"
 
 
 def test_a_difference_shows_lines_and_no_secret() -> None:
     """A changed line in its object; a changed key only as such; a new object whole."""
     before, after = (
-        manifest(deployment(), secret("b2xkLWtleQ==")),
-        manifest(deployment(image="two"), secret("bmV3LWtleQ==")),
+        release(deployment(), secret("b2xkLWtleQ==")),
+        release(deployment(image="two"), secret("bmV3LWtleQ==")),
     )
     lines = after.diff(before)
     assert f"--- deployed Deployment {NAME}" in lines
@@ -82,51 +82,51 @@ def test_a_difference_shows_lines_and_no_secret() -> None:
     shown = "\n".join(lines + after.diff(None))
     for hidden in ("b2xkLWtleQ", "bmV3LWtleQ", "old-key", "new-key"):
         assert hidden not in shown
-    assert "+++ nothing" in manifest(deployment()).diff(before)
+    assert "+++ nothing" in release(deployment()).diff(before)
     assert "--- nothing" in after.diff(None)
 
 
 def test_the_same_objects_in_another_order_are_no_difference() -> None:
     """Nor do comments and the order of keys count."""
-    one = manifest(deployment(), secret("aaaa"))
-    other = Manifest.parse("# Source: x\n" + text(secret("aaaa"), dict(reversed(list(deployment().items())))))
+    one = release(deployment(), secret("aaaa"))
+    other = Rendered.parse("# Source: x\n" + text(secret("aaaa"), dict(reversed(list(deployment().items())))))
     assert one.diff(other) == []
 
 
 def test_pods_are_replaced_only_where_their_template_changes() -> None:
     """More replicas replace none, another image replaces all, and there is nothing to replace at first."""
-    before = manifest(deployment())
-    assert not manifest(deployment(replicas=5)).replaces_pods(before)
-    assert manifest(deployment(image="two")).replaces_pods(before)
-    assert not manifest(deployment()).replaces_pods(None)
+    before = release(deployment())
+    assert not release(deployment(replicas=5)).replaces_pods(before)
+    assert release(deployment(image="two")).replaces_pods(before)
+    assert not release(deployment()).replaces_pods(None)
 
 
 def test_what_somebody_changed_by_hand_is_noticed() -> None:
     """Another image, another number of pods, an object that is gone; not what an autoscaler decides."""
-    deployed = manifest(deployment(), secret("aaaa"))
+    deployed = release(deployment(), secret("aaaa"))
     assert deployed.is_there([deployment(), secret("aaaa")])
     assert not deployed.is_there([deployment(image="two"), secret("aaaa")])
     assert not deployed.is_there([deployment(replicas=3), secret("aaaa")])
     assert not deployed.is_there([deployment()])
     scaled = deployment()
     del scaled["spec"]["replicas"]
-    assert manifest(scaled).is_there([deployment(replicas=3)])
+    assert release(scaled).is_there([deployment(replicas=3)])
 
 
 def test_every_secret_value_is_known() -> None:
     """As it is written, and what it means."""
-    found = {each.reveal() for each in manifest(secret("a2V5LW9uZQ=="), secret("no base64!")).secrets}
+    found = {each.reveal() for each in release(secret("a2V5LW9uZQ=="), secret("no base64!")).secrets}
     assert found == {"a2V5LW9uZQ==", "key-one", "no base64!"}
 
 
 def test_hooks_are_no_part_of_a_release() -> None:
     """A test pod that `helm template` prints is not deployed."""
     hook = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "t", "annotations": {"helm.sh/hook": "test"}}}
-    assert manifest(hook).kinds == frozenset()
+    assert release(hook).kinds == frozenset()
 
 
 @pytest.mark.parametrize("rendered", ["a: [", "- a", "just words"])
 def test_what_is_no_object_is_told(rendered: str) -> None:
     """A chart that renders nonsense."""
     with pytest.raises(TaskFailure, match="The chart renders something"):
-        Manifest.parse(rendered)
+        Rendered.parse(rendered)

@@ -6,7 +6,7 @@ import pytest
 
 from scripts.cluster.helm import Helm
 from scripts.cluster.release import needs
-from scripts.cluster.release.chart import Chart, Package, naming, values_files
+from scripts.cluster.release.chart import Chart, Installation, naming, values_files
 from scripts.cluster.target import Target
 from scripts.host.errors import TaskFailure
 from scripts.host.settings import VARIABLES, Settings, load
@@ -71,16 +71,16 @@ def test_a_tag_takes_the_place_of_a_digest_in_the_values() -> None:
     assert naming(Reference.parse(f"h/a@{DIGEST}")) == ("image.repository=h/a", f"image.digest={DIGEST}")
 
 
-def test_a_package_gives_helm_its_arguments() -> None:
+def test_an_installation_gives_helm_its_arguments() -> None:
     """Files first, single values after them, the image last; an option of the user's never becomes one of Helm's."""
-    package = Package(
+    installation = Installation(
         chart=Chart(name="c"),
         image=Reference.parse("h/a:1"),
         files=["a.yaml", "b.yaml"],
         values=["replicas=2"],
         cpu=True,
     )
-    assert package.arguments == (
+    assert installation.by_name == (
         "c",
         "--values=a.yaml",
         "--values=b.yaml",
@@ -100,7 +100,7 @@ def test_a_chart_of_a_repository_is_made_known_first() -> None:
         "helm repo add mine https://h/charts --force-update",
         "helm repo update mine",
     ]
-    assert chart.arguments == ("triton", "--repo=https://h/charts")
+    assert chart.by_address == ("triton", "--repo=https://h/charts")
     assert chart.name == "mine/triton"
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from scripts.cluster.release.chart import Chart, Package
+from scripts.cluster.release.chart import Chart, Installation
 from scripts.cluster.release.deploy import Deployer
 from scripts.cluster.target import Target
 from scripts.host.errors import TaskFailure
@@ -81,7 +81,7 @@ class World:
         self.cluster = _Helmsman(answers=script, rendered=self.wanted)
         self.deployer = Deployer(
             target=Target(),
-            package=Package(chart=Chart(name="chart"), image=Reference.parse(f"127.0.0.1:5000/x@{DIGEST}")),
+            installation=Installation(chart=Chart(name="chart"), image=Reference.parse(f"127.0.0.1:5000/x@{DIGEST}")),
             settings=load(ROOT / "no-such-folder", environ={}),
             runner=self.cluster,
             show=self.said.show,
@@ -429,10 +429,10 @@ def test_a_chart_of_a_repository_is_fetched_first() -> None:
     world = World()
     chart = Chart(name="mine/triton", repository="https://h/charts")
     world.cluster.answers["helm repo"] = ""
-    package = Package(chart=chart, image=world.deployer.package.image)
+    installation = Installation(chart=chart, image=world.deployer.installation.image)
     deployer = Deployer(
         target=Target(),
-        package=package,
+        installation=installation,
         settings=world.deployer.settings,
         runner=world.cluster,
         show=world.said.show,
