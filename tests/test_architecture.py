@@ -42,9 +42,8 @@ MAY = {
     "sources": {"triton_sdk", "host", "graph", "repository"},
     "packaging": {"triton_sdk", "host", "graph", "repository", "sources"},
     "image": {"triton_sdk", "triton_sdk.local", "host", "registry", "repository"},
-    # Of the image only its base, for `serve --docker`.
-    "server": {"triton_sdk", "triton_sdk.local", "host", "repository", "image"},
-    "cluster": {"host", "registry", "image", "server"},
+    "server": {"triton_sdk", "triton_sdk.local", "host", "repository"},
+    "cluster": {"host", "registry", "server"},
     "generate_input": {"server"},
     "check_env": {"triton_sdk", "triton_sdk.local", "host", "registry", "repository", "image", "cluster"},
     "tasks": {

@@ -9,6 +9,7 @@ from typing import Literal
 import attrs
 
 from scripts.host.errors import TaskFailure
+from scripts.host.settings import BASE_IMAGE
 from scripts.host.shell import Command, Runner
 from scripts.image import engine, layers, runtime
 from scripts.image.built import Image, inspect
@@ -19,8 +20,6 @@ from triton_sdk import __version__
 Kind = Literal["full", "slim", "cpu"]
 Progress = Callable[[str], None]
 
-# The first release in which NVIDIA mended what its bulletins of 2025 and 2026 list.
-BASE = "nvcr.io/nvidia/tritonserver:26.07-py3"
 CPU_BASE = "python:3.11-slim-bookworm"
 CPU_PLATFORM = "linux/amd64"
 FOLDER = Path(__file__).resolve().parents[2] / "docker"
@@ -58,7 +57,7 @@ class Order:
     @property
     def base_image(self) -> str:
         """The image that it is built on."""
-        return self.base or (CPU_BASE if self.kind == "cpu" else BASE)
+        return self.base or (CPU_BASE if self.kind == "cpu" else BASE_IMAGE)
 
     @property
     def minimal_image(self) -> str:

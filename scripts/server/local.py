@@ -5,7 +5,6 @@ from pathlib import Path
 
 from scripts.host.errors import TaskFailure
 from scripts.host.shell import Command, attach
-from scripts.image import build
 from scripts.repository.versions import packaged
 from triton_sdk.local import LocalTriton
 
@@ -81,8 +80,10 @@ def serve(
         server.wait()
 
 
-def docker_command(repository: Path, *, http_port: int, grpc_port: int, metrics_port: int, gpu: bool) -> Command:
-    """Return the command that serves *repository* from NVIDIA's image, on loopback."""
+def docker_command(
+    repository: Path, *, image: str, http_port: int, grpc_port: int, metrics_port: int, gpu: bool
+) -> Command:
+    """Return the command that serves *repository* from NVIDIA's *image*, or one like it, on loopback."""
     ports = [
         f"--publish=127.0.0.1:{port}:{inside}"
         for port, inside in ((http_port, 8000), (grpc_port, 8001), (metrics_port, 8002))
@@ -90,7 +91,7 @@ def docker_command(repository: Path, *, http_port: int, grpc_port: int, metrics_
     return Command(
         (
             "docker", "run", "--rm", "--init", "--shm-size=256m", *(["--gpus=all"] if gpu else []), *ports,
-            f"--volume={repository.resolve()}:/models:ro", build.BASE,
+            f"--volume={repository.resolve()}:/models:ro", image,
             "tritonserver", "--model-repository=/models", "--disable-auto-complete-config",
             *choice(repository),
         )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         "http_port": "Port of the HTTP API; 0 takes a free one.",
         "grpc_port": "Port of the gRPC API; 0 takes a free one.",
         "metrics_port": "Port of the metrics; 0 takes a free one.",
-        "docker": "Serve with NVIDIA's image instead of the pip wheel's server.",
+        "docker": "Serve with TRITON_BASE_IMAGE, or NVIDIA's image, instead of the pip wheel's server.",
         "gpu": "With --docker: give the container the GPUs.",
         "dry_run": "With --docker: only print the command.",
     }
@@ -36,6 +36,7 @@ def serve(
     dry_run: bool = False,
 ) -> None:
     """Serve the packaged models on a real Triton on this machine until Ctrl-C."""
+    from scripts.host import settings
     from scripts.host.terminal import reporting, say, step, table
     from scripts.repository.versions import packaged
     from scripts.server import local
@@ -50,7 +51,8 @@ def serve(
         if not docker and (gpu or dry_run):
             raise TaskFailure("--gpu and --dry-run belong to --docker.")
         if docker:
-            command = local.docker_command(folder, gpu=gpu, **ports)
+            image = settings.load().get("TRITON_BASE_IMAGE") or settings.BASE_IMAGE
+            command = local.docker_command(folder, image=image, gpu=gpu, **ports)
             say(str(command))
             if not dry_run:
                 local.require_models(folder)

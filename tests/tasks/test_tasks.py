@@ -11,6 +11,7 @@ from pathlib import Path
 import onnx
 import pytest
 
+from scripts.host.settings import BASE_IMAGE
 from tests.doubles import small_classifiers
 
 ROOT = Path(__file__).parent.parent.parent
@@ -139,6 +140,14 @@ def test_the_docker_command_can_be_printed(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("docker run")
     assert done.stdout.count("--publish=127.0.0.1:") == 3
+    assert f" {BASE_IMAGE} tritonserver " in done.stdout
+
+
+def test_the_image_that_is_served_is_the_one_that_images_are_built_on(tmp_path: Path) -> None:
+    """TRITON_BASE_IMAGE says it for both."""
+    chosen = {"TRITON_BASE_IMAGE": "h/triton:1"}
+    served = invoke("serve", "--docker", "--dry-run", "--repository", str(tmp_path), extra=chosen)
+    assert " h/triton:1 tritonserver " in served.stdout, served.stderr
 
 
 def test_check_env_shows_gaps_and_no_secret() -> None:

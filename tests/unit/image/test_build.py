@@ -7,6 +7,7 @@ import attrs
 import pytest
 
 from scripts.host.errors import TaskFailure
+from scripts.host.settings import BASE_IMAGE
 from scripts.host.shell import Completed
 from scripts.image import build, commit, engine, layers
 from scripts.image.build import Order
@@ -58,8 +59,8 @@ def test_the_production_image_is_one_build_with_labels_last() -> None:
 def test_a_slim_image_is_built_on_a_slim_base() -> None:
     """The first build makes the base of the second."""
     first, second = commands(Order(repository=Path("m"), kind="slim"))
-    assert f"--build-arg=BASE={build.BASE}" in first
-    assert f"--build-arg=MIN={build.BASE}-min" in first
+    assert f"--build-arg=BASE={BASE_IMAGE}" in first
+    assert f"--build-arg=MIN={BASE_IMAGE}-min" in first
     assert first[-2:] == ["--tag=n:t-base", "/c/slim"]
     assert "--build-arg=BASE=n:t-base" in second
 
@@ -99,7 +100,7 @@ def test_labels_name_revision_base_and_each_model(packaged: Path) -> None:
     made = build.labels(Order(repository=packaged), source, wanted)
     assert made["org.opencontainers.image.revision"] == COMMIT
     assert made["org.opencontainers.image.created"] == "2026-01-01T00:00:00Z"
-    assert made["org.opencontainers.image.base.name"] == build.BASE
+    assert made["org.opencontainers.image.base.name"] == BASE_IMAGE
     assert made["triton-sdk.model.flowers.1"] == f"sha256:{wanted.versions[0].sha256['model.onnx']}"
     assert made["triton-sdk.models"] == f"sha256:{wanted.digest}"
 

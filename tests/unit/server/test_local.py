@@ -25,8 +25,9 @@ def test_a_model_without_a_version_is_left_out(repository: Path) -> None:
     local_server(repository, progress=said.append)
     assert said == ["Leaving out waiting: no version of it is packaged"]
     assert choice(repository) == ("--model-control-mode=explicit", "--load-model=packaged")
-    command = docker_command(repository, http_port=1, grpc_port=2, metrics_port=3, gpu=False)
+    command = docker_command(repository, image="h/triton:1", http_port=1, grpc_port=2, metrics_port=3, gpu=False)
     assert command.argv[-1] == "--load-model=packaged"
+    assert command.argv[command.argv.index("tritonserver") - 1] == "h/triton:1"
 
 
 def test_a_repository_of_packaged_models_is_served_as_it_is(repository: Path) -> None:
