@@ -1,4 +1,4 @@
-"""The smoke test of a deployment: the checks of a server, through a port-forward to one pod or to each in turn."""
+"""Check a deployment: the checks of a server, through a port-forward to one pod or to each in turn."""
 
 import base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from scripts.cluster.says import ClusterFailure, gist
 from scripts.cluster.target import Target
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
-from scripts.server.checks import smoke as check_server
+from scripts.server.checks import check_server
 from scripts.server.result import Result, State
 
 # The chart restricts the API that loads and lists models: who asks sends this header with the Secret's value.
@@ -27,7 +27,7 @@ Check = Callable[..., Iterator[Result]]
 Forward = Callable[..., AbstractContextManager[Forwarding]]
 
 
-def smoke(
+def check_pods(
     kubectl: Kubectl,
     target: Target,
     *,

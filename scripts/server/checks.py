@@ -55,7 +55,7 @@ class _Version:
         return golden.load(self.folder / golden.FILE)
 
 
-def smoke(endpoint: Endpoint, *, repository: Path, complete: bool) -> Iterator[Result]:
+def check_server(endpoint: Endpoint, *, repository: Path, complete: bool) -> Iterator[Result]:
     """Check the server at *endpoint* and yield each result as it comes.
 
     Args:

@@ -99,7 +99,7 @@ def smoke_test(
     from scripts.cluster import pod_checks
     from scripts.host import settings
     from scripts.host.terminal import reporting, say, step, table
-    from scripts.server.checks import smoke
+    from scripts.server.checks import check_server
     from scripts.server.endpoint import Endpoint, choose
     from scripts.server.local import local_server
     from scripts.server.verdict import Verdict
@@ -111,12 +111,12 @@ def smoke_test(
         if server == "cluster":
             target, kubectl, _ = reached(release, namespace, context)
             of = f"release {target.release}"
-            results = pod_checks.smoke(kubectl, target, repository=folder, all_pods=all_pods, progress=step)
+            results = pod_checks.check_pods(kubectl, target, repository=folder, all_pods=all_pods, progress=step)
         else:
             if server == "local":
                 started = stack.enter_context(local_server(folder, progress=step))
                 server = Endpoint(http=started.http_url, grpc=started.grpc_url, metrics=started.metrics_url)
-            of, results = server.http, smoke(server, repository=folder, complete=local)
+            of, results = server.http, check_server(server, repository=folder, complete=local)
         found = []
         for result in results:
             step(f"{result.state:8}{f'{result.pod}: ' if all_pods else ''}{result.subject}: {result.check}")

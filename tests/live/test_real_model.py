@@ -10,7 +10,7 @@ from PIL import Image
 
 from scripts.packaging import package
 from scripts.repository.versions import packaged
-from scripts.server.checks import smoke
+from scripts.server.checks import check_server
 from scripts.server.endpoint import Endpoint
 from triton_sdk import ImageLike, ResNetClient
 from triton_sdk.labels import imagenet
@@ -78,7 +78,7 @@ def test_a_photograph_gets_its_label_in_every_form(name: str, data: Path, server
 def test_the_smoke_test_knows_that_it_is_dynamically_quantised(repository: Path, server: LocalTriton) -> None:
     """Every check is green, golden data included, though what shares a batch moves the numbers."""
     endpoint = Endpoint(http=server.http_url, grpc=server.grpc_url, metrics=server.metrics_url)
-    assert {r.state for r in smoke(endpoint, repository=repository, complete=True)} == {"ok"}
+    assert {r.state for r in check_server(endpoint, repository=repository, complete=True)} == {"ok"}
     manifest = packaged(repository)[0].manifest
     assert manifest is not None
     assert manifest.quantisation == "dynamic"

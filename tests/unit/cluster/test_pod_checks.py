@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from scripts.cluster.forward import forward
-from scripts.cluster.pod_checks import ADMIN_HEADER, smoke
+from scripts.cluster.pod_checks import ADMIN_HEADER, check_pods
 from scripts.host.errors import TaskFailure
 from scripts.server.endpoint import Endpoint
 from scripts.server.result import Result
@@ -49,7 +49,7 @@ def run(
     ports = partial(forward, start=start, lives=lambda _: True)
     progress = (list[str]() if told is None else told).append
     results = list(
-        smoke(
+        check_pods(
             cluster.kubectl,
             TARGET,
             repository=Path("r"),
@@ -180,7 +180,7 @@ def test_a_port_forward_that_is_given_up_is_a_failure() -> None:
             forwarding.trouble = "the pod is gone"
             yield forwarding
 
-    found = smoke(
+    found = check_pods(
         with_pods(pod("a")).kubectl,
         TARGET,
         repository=Path("r"),

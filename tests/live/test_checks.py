@@ -1,4 +1,4 @@
-"""The smoke test: green for what is right, and red for each thing that is not."""
+"""The checks of a server: green for what is right, and red for each thing that is not."""
 
 import shutil
 from pathlib import Path
@@ -10,7 +10,7 @@ import pytest
 from scripts.host.secret import Secret
 from scripts.repository import golden
 from scripts.server import request as generate_input
-from scripts.server.checks import smoke
+from scripts.server.checks import check_server
 from scripts.server.endpoint import Endpoint
 from scripts.server.result import Result
 from tests.doubles import tiny
@@ -38,7 +38,7 @@ def failures(results: list[Result]) -> list[tuple[str, str]]:
 
 def test_everything_is_green_for_what_was_packaged(endpoint: Endpoint, packaged: Path) -> None:
     """Every check ends well, and the golden check has looked at each version."""
-    results = list(smoke(endpoint, repository=packaged, complete=True))
+    results = list(check_server(endpoint, repository=packaged, complete=True))
     assert failures(results) == []
     assert {r.state for r in results} == {"ok"}
     golden_checks = {r.subject for r in results if r.check == "golden, gRPC"}
@@ -50,7 +50,7 @@ def test_other_numbers_are_found(endpoint: Endpoint, copy: Path) -> None:
     path = copy / "mobilenetv2" / "2" / "golden.npz"
     right = golden.load(path)
     golden.save(golden.Golden(input=right.input, output=np.roll(right.output, 1, axis=1)), path=path)
-    results = list(smoke(endpoint, repository=copy, complete=True))
+    results = list(check_server(endpoint, repository=copy, complete=True))
     assert ("golden, gRPC", "mobilenetv2 v2") in failures(results)
     assert ("golden, gRPC", "mobilenetv2 v1") not in failures(results)
 
@@ -59,7 +59,7 @@ def test_a_version_that_is_not_served_is_found(endpoint: Endpoint, copy: Path) -
     """A packaged version that the server lacks fails a complete check, and is only mentioned otherwise."""
     shutil.copytree(copy / "mobilenetv2" / "2", copy / "mobilenetv2" / "3")
     for complete, state in ((True, "failed"), (False, "skipped")):
-        row = next(r for r in smoke(endpoint, repository=copy, complete=complete) if r.check == "served")
+        row = next(r for r in check_server(endpoint, repository=copy, complete=complete) if r.check == "served")
         assert (row.subject, row.state) == ("mobilenetv2 v3", state)
 
 
@@ -69,14 +69,14 @@ def test_another_contract_is_found(endpoint: Endpoint, copy: Path) -> None:
     manifest.write_text(
         manifest.read_text(encoding="utf-8").replace('"name": "image"', '"name": "picture"'), encoding="utf-8"
     )
-    assert ("metadata", "mobilenetv2 v1") in failures(list(smoke(endpoint, repository=copy, complete=True)))
+    assert ("metadata", "mobilenetv2 v1") in failures(list(check_server(endpoint, repository=copy, complete=True)))
 
 
 @pytest.mark.parametrize("name", ["golden.npz", "manifest.json"])
 def test_damaged_files_fail_their_own_checks(endpoint: Endpoint, copy: Path, name: str) -> None:
     """What cannot be read is a failed row of that version; every other check is still made."""
     (copy / "mobilenetv2" / "1" / name).write_bytes(b"damaged")
-    results = list(smoke(endpoint, repository=copy, complete=True))
+    results = list(check_server(endpoint, repository=copy, complete=True))
     assert ("golden, gRPC", "mobilenetv2 v1") in failures(results)
     assert {subject for _, subject in failures(results)} == {"mobilenetv2 v1", "server"}
     assert ("in parallel", "server") in failures(results)
@@ -85,7 +85,7 @@ def test_damaged_files_fail_their_own_checks(endpoint: Endpoint, copy: Path, nam
 def test_a_server_without_metrics_is_checked_all_the_same(endpoint: Endpoint, packaged: Path) -> None:
     """Where the metrics cannot be reached, the checks that need them say so and the numbers are still checked."""
     results = list(
-        smoke(attrs.evolve(endpoint, metrics="http://127.0.0.1:1/metrics"), repository=packaged, complete=True)
+        check_server(attrs.evolve(endpoint, metrics="http://127.0.0.1:1/metrics"), repository=packaged, complete=True)
     )
     assert {check for check, _ in failures(results)} == {"batching", "GPU"}
 
@@ -97,8 +97,8 @@ def test_a_server_that_closes_its_models_api_is_checked(packaged: Path, headers:
     with LocalTriton(packaged, args=(closed,)) as server:
         endpoint = Endpoint(http=server.http_url, grpc=server.grpc_url, metrics=server.metrics_url, headers=headers)
         assert endpoint.post("/v2/repository/index", b"{}").status == (200 if headers else 403)
-        results = list(smoke(endpoint, repository=packaged, complete=True))
-        elsewhere = list(smoke(endpoint, repository=packaged / "nothing", complete=True))
+        results = list(check_server(endpoint, repository=packaged, complete=True))
+        elsewhere = list(check_server(endpoint, repository=packaged / "nothing", complete=True))
     assert failures(results) == []
     assert len({r.subject for r in results if r.check == "golden, gRPC"}) == 3
     # Where nothing is packaged there is nothing to ask for.
@@ -113,7 +113,7 @@ def test_batches_of_changing_sizes_that_are_slow_are_found(runtime: Runtime, tmp
         tiny.write_model(tmp_path, name, model=model, max_batch=16, extra=f"dynamic_batching {{}}\n{resize}")
     with LocalTriton(tmp_path, runtime=runtime) as server:
         endpoint = Endpoint(http=server.http_url, grpc=server.grpc_url, metrics=server.metrics_url)
-        results = list(smoke(endpoint, repository=tmp_path / "nothing packaged", complete=False))
+        results = list(check_server(endpoint, repository=tmp_path / "nothing packaged", complete=False))
     assert failures(results) == [("batching", "tired")]
     (row,) = (r for r in results if (r.check, r.subject) == ("batching", "tired"))
     assert "of what one caller gets, less than 0.5" in row.figure
@@ -121,7 +121,7 @@ def test_batches_of_changing_sizes_that_are_slow_are_found(runtime: Runtime, tmp
 
 def test_no_server_is_one_failed_row() -> None:
     """Where nothing listens, the first row says so and no other follows."""
-    results = list(smoke(Endpoint.parse("127.0.0.1:1"), repository=Path("nowhere"), complete=False))
+    results = list(check_server(Endpoint.parse("127.0.0.1:1"), repository=Path("nowhere"), complete=False))
     assert failures(results) == [("live", "server")]
     assert "is the server running" in results[0].figure
 
