@@ -1,10 +1,9 @@
 """Build the image that serves the models: what goes in, under which name, and what came out."""
 
-import json
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import attrs
 
@@ -13,7 +12,9 @@ from scripts.host.settings import BASE_IMAGE
 from scripts.host.shell import Command, Runner
 from scripts.image import engine, layers, runtime
 from scripts.image.built import Image, inspect
-from scripts.image.commit import Revision, of
+from scripts.image.commit import Revision
+from scripts.image.commit import of as revision_of
+from scripts.image.labels import KIND, REVISION
 from scripts.image.layers import Models
 from triton_sdk import __version__
 
@@ -72,46 +73,66 @@ class Order:
             raise TaskFailure("A base with a digest does not tell its -min image: name that one too, with --minimal.")
         return f"{self.base_image}-min"
 
-    def name(self, revision: Revision, wanted: Models) -> str:
-        """The image's name and tag."""
-        return self.tag or f"triton-infer{'-cpu' if self.kind == 'cpu' else ''}:{default_tag(revision, wanted)}"
 
+@attrs.frozen(kw_only=True)
+class Recipe:
+    """An order, and all that decides what comes of it, looked at once.
 
-def default_tag(revision: Revision, wanted: Models) -> str:
-    """Return the tag that says what is in an image: the source's revision and the models' digest, 12 digits of each."""
-    return f"{revision.short}-{wanted.digest[:12]}"
+    Attributes:
+        order: What is asked for.
+        models: What the image will serve.
+        revision: The source that it is labelled with.
+    """
 
+    order: Order
+    models: Models
+    revision: Revision
 
-def labels(order: Order, revision: Revision, wanted: Models) -> dict[str, str]:
-    """Return the image's labels; they are the same for the same source, models and base."""
-    return {
-        "org.opencontainers.image.title": "triton-infer",
-        "org.opencontainers.image.description": "Triton and image classifiers: "
-        + ", ".join(f"{v.model} {v.version}" for v in wanted.versions),
-        "org.opencontainers.image.version": __version__,
-        "org.opencontainers.image.revision": revision.commit,
-        "org.opencontainers.image.created": revision.created,
-        "org.opencontainers.image.base.name": order.base_image,
-        "triton-sdk.kind": order.kind,
-        **wanted.labels,
-    }
+    @property
+    def name(self) -> str:
+        """The image's name and tag; where none is ordered, 12 digits of revision and models say what is in it."""
+        tag = f"{self.revision.short}-{self.models.digest[:12]}"
+        return self.order.tag or f"triton-infer{'-cpu' if self.order.kind == 'cpu' else ''}:{tag}"
 
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The image's labels; they are the same for the same source, models and base."""
+        return {
+            "org.opencontainers.image.title": "triton-infer",
+            "org.opencontainers.image.description": "Triton and image classifiers: "
+            + ", ".join(f"{v.model} {v.version}" for v in self.models.versions),
+            "org.opencontainers.image.version": __version__,
+            REVISION: self.revision.commit,
+            "org.opencontainers.image.created": self.revision.created,
+            "org.opencontainers.image.base.name": self.order.base_image,
+            KIND: self.order.kind,
+            **self.models.labels,
+        }
 
-def commands(order: Order, *, context: Path, name: str, labelled: Mapping[str, str]) -> list[Command]:
-    """Return the commands that build *order* from what is staged in *context*."""
-    built: list[Command] = []
-    base = order.base_image
-    platform = (f"--platform={order.platform}",) if order.platform else ()
-    if order.kind == "slim":
-        slim = f"{name}-base"
-        arguments = (f"--build-arg=BASE={base}", f"--build-arg=MIN={order.minimal_image}")
-        built.append(_build(context / "slim", platform, arguments, (f"--tag={slim}",)))
-        base = slim
-    image, _, digest = base.partition("@")
-    arguments = (f"--build-arg=BASE={image}", f"--build-arg=BASE_DIGEST={digest}")
-    marks = tuple(f"--label={key}={value}" for key, value in labelled.items())
-    built.append(_build(context / "image", platform, arguments, (*marks, f"--tag={name}")))
-    return built
+    @classmethod
+    def of(cls, order: Order, *, runner: Runner, root: Path) -> Self:
+        """Look at the models and at the revision of the folder *root*.
+
+        Raises:
+            TaskFailure: If the models are not fit for an image.
+        """
+        return cls(order=order, models=layers.checked(order.repository), revision=revision_of(root, runner=runner))
+
+    def commands(self, context: Path = Path("CONTEXT")) -> list[Command]:
+        """Return the commands that build it from what is staged in *context*."""
+        built: list[Command] = []
+        order, base = self.order, self.order.base_image
+        platform = (f"--platform={order.platform}",) if order.platform else ()
+        if order.kind == "slim":
+            slim = f"{self.name}-base"
+            arguments = (f"--build-arg=BASE={base}", f"--build-arg=MIN={order.minimal_image}")
+            built.append(_build(context / "slim", platform, arguments, (f"--tag={slim}",)))
+            base = slim
+        image, _, digest = base.partition("@")
+        arguments = (f"--build-arg=BASE={image}", f"--build-arg=BASE_DIGEST={digest}")
+        marks = tuple(f"--label={key}={value}" for key, value in self.labels.items())
+        built.append(_build(context / "image", platform, arguments, (*marks, f"--tag={self.name}")))
+        return built
 
 
 def _build(context: Path, *parts: tuple[str, ...]) -> Command:
@@ -144,46 +165,25 @@ def stage(order: Order, wanted: Models, context: Path, *, runner: Runner, progre
         (context / "slim" / "Dockerfile").write_text(text, encoding="utf-8")
 
 
-def plan(order: Order, *, runner: Runner, root: Path) -> tuple[str, list[Command]]:
-    """Return the image's name and the commands that would build it, with ``CONTEXT`` for the staged folder.
-
-    Raises:
-        TaskFailure: If the models are not fit for an image.
-    """
-    wanted, revision = layers.checked(order.repository), of(root, runner=runner)
-    name = order.name(revision, wanted)
-    return name, commands(order, context=Path("CONTEXT"), name=name, labelled=labels(order, revision, wanted))
-
-
-def build(order: Order, *, runner: Runner, root: Path, progress: Progress) -> Image:
-    """Build the image of *order* and return what came out.
+def build(recipe: Recipe, *, runner: Runner, progress: Progress) -> Image:
+    """Build the image of *recipe* and return what came out.
 
     Args:
-        order: What to build.
-        runner: What runs Docker's client, git and pip.
-        root: The folder whose revision the image is labelled with.
+        recipe: What to build.
+        runner: What runs Docker's client and pip.
         progress: Called with a line for each stage, and with each line of the build.
 
     Raises:
-        TaskFailure: If the models are not fit for an image, Docker cannot be used, or the build fails; the message says
-            what to do.
+        TaskFailure: If Docker cannot be used, a model's file is not what was packaged, or the build fails; the message
+            says what to do.
     """
-    wanted = layers.checked(order.repository)
     progress(f"Docker engine {engine.require(runner)}")
-    revision = of(root, runner=runner)
-    name = order.name(revision, wanted)
     with tempfile.TemporaryDirectory(prefix="triton-image-") as folder:
         context = Path(folder)
-        stage(order, wanted, context, runner=runner, progress=progress)
-        for command in commands(order, context=context, name=name, labelled=labels(order, revision, wanted)):
+        stage(recipe.order, recipe.models, context, runner=runner, progress=progress)
+        for command in recipe.commands(context):
             progress(f"Building {command.argv[-2].removeprefix('--tag=')}")
             done = runner.stream(command, show=progress)
             if done.status:
-                raise engine.build_failed(done, base=order.base_image)
-    return inspect(name, wanted=wanted, budget=BUDGET[order.kind], runner=runner)
-
-
-def exists(name: str, *, runner: Runner) -> bool:
-    """Say whether the engine holds an image of this name."""
-    done = runner.capture(Command(("docker", "image", "inspect", "--format={{json .Id}}", name)))
-    return done.status == 0 and isinstance(json.loads(done.output), str)
+                raise engine.build_failed(done, base=recipe.order.base_image)
+    return inspect(recipe.name, wanted=recipe.models, budget=BUDGET[recipe.order.kind], runner=runner)

@@ -1,6 +1,6 @@
 """From the packaged models to a digest in the registry: check, build where needed, push, write the digest down."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,10 +9,10 @@ import attrs
 from scripts.host.errors import TaskFailure
 from scripts.host.settings import ROOT, Settings
 from scripts.host.shell import Command, Runner
-from scripts.image import build, commit, record
-from scripts.image import layers as image_models
-from scripts.image.build import Order
-from scripts.image.push import REVISION, LocalImage, Pushed, Pusher
+from scripts.image import build, record
+from scripts.image.build import Order, Recipe
+from scripts.image.labels import REVISION, tag_of
+from scripts.image.push import LocalImage, Pushed, Pusher
 from scripts.registry import aws
 from scripts.registry.distribution import USER
 from scripts.registry.ecr import ImageRepository
@@ -57,11 +57,14 @@ def deliver(
     repository = ImageRepository.from_settings(settings, region=access.region)
     pusher = Pusher(access=access, repository=repository, runner=runner, progress=progress, layers=layers)
     pusher.check()
-    name = wanted.image or _built(wanted, runner=runner, progress=progress)
-    image = LocalImage.inspect(name, runner=runner)
+    if wanted.image is None:
+        recipe = Recipe.of(wanted.order, runner=runner, root=wanted.root)
+        image = _built(recipe, runner=runner, progress=progress)
+    else:
+        image = LocalImage.inspect(wanted.image, runner=runner)
     if image.labels.get(REVISION, "").endswith("-dirty"):
         progress("Note: it was built from files that are not committed; no commit tells what is in it")
-    pushed = pusher.push(image, wanted.tag or _tag(image))
+    pushed = pusher.push(image, wanted.tag or _tag(image.labels, of=image.name))
     record.write(pushed.image, repository=repository, image_id=pushed.id, now=datetime.now(UTC), root=wanted.root)
     return pushed
 
@@ -73,15 +76,16 @@ def plan(settings: Settings, wanted: Wanted, *, runner: Runner) -> list[str]:
         TaskFailure: If the settings or the models cannot be used, or there is no image of that name.
     """
     repository = ImageRepository.from_settings(settings, region=aws.open_access(settings).region)
-    commands: list[Command] = []
-    name, tag = wanted.image, wanted.tag
-    if name is None:
-        name, commands = build.plan(wanted.order, runner=runner, root=wanted.root)
-        image = LocalImage(name=name, id="", labels=_labels(wanted, runner=runner), digests=())
-        tag = tag or _tag(image)
-    tag = tag or _tag(LocalImage.inspect(name, runner=runner))
+    if wanted.image is None:
+        recipe = Recipe.of(wanted.order, runner=runner, root=wanted.root)
+        name, building = recipe.name, recipe.commands()
+        tag = wanted.tag or _tag(recipe.labels, of=name)
+    else:
+        name, building = wanted.image, []
+        tag = wanted.tag or _tag(LocalImage.inspect(name, runner=runner).labels, of=name)
     target = str(repository.image(tag=tag))
-    commands += [
+    commands = [
+        *building,
         Command(("docker", "login", "--username", USER, "--password-stdin", repository.host), env=_APART),
         Command(("docker", "tag", name, target)),
         Command(("docker", "push", target), env=_APART),
@@ -89,26 +93,18 @@ def plan(settings: Settings, wanted: Wanted, *, runner: Runner) -> list[str]:
     return [str(command) for command in commands]
 
 
-def _labels(wanted: Wanted, *, runner: Runner) -> dict[str, str]:
-    models = image_models.checked(wanted.order.repository)
-    return build.labels(wanted.order, commit.of(wanted.root, runner=runner), models)
-
-
-def _built(wanted: Wanted, *, runner: Runner, progress: Progress) -> str:
-    """Return the name of the image that was ordered, built if the engine has none with the same labels."""
-    name, _ = build.plan(wanted.order, runner=runner, root=wanted.root)
-    labels = _labels(wanted, runner=runner)
+def _built(recipe: Recipe, *, runner: Runner, progress: Progress) -> LocalImage:
+    """Return the image of *recipe*, built if the engine has none with the same labels."""
     # What differs from the commit is in no label: then only a build says what is in it.
-    settled = not labels[REVISION].endswith(("-dirty", "unknown"))
-    if settled and build.exists(name, runner=runner):
-        there = LocalImage.inspect(name, runner=runner).labels
-        if labels.items() <= there.items():
-            progress(f"{name} is built already")
-            return name
-    return build.build(wanted.order, runner=runner, root=wanted.root, progress=progress).name
+    settled = not recipe.labels[REVISION].endswith(("-dirty", "unknown"))
+    there = LocalImage.find(recipe.name, runner=runner) if settled else None
+    if there is not None and recipe.labels.items() <= there.labels.items():
+        progress(f"{recipe.name} is built already")
+        return there
+    return LocalImage.inspect(build.build(recipe, runner=runner, progress=progress).name, runner=runner)
 
 
-def _tag(image: LocalImage) -> str:
-    if image.tag is None:
-        raise TaskFailure(f"The image {image.name} does not say what is in it. Give it a tag: --tag NAME")
-    return image.tag
+def _tag(labels: Mapping[str, str], *, of: str) -> str:
+    if (tag := tag_of(labels)) is None:
+        raise TaskFailure(f"The image {of} does not say what is in it. Give it a tag: --tag NAME")
+    return tag

@@ -2,11 +2,13 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import attrs
 
 from scripts.host.errors import TaskFailure
+from scripts.image.labels import MODELS
 from scripts.image.tarball import File, write_tar
 from scripts.repository import config_pbtxt, manifest
 from scripts.repository.lint.model import lint
@@ -61,7 +63,7 @@ class Models:
     versions: tuple[ModelVersion, ...]
     configs: tuple[Path, ...]
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """What the image serves, as one SHA-256 in hexadecimal: of every version's files and every configuration."""
         lines = [f"{v.name}/{file} {sha}" for v in self.versions for file, sha in sorted(v.sha256.items())]
@@ -72,7 +74,7 @@ class Models:
     def labels(self) -> dict[str, str]:
         """The image's labels that say which models it holds."""
         each = {f"triton-sdk.model.{v.model}.{v.version}": f"sha256:{v.digest}" for v in self.versions}
-        return {"triton-sdk.models": f"sha256:{self.digest}", **each}
+        return {MODELS: f"sha256:{self.digest}", **each}
 
     @property
     def layers(self) -> tuple[str, ...]:

@@ -11,15 +11,12 @@ from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
 from scripts.host.shell import Command, Runner
 from scripts.image import engine
-from scripts.image.commit import Revision
 from scripts.image.login import logged_in
 from scripts.registry import aws, distribution, ecr
 from scripts.registry.aws import Access
 from scripts.registry.ecr import ImageRepository, Stored
 from scripts.registry.reference import Reference
 
-REVISION, MODELS, KIND = "org.opencontainers.image.revision", "triton-sdk.models", "triton-sdk.kind"
-FULL = "full"
 Progress = Callable[[str], None]
 # What `docker push` says of a layer when it is done with it.
 _SENT, _THERE = "Pushed", ("Layer already exists", "Mounted from ")
@@ -48,10 +45,21 @@ class LocalImage:
         Raises:
             TaskFailure: If there is no such image, or no engine.
         """
+        if (found := cls.find(name, runner=runner)) is None:
+            raise TaskFailure(f"There is no image {name} on this machine. Build it: invoke build-image")
+        return found
+
+    @classmethod
+    def find(cls, name: str, *, runner: Runner) -> Self | None:
+        """Look the image up; None where there is no such image.
+
+        Raises:
+            TaskFailure: If the engine cannot be asked.
+        """
         done = runner.capture(Command(("docker", "image", "inspect", "--format", "{{json .}}", name)))
         if done.status != 0:
             if "no such image" in done.output.lower():
-                raise TaskFailure(f"There is no image {name} on this machine. Build it: invoke build-image")
+                return None
             raise engine.push_failed(done.output, doing=f"look at the image {name}")
         found: dict[str, Any] = json.loads(done.output.strip().splitlines()[-1])
         config = found.get("Config") or {}
@@ -61,19 +69,6 @@ class LocalImage:
             labels=config.get("Labels") or {},
             digests=tuple(found.get("RepoDigests") or ()),
         )
-
-    @property
-    def tag(self) -> str | None:
-        """The tag that says what is in it, by its labels; None where it has none of ours.
-
-        Every kind but NVIDIA's full image is named in it: they are different images of one revision and its models.
-        """
-        commit, models = self.labels.get(REVISION), self.labels.get(MODELS)
-        if not commit or not models:
-            return None
-        kind = self.labels.get(KIND, FULL)
-        tag = f"{Revision(commit=commit).short}-{models.removeprefix('sha256:')[:12]}"
-        return tag if kind == FULL else f"{tag}-{kind}"
 
     def is_stored(self, stored: Stored) -> bool:
         """Say whether what the registry has is this image."""

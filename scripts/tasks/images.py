@@ -50,11 +50,12 @@ def build_image(
             platform=platform or None,
             tag=tag or None,
         )
+        recipe = build.Recipe.of(order, runner=LocalRunner(), root=settings.ROOT)
         if dry_run:
-            for command in build.plan(order, runner=LocalRunner(), root=settings.ROOT)[1]:
+            for command in recipe.commands():
                 say(str(command))
             return
-        image = build.build(order, runner=LocalRunner(), root=settings.ROOT, progress=step)
+        image = build.build(recipe, runner=LocalRunner(), progress=step)
         rows = [(megabytes(layer.size), layer.made_by[:100]) for layer in image.largest()]
         table(f"Largest layers of {image.name}", ("size", "made by"), rows)
         say(f"{image.name}: {image.verdict}")

@@ -10,10 +10,11 @@ from scripts.host.errors import TaskFailure
 from scripts.host.settings import BASE_IMAGE
 from scripts.host.shell import Completed
 from scripts.image import build, commit, engine, layers
-from scripts.image.build import Order
+from scripts.image.build import Order, Recipe
 from scripts.image.built import inspect
 from scripts.image.commit import Revision
 from scripts.image.layers import Models, ModelVersion
+from scripts.image.push import LocalImage
 from tests.doubles.runners import NoProgram, Script, package_flowers
 
 DOCKER = Path(build.__file__).parents[2] / "docker"
@@ -38,10 +39,15 @@ def some_models(*versions: tuple[str, int]) -> Models:
     )
 
 
+SOURCE = Revision(commit=COMMIT, created="2026-01-01T00:00:00Z")
+
+
 def commands(order: Order) -> list[list[str]]:
-    """Return the argument lists that build *order*."""
-    made = build.commands(order, context=Path("/c"), name="n:t", labelled={"key": "a value"})
-    return [list(command.argv) for command in made]
+    """Return the argument lists that build *order* as ``n:t``, without the labels."""
+    recipe = Recipe(order=attrs.evolve(order, tag="n:t"), models=some_models(("m", 1)), revision=SOURCE)
+    made = recipe.commands(Path("/c"))
+    assert {f"--label={key}={value}" for key, value in recipe.labels.items()} <= set(made[-1].argv)
+    return [[argument for argument in command.argv if not argument.startswith("--label=")] for command in made]
 
 
 def test_the_production_image_is_one_build_with_labels_last() -> None:
@@ -51,7 +57,7 @@ def test_the_production_image_is_one_build_with_labels_last() -> None:
         [
             *("docker", "build", "--platform=linux/amd64"),
             *("--build-arg=BASE=host/triton:1", "--build-arg=BASE_DIGEST=sha256:abc"),
-            *("--label=key=a value", "--tag=n:t", "/c/image"),
+            *("--tag=n:t", "/c/image"),
         ]
     ]
 
@@ -85,19 +91,19 @@ def test_an_impossible_order_is_refused(wrong: dict[str, str], saying: str) -> N
 
 def test_the_default_name_tells_source_and_models(packaged: Path) -> None:
     """Another revision or another model is another tag; the image's kind is in the name."""
-    wanted, source = layers.checked(packaged), Revision(commit=COMMIT, created="2026-01-01T00:00:00Z")
-    name = Order(repository=packaged).name(source, wanted)
-    assert name == f"triton-infer:{COMMIT[:12]}-{wanted.digest[:12]}"
-    assert Order(repository=packaged, kind="cpu").name(source, wanted).startswith("triton-infer-cpu:")
-    assert Order(repository=packaged, tag="x:y").name(source, wanted) == "x:y"
-    fewer = attrs.evolve(wanted, versions=wanted.versions[:1])
-    assert Order(repository=packaged).name(source, fewer) != name
+    recipe = Recipe(order=Order(repository=packaged), models=layers.checked(packaged), revision=SOURCE)
+    assert recipe.name == f"triton-infer:{COMMIT[:12]}-{recipe.models.digest[:12]}"
+    cpu, named = Order(repository=packaged, kind="cpu"), Order(repository=packaged, tag="x:y")
+    assert attrs.evolve(recipe, order=cpu).name.startswith("triton-infer-cpu:")
+    assert attrs.evolve(recipe, order=named).name == "x:y"
+    fewer = attrs.evolve(recipe.models, versions=recipe.models.versions[:1])
+    assert attrs.evolve(recipe, models=fewer).name != recipe.name
 
 
 def test_labels_name_revision_base_and_each_model(packaged: Path) -> None:
     """They are the same for the same source: no time of the build among them."""
-    wanted, source = layers.checked(packaged), Revision(commit=COMMIT, created="2026-01-01T00:00:00Z")
-    made = build.labels(Order(repository=packaged), source, wanted)
+    wanted = layers.checked(packaged)
+    made = Recipe(order=Order(repository=packaged), models=wanted, revision=SOURCE).labels
     assert made["org.opencontainers.image.revision"] == COMMIT
     assert made["org.opencontainers.image.created"] == "2026-01-01T00:00:00Z"
     assert made["org.opencontainers.image.base.name"] == BASE_IMAGE
@@ -234,7 +240,7 @@ def test_an_image_that_is_not_there_is_one_message() -> None:
     runner = Script({"docker": (1, "Error: No such image: n:t")})
     with pytest.raises(TaskFailure, match="No such image"):
         inspect("n:t", wanted=some_models(("m", 1)), budget=1, runner=runner)
-    assert not build.exists("n:t", runner=runner)
+    assert LocalImage.find("n:t", runner=runner) is None
 
 
 def test_a_build_goes_from_check_to_report(packaged: Path) -> None:
@@ -250,7 +256,9 @@ def test_a_build_goes_from_check_to_report(packaged: Path) -> None:
         }
     )
     lines: list[str] = []
-    image = build.build(Order(repository=packaged), runner=runner, root=Path(), progress=lines.append)
+    recipe = Recipe.of(Order(repository=packaged), runner=runner, root=Path())
+    assert "docker" not in {command.argv[0] for command in runner.ran}
+    image = build.build(recipe, runner=runner, progress=lines.append)
     assert image.name.startswith("triton-infer:unknown-")
     assert "Step 1/2 : FROM x" in lines
     context = Path(next(c for c in runner.ran if c.argv[1] == "build").argv[-1])
@@ -260,13 +268,15 @@ def test_a_build_goes_from_check_to_report(packaged: Path) -> None:
 def test_a_failed_build_ends_with_its_reason(packaged: Path) -> None:
     """No report is made of an image that is not there."""
     runner = Script({"docker version": (0, "27.0"), "git": (128, ""), "docker build": (1, "no space left on device")})
+    recipe = Recipe.of(Order(repository=packaged), runner=runner, root=Path())
     with pytest.raises(TaskFailure, match="disk is full"):
-        build.build(Order(repository=packaged), runner=runner, root=Path(), progress=lambda _: None)
+        build.build(recipe, runner=runner, progress=lambda _: None)
 
 
 def test_a_plan_needs_no_docker(packaged: Path) -> None:
     """A dry run asks git alone."""
     runner = Script({"git": (128, "")})
-    name, planned = build.plan(Order(repository=packaged), runner=runner, root=Path())
-    assert f"--tag={name}" in planned[0].argv
+    recipe = Recipe.of(Order(repository=packaged), runner=runner, root=Path())
+    planned = recipe.commands()
+    assert f"--tag={recipe.name}" in planned[0].argv
     assert str(planned[0]).endswith("CONTEXT/image")

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import attrs
@@ -15,9 +15,13 @@ from scripts.host.shell import Command, Completed
 from scripts.image import delivery, engine
 from scripts.image.build import Order
 from scripts.image.delivery import Wanted
+from scripts.image.labels import tag_of
 from scripts.image.push import LocalImage, Pushed, Pusher
 from scripts.registry import ecr
+from scripts.repository.lint.finding import Finding
+from scripts.repository.lint.model import lint
 from tests.doubles.aws_stubs import ACCOUNT, REGION, REGISTRY, WHERE, ScriptedAws
+from tests.doubles.runners import package_flowers
 
 PASSWORD = "planted-registry-password"
 ID = "sha256:" + "1" * 64
@@ -55,8 +59,9 @@ class ScriptedDocker:
 
     def stream(self, command: Command, *, show: Callable[[str], None]) -> Completed:
         """Answer from the script, line by line."""
-        folder = Path(str(command.env["DOCKER_CONFIG"]))
-        self.config.append((folder, folder.stat().st_mode & 0o777))
+        if "DOCKER_CONFIG" in command.env:
+            folder = Path(str(command.env["DOCKER_CONFIG"]))
+            self.config.append((folder, folder.stat().st_mode & 0o777))
         done = self.capture(command)
         for line in done.output.splitlines():
             show(line)
@@ -76,9 +81,9 @@ def aws() -> Iterator[ScriptedAws]:
     script.close()
 
 
-def image(*, labels: Mapping[str, str] = LABELS, digests: tuple[str, ...] = ()) -> LocalImage:
+def image(*, digests: tuple[str, ...] = ()) -> LocalImage:
     """Return an image as the engine describes it."""
-    return LocalImage(name="n", id=ID, labels=labels, digests=digests)
+    return LocalImage(name="n", id=ID, labels=LABELS, digests=digests)
 
 
 def token(aws: ScriptedAws) -> None:
@@ -226,25 +231,30 @@ def test_each_failure_of_docker_has_a_way_out(output: str, saying: str) -> None:
 
 
 def test_the_tag_says_what_is_in_the_image() -> None:
-    """The revision and the models, 12 digits of each; uncommitted files and kinds of image show; a stranger has "
-    "none."""
-    assert image().tag == "0123456789ab-ffffffffffff"
+    """Revision and models, 12 digits of each; uncommitted files and kinds of image show; a stranger has none."""
+    assert tag_of(LABELS) == "0123456789ab-ffffffffffff"
     dirty = LABELS | {"org.opencontainers.image.revision": COMMIT + "-dirty", "triton-sdk.kind": "cpu"}
-    assert image(labels=dirty).tag == "0123456789ab-dirty-ffffffffffff-cpu"
-    assert image(labels=LABELS | {"triton-sdk.kind": "full"}).tag == image().tag
-    assert image(labels={}).tag is None
+    assert tag_of(dirty) == "0123456789ab-dirty-ffffffffffff-cpu"
+    assert tag_of(LABELS | {"triton-sdk.kind": "full"}) == tag_of(LABELS)
+    assert tag_of({}) is None
 
 
 def deliver(
-    aws: ScriptedAws, docker: ScriptedDocker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **wanted: str
+    aws: ScriptedAws,
+    docker: ScriptedDocker,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    *,
+    models: Path | None = None,
+    **wanted: str,
 ) -> Pushed:
-    """Deliver from a folder without sources."""
+    """Deliver from a folder without sources, and without models but for *models*."""
     access = aws.access
     monkeypatch.setattr("scripts.registry.ecr.aws.open_access", lambda _: access)
     values = {"AWS_ACCOUNT_ID": ACCOUNT, "AWS_REGION": REGION, "ECR_REPOSITORY": "triton-infer"}
     return delivery.deliver(
         load(Path("no-such-folder"), environ=values),
-        Wanted(order=Order(repository=tmp_path), root=tmp_path, **wanted),
+        Wanted(order=Order(repository=models or tmp_path), root=tmp_path, **wanted),
         runner=docker,
         progress=lambda _: None,
         layers=lambda _done, _total: None,
@@ -286,6 +296,39 @@ def test_an_image_that_is_there_is_pushed_and_recorded(
     docker = ScriptedDocker({"docker image inspect": (0, described), "docker push": (0, PUSHED)})
     deliver(aws, docker, monkeypatch, tmp_path, image="mine:1", tag="t")
     assert json.loads((tmp_path / "build" / "image.json").read_text())["digest"] == DIGEST
+
+
+def test_the_models_and_git_are_looked_at_once(
+    aws: ScriptedAws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Name, labels, build and tag come of one look: linting reads every model, which takes seconds for large ones."""
+    models, linted = package_flowers(tmp_path), list[Path]()
+
+    def counted(repository: Path) -> list[Finding]:
+        linted.append(repository)
+        return lint(repository)
+
+    monkeypatch.setattr("scripts.image.layers.lint", counted)
+    aws.identity()
+    aws.ecr("describe_images", {}, {**WHERE, "maxResults": 1})
+    token(aws)
+    expected = {
+        **WHERE, "imageIds": [{"imageTag": f"{COMMIT[:12]}-ffffffffffff"}], "acceptedMediaTypes": list(ecr.MANIFESTS)
+    }  # fmt: skip
+    aws.ecr("batch_get_image", {"images": []}, expected)
+    described = {"Id": ID, "Size": 1, "Config": {"Labels": LABELS}, "RootFS": {"Layers": []}}
+    docker = ScriptedDocker(
+        {
+            f"git -C {tmp_path} log": (0, f"{COMMIT} 2026-01-01T00:00:00+00:00"),
+            "docker image inspect": (0, json.dumps(described)),
+            "docker push": (0, PUSHED),
+        }
+    )
+    assert deliver(aws, docker, monkeypatch, tmp_path, models=models).image.digest == DIGEST
+    assert linted == [models]
+    asked = [command.argv[3] for command in docker.ran if command.argv[0] == "git"]
+    assert asked == ["log", "status"]
+    assert sum(line.startswith("build ") for line in docker.lines) == 1
 
 
 @pytest.mark.parametrize(
