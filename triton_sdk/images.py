@@ -32,10 +32,10 @@ from PIL.WebPImagePlugin import WebPImageFile
 from triton_sdk._checks import choice
 from triton_sdk._pixels.resample import resize_and_crop
 from triton_sdk._pixels.sources import read
-from triton_sdk.contract import RGB, Layout
+from triton_sdk.contract import RGB, Layout, ModelContract
 from triton_sdk.errors import ConfigurationError, InvalidImageError
 
-__all__ = ["MAX_ASPECT_RATIO", "MAX_PIXELS", "Decode", "ImageLike", "normalise", "to_pixels"]
+__all__ = ["MAX_ASPECT_RATIO", "MAX_PIXELS", "Decode", "ImageLike", "normalise", "to_pixels", "to_tensor"]
 
 ImageLike: TypeAlias = (
     str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | NDArray[np.uint8]
@@ -124,6 +124,21 @@ def to_pixels(
     if upright.size != picture.size:
         size = size[::-1]
     return resize_and_crop(_to_rgb(upright, what), size=size, shrunk=shrunk, resize=resize, height=height, width=width)
+
+
+def to_tensor(pixels: NDArray[np.uint8], contract: ModelContract) -> NDArray[np.uint8] | NDArray[np.float32]:
+    """Give pixels the type and the order of axes that a model takes.
+
+    Args:
+        pixels: uint8 ``(n, height, width, 3)``.
+        contract: What the model takes: UINT8, which is the pixels as they are, or FP32, normalised as it says.
+
+    Returns:
+        ``(n, *contract.input.shape)``; C-contiguous where *pixels* is.
+    """
+    if contract.input.dtype == "FP32":
+        return normalise(pixels, mean=contract.mean, std=contract.std, layout=contract.layout)
+    return pixels if contract.layout == "NHWC" else np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
 
 
 def normalise(pixels: NDArray[np.uint8], *, mean: RGB, std: RGB, layout: Layout) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from scripts.host.errors import TaskFailure
 from triton_sdk.contract import ModelContract
-from triton_sdk.images import normalise
+from triton_sdk.images import to_tensor
 
 FILE = "golden.npz"
 COUNT = 4
@@ -62,9 +62,7 @@ def images(count: int = COUNT, *, height: int, width: int, seed: int = _SEED) ->
 def pictures(contract: ModelContract, count: int = COUNT) -> NDArray[np.uint8] | NDArray[np.float32]:
     """Return generated images as *contract* takes them: UINT8 or FP32 ``(count, *contract.input.shape)``."""
     pixels = images(count, height=contract.height, width=contract.width)
-    if contract.input.dtype == "FP32":
-        return normalise(pixels, mean=contract.mean, std=contract.std, layout=contract.layout)
-    return pixels if contract.layout == "NHWC" else np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+    return to_tensor(pixels, contract)
 
 
 def save(golden: Golden, *, path: Path) -> None:

@@ -18,7 +18,7 @@ from scripts.repository import config_pbtxt, golden
 from scripts.repository.versions import CONFIG, version_folders
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import ContractError, InvalidImageError
-from triton_sdk.images import normalise, to_pixels
+from triton_sdk.images import to_pixels, to_tensor
 
 TOP = 5
 
@@ -74,7 +74,8 @@ def generate(
     _check_batch(contract, batch=batch)
     # The server answers with the highest version when none is named; its preprocessing is the one to apply.
     resize = contract.resize_for(max(versions, default=None) if version is None else version)
-    tensor = _tensor(_pixels(image, contract, resize=resize, batch=batch), contract)
+    pixels = _pixels(image, contract, resize=resize, batch=batch)
+    tensor = to_tensor(pixels, contract)
     if contract.max_batch == 0:
         tensor = tensor[0]
     _write(body(tensor, contract, raw=raw), path=output)
@@ -118,13 +119,6 @@ def _pixels(
     except InvalidImageError as error:
         raise TaskFailure(str(error)) from error
     return np.repeat(pixels[np.newaxis], batch, axis=0)
-
-
-def _tensor(pixels: NDArray[np.uint8], contract: ModelContract) -> NDArray[np.uint8] | NDArray[np.float32]:
-    """Return pixels ``(n, height, width, 3)`` in the type and the order of axes that the model takes."""
-    if contract.input.dtype == "FP32":
-        return normalise(pixels, mean=contract.mean, std=contract.std, layout=contract.layout)
-    return pixels if contract.layout == "NHWC" else pixels.transpose(0, 3, 1, 2)
 
 
 def body(tensor: NDArray[np.uint8] | NDArray[np.float32], contract: ModelContract, *, raw: bool) -> dict[str, Any]:

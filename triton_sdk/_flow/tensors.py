@@ -14,7 +14,7 @@ from triton_sdk._pixels import sources
 from triton_sdk.config import ClientConfig
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import InvalidImageError, InvalidRequestError
-from triton_sdk.images import Decode, ImageLike, normalise, to_pixels
+from triton_sdk.images import Decode, ImageLike, to_pixels, to_tensor
 
 # Enough to fill a server's batch, few enough that decoding one batch does not keep the server waiting for long.
 BATCH_SIZE: Final = 16
@@ -73,9 +73,7 @@ def prepare(
             pixels[place] = to_pixels(
                 picture, resize=resize, height=contract.height, width=contract.width, decode=decode
             )
-    if contract.input.dtype == "FP32":
-        return normalise(pixels, mean=contract.mean, std=contract.std, layout=contract.layout)
-    return pixels if contract.layout == "NHWC" else np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+    return to_tensor(pixels, contract)
 
 
 @contextmanager

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps
 
 from tests.doubles.pictures import FORMATS, difference, encoded, jpeg, photograph, png, reference
-from triton_sdk.contract import IMAGENET_MEAN, IMAGENET_STD, Layout
+from triton_sdk.contract import IMAGENET_MEAN, IMAGENET_STD, Layout, ModelContract, TensorSpec
 from triton_sdk.errors import ConfigurationError, InvalidImageError
-from triton_sdk.images import ImageLike, normalise, to_pixels
+from triton_sdk.images import ImageLike, normalise, to_pixels, to_tensor
 
 
 def pixels(image: Any, *, orient: bool = False) -> NDArray[np.uint8]:
@@ -486,3 +486,27 @@ def test_normalising_is_bit_identical_to_the_formula(
     assert found.dtype == np.float32
     assert found.flags.c_contiguous
     assert found.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("dtype", ["UINT8", "FP32"])
+def test_pixels_become_what_a_model_takes(dtype: str, layout: Layout) -> None:
+    """Its type, normalised where that is no type of pixels, and its order of axes."""
+    batch = np.random.default_rng(1).integers(0, 256, (2, 5, 4, 3), np.uint8)
+    shape = (5, 4, 3) if layout == "NHWC" else (3, 5, 4)
+    contract = ModelContract(
+        model="m",
+        input=TensorSpec(name="x", dtype=dtype, shape=shape),
+        output=TensorSpec(name="y", dtype="FP32", shape=(2,)),
+        layout=layout,
+        max_batch=2,
+        resize=5,
+        mean=(0.1, 0.2, 0.3),
+        std=(0.4, 0.5, 0.6),
+    )
+    found = to_tensor(batch, contract)
+    assert found.dtype == {"UINT8": np.uint8, "FP32": np.float32}[dtype]
+    assert found.shape == (2, *shape)
+    assert found.flags.c_contiguous
+    expected = batch if dtype == "UINT8" else (batch / 255 - contract.mean) / contract.std
+    np.testing.assert_allclose(found.transpose(0, 2, 3, 1) if layout == "NCHW" else found, expected, atol=1e-5)
