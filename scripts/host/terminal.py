@@ -5,6 +5,7 @@ import io
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import rich.box
@@ -138,52 +139,43 @@ def difference(lines: Sequence[str]) -> None:
         _console(stderr=False).print(Text(text, style=style), soft_wrap=True)
 
 
-@contextlib.contextmanager
-def download_bar() -> Iterator[Callable[[int, int], None]]:
+def download_bar() -> AbstractContextManager[Callable[[int, int], None]]:
     """Give a function that shows the bytes done, of the bytes in all, as a bar on standard error."""
-    progress = rich.progress.Progress(
+    return _bar(
         rich.progress.TextColumn("  downloading"),
         rich.progress.BarColumn(),
         rich.progress.DownloadColumn(),
         rich.progress.TransferSpeedColumn(),
         rich.progress.TimeRemainingColumn(),
-        console=_console(stderr=True),
+        ends_when_full=True,
     )
+
+
+def layer_bar() -> AbstractContextManager[Callable[[int, int], None]]:
+    """Give a function that shows the layers done, of the layers in all, as a bar on standard error."""
+    return _bar(
+        rich.progress.TextColumn("  pushing"),
+        rich.progress.BarColumn(),
+        rich.progress.TextColumn("{task.completed:.0f} of {task.total:.0f} layers"),
+        rich.progress.TimeElapsedColumn(),
+        ends_when_full=False,  # while more layers become known
+    )
+
+
+@contextlib.contextmanager
+def _bar(*columns: rich.progress.ProgressColumn, ends_when_full: bool) -> Iterator[Callable[[int, int], None]]:
+    progress = rich.progress.Progress(*columns, console=_console(stderr=True))
 
     def show(done: int, total: int) -> None:
         if not progress.tasks:
             progress.start()
             progress.add_task("")
         progress.update(progress.task_ids[0], completed=done, total=total)
-        if done >= total:
+        if ends_when_full and done >= total:
             progress.stop()
 
     try:
         yield show
     finally:
         if progress.live.is_started:  # stopping what never started prints an empty line
-            progress.stop()
-
-
-@contextlib.contextmanager
-def layer_bar() -> Iterator[Callable[[int, int], None]]:
-    """Give a function that shows the layers done, of the layers in all, as a bar on standard error."""
-    progress = rich.progress.Progress(
-        rich.progress.TextColumn("  pushing"),
-        rich.progress.BarColumn(),
-        rich.progress.TextColumn("{task.completed:.0f} of {task.total:.0f} layers"),
-        rich.progress.TimeElapsedColumn(),
-        console=_console(stderr=True),
-    )
-
-    def show(done: int, total: int) -> None:
-        if not progress.tasks:
-            progress.start()
-            progress.add_task("")
-        progress.update(progress.task_ids[0], completed=done, total=total)
-
-    try:
-        yield show
-    finally:
-        if progress.live.is_started:
             progress.stop()

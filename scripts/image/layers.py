@@ -13,7 +13,7 @@ from scripts.image.tarball import File, write_tar
 from scripts.repository import config_pbtxt, manifest
 from scripts.repository.lint.model import lint
 from scripts.repository.manifest import Manifest
-from scripts.repository.versions import CONFIG, packaged
+from scripts.repository.versions import CONFIG, require
 
 # Where the archives lie in the build context, and the last of them: what may change with any new version.
 LAYERS = "layers"
@@ -88,13 +88,7 @@ def checked(repository: Path) -> Models:
     Raises:
         TaskFailure: If nothing is packaged, the linter finds an error, or a version has no manifest.
     """
-    found = packaged(repository)
-    if not found:
-        raise TaskFailure(
-            f"No model version is packaged in {repository}, so the image would serve nothing. Package one first:\n"
-            "  invoke package-model --model resnet50                     (real weights, from the internet)\n"
-            "  invoke package-model --model resnet50 --weights seeded    (made here, no internet needed)"
-        )
+    found = require(repository)
     errors = [finding for finding in lint(repository) if finding.severity == "error"]
     if errors:
         listed = "\n".join(f"  - {f.model}{f' v{f.version}' if f.version else ''}: {f.message}" for f in errors)

@@ -160,14 +160,7 @@ def stored(access: Access, repository: ImageRepository, tag: str) -> Stored | No
     Raises:
         TaskFailure: If ECR cannot be asked, or there is no repository.
     """
-    with access.errors(f"look for the tag {tag} in {repository.name}"):
-        answer = access.client("ecr").batch_get_image(
-            registryId=repository.account,
-            repositoryName=repository.name,
-            imageIds=[{"imageTag": tag}],
-            acceptedMediaTypes=list(MANIFESTS),
-        )
-    images = answer.get("images", [])
+    images = _images(access, repository, {"imageTag": tag}, doing=f"look for the tag {tag} in {repository.name}")
     if not images:
         return None
     found = repository.image(tag=tag, digest=images[0]["imageId"]["imageDigest"])
@@ -180,14 +173,19 @@ def has(access: Access, repository: ImageRepository, digest: str) -> bool:
     Raises:
         TaskFailure: If ECR cannot be asked, or there is no repository.
     """
-    with access.errors(f"look for the image in {repository.name}"):
+    return bool(_images(access, repository, {"imageDigest": digest}, doing=f"look for the image in {repository.name}"))
+
+
+def _images(access: Access, repository: ImageRepository, wanted: dict[str, str], *, doing: str) -> list[dict[str, Any]]:
+    """Return ECR's description of the image *wanted*, by its tag or its digest; empty where there is none."""
+    with access.errors(doing):
         answer = access.client("ecr").batch_get_image(
             registryId=repository.account,
             repositoryName=repository.name,
-            imageIds=[{"imageDigest": digest}],
+            imageIds=[wanted],
             acceptedMediaTypes=list(MANIFESTS),
         )
-    return bool(answer.get("images"))
+    return list(answer.get("images", []))
 
 
 @attrs.frozen(kw_only=True)

@@ -47,6 +47,21 @@ def packaged(repository: Path) -> list[PackagedVersion]:
     ]
 
 
+def require(repository: Path) -> list[PackagedVersion]:
+    """Return the versions in *repository*, of which there must be one.
+
+    Raises:
+        TaskFailure: If there is none; the message says how to package one.
+    """
+    if not (found := packaged(repository)):
+        raise TaskFailure(
+            f"No model version is packaged in {repository}, so there is nothing to serve. Package one first:\n"
+            "  invoke package-model --model resnet50                     (real weights, from the internet)\n"
+            "  invoke package-model --model resnet50 --weights seeded    (made here, no internet needed)"
+        )
+    return found
+
+
 def version_folders(folder: Path) -> dict[int, Path]:
     """Return the folders of *folder* that Triton takes for versions, in order."""
     if not folder.is_dir():

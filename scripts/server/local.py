@@ -5,22 +5,8 @@ from pathlib import Path
 
 from scripts.host.errors import TaskFailure
 from scripts.host.shell import Command, attach
-from scripts.repository.versions import packaged
+from scripts.repository.versions import packaged, require
 from triton_sdk.local import LocalTriton
-
-
-def require_models(repository: Path) -> None:
-    """Check that there is something to serve.
-
-    Raises:
-        TaskFailure: If no version is packaged in *repository*.
-    """
-    if not packaged(repository):
-        raise TaskFailure(
-            f"No model version is packaged in {repository}. Package one first:\n"
-            "  invoke package-model --model resnet50                     (real weights, from the internet)\n"
-            "  invoke package-model --model resnet50 --weights seeded    (made here, no internet needed)"
-        )
 
 
 def left_out(repository: Path) -> list[str]:
@@ -45,7 +31,7 @@ def local_server(
     Raises:
         TaskFailure: If no version is packaged.
     """
-    require_models(repository)
+    require(repository)
     if names := left_out(repository):
         progress(f"Leaving out {', '.join(names)}: no version of it is packaged")
     return LocalTriton(

@@ -38,7 +38,7 @@ def serve(
     """Serve the packaged models on a real Triton on this machine until Ctrl-C."""
     from scripts.host import settings
     from scripts.host.terminal import reporting, say, step, table
-    from scripts.repository.versions import packaged
+    from scripts.repository.versions import packaged, require
     from scripts.server import local
 
     with reporting():
@@ -55,7 +55,7 @@ def serve(
             command = local.docker_command(folder, image=image, gpu=gpu, **ports)
             say(str(command))
             if not dry_run:
-                local.require_models(folder)
+                require(folder)
                 local.serve_docker(command)
             return
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.repository.versions import is_version, packaged, version_folders
+from scripts.host.errors import TaskFailure
+from scripts.repository.versions import is_version, packaged, require, version_folders
 
 
 @pytest.mark.parametrize(("name", "taken"), [("1", True), ("10", True), ("0", False), ("01", False), ("-1", False)])
@@ -40,3 +41,13 @@ def test_a_version_without_a_readable_manifest_is_listed_all_the_same(tmp_path: 
     ]
     assert found[0].summary == "no manifest: packaged by something else"
     assert packaged(tmp_path / "missing") == []
+
+
+def test_a_repository_without_a_version_is_told_with_how_to_package_one(tmp_path: Path) -> None:
+    """A model that has a configuration only is none that could be served."""
+    (tmp_path / "cars").mkdir()
+    (tmp_path / "cars" / "config.pbtxt").touch()
+    with pytest.raises(TaskFailure, match=r"(?s)nothing to serve.*invoke package-model"):
+        require(tmp_path)
+    (tmp_path / "cars" / "1").mkdir()
+    assert require(tmp_path) == packaged(tmp_path)
