@@ -28,8 +28,8 @@ _MEANINGS: Sequence[tuple[Literal["any time", "build", "push"], str, str]] = (
         "any time",
         r"cannot connect to the docker daemon|is the docker daemon running|docker desktop is not running|"
         r"docker_engine|dial unix ",
-        "Docker is not running. Start it (sudo systemctl start docker, or Docker Desktop), and check it with: docker "
-        "version. For an engine elsewhere set DOCKER_HOST.",
+        "Docker is not running: the client is installed, but its engine is not running. Start it (sudo systemctl start "
+        "docker, or Docker Desktop), and check it with: docker version. For an engine elsewhere set DOCKER_HOST.",
     ),
     (
         "any time",
