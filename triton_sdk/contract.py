@@ -1,7 +1,7 @@
 """What a served image classifier takes and gives, read from its Triton model configuration."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import attrs
 
@@ -12,6 +12,8 @@ __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "RESIZE_PER_CROP", "RGB", "Layout", 
 Layout = Literal["NHWC", "NCHW"]
 Scores = Literal["probabilities", "multi-label", "logits", "unknown"]
 RGB = tuple[float, float, float]
+Interpolation = Literal["bilinear", "bicubic", "nearest"]
+Fit = Literal["crop", "squash", "pad"]
 
 # What ImageNet classifiers are trained with, for pixels scaled to [0, 1]: torchvision's reference and the ONNX zoo's.
 IMAGENET_MEAN: RGB = (0.485, 0.456, 0.406)
@@ -39,6 +41,27 @@ class TensorSpec:
 
 
 @attrs.frozen(kw_only=True)
+class Framing:
+    """What is done to a picture before a model sees its pixels.
+
+    Attributes:
+        resize: Length of the shorter side of the resized picture, before the centre crop, in pixels; ``"pad"`` crops
+            nothing and does not look at it.
+        interpolation: How it is resized; all three as Pillow does it, smoothed where the picture becomes smaller
+            (``"nearest"`` is not).
+        fit: What happens to proportions that are not the model's: ``"crop"`` keeps the middle, ``"squash"`` changes
+            the proportions to the model's, ``"pad"`` puts black bars around the whole picture.
+    """
+
+    resize: int
+    interpolation: Interpolation = "bilinear"
+    fit: Fit = "crop"
+
+    def __str__(self) -> str:
+        return f"resize {self.resize}, {self.interpolation}, {self.fit}"
+
+
+@attrs.frozen(kw_only=True)
 class ModelContract:
     """What a model takes and gives.
 
@@ -48,8 +71,10 @@ class ModelContract:
         output: The scores, FP32 ``(classes,)``.
         layout: The order of the input's axes behind the batch axis.
         max_batch: Most images in one request; 0 when the model has no batch axis.
-        resize: Length of the shorter side before the centre crop, in pixels.
-        resize_by_version: The same for the versions that differ.
+        resize: Length of the shorter side before the centre crop, in pixels; more of it is said by `Framing`.
+        interpolation: How pictures are resized.
+        fit: What happens to a picture of other proportions than the model's.
+        framing_by_version: All three for the versions that differ.
         mean: Mean of each channel, for pixels in [0, 1]; used for FP32 inputs only.
         std: Standard deviation of each channel, likewise.
         scores: What the output holds: ``"probabilities"`` of an image sum to 1, ``"multi-label"`` ones are each for
@@ -63,7 +88,9 @@ class ModelContract:
     layout: Layout
     max_batch: int
     resize: int
-    resize_by_version: Mapping[int, int] = attrs.field(factory=dict)
+    interpolation: Interpolation = "bilinear"
+    fit: Fit = "crop"
+    framing_by_version: Mapping[int, Framing] = attrs.field(factory=dict)
     mean: RGB = IMAGENET_MEAN
     std: RGB = IMAGENET_STD
     scores: Scores = "unknown"
@@ -84,9 +111,10 @@ class ModelContract:
         """Number of classes."""
         return self.output.shape[0]
 
-    def resize_for(self, version: int | None) -> int:
-        """Return the shorter side before the crop for *version*, in pixels."""
-        return self.resize if version is None else self.resize_by_version.get(version, self.resize)
+    def framing_for(self, version: int | None) -> Framing:
+        """Return what is done to a picture for *version*; None means the versions that say nothing of their own."""
+        own = Framing(resize=self.resize, interpolation=self.interpolation, fit=self.fit)
+        return own if version is None else self.framing_by_version.get(version, own)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -119,19 +147,21 @@ class ModelContract:
                 "expected."
             )
         parameters = _parameters(config)
-        side = min(image.shape[:2] if layout == "NHWC" else image.shape[1:])
+        sides = image.shape[:2] if layout == "NHWC" else image.shape[1:]
         try:
+            framing = _framing(parameters, "", default=None, side=min(sides))
             return cls(
                 model=name,
                 input=image,
                 output=scores,
                 layout=layout,
                 max_batch=int(config.get("max_batch_size", 0)),
-                resize=int(parameters.get("image.resize", round(side * RESIZE_PER_CROP))),
-                resize_by_version={
-                    int(key.removeprefix("image.resize.")): int(value)
-                    for key, value in parameters.items()
-                    if key.startswith("image.resize.")
+                resize=framing.resize,
+                interpolation=framing.interpolation,
+                fit=framing.fit,
+                framing_by_version={
+                    version: _framing(parameters, f".{version}", default=framing, side=min(sides))
+                    for version in _versions(parameters)
                 },
                 mean=_rgb(parameters.get("image.mean"), IMAGENET_MEAN),
                 std=_positive(_rgb(parameters.get("image.std"), IMAGENET_STD)),
@@ -161,6 +191,45 @@ def _layout(tensor: Mapping[str, Any], spec: TensorSpec) -> Layout | None:
 
 def _parameters(config: Mapping[str, Any]) -> dict[str, str]:
     return {key: str(value.get("string_value", "")) for key, value in config.get("parameters", {}).items()}
+
+
+def _versions(parameters: Mapping[str, str]) -> list[int]:
+    """Return the versions that have a parameter of their own."""
+    own = ("image.resize.", "image.interpolation.", "image.fit.")
+    return sorted({int(key.rpartition(".")[2]) for key in parameters if key.startswith(own)})
+
+
+def _framing(parameters: Mapping[str, str], suffix: str, *, default: Framing | None, side: int) -> Framing:
+    """Return what the parameters with *suffix* say, and *default* for what they leave out.
+
+    Args:
+        parameters: All parameters.
+        suffix: Of the keys: nothing, or a dot and a version.
+        default: Of the model, for one of its versions.
+        side: The shorter side of what the model sees, in pixels.
+    """
+    fit = _word(parameters, f"image.fit{suffix}", get_args(Fit), default.fit if default else "crop")
+    if default is not None and fit == default.fit:
+        resize = default.resize
+    else:
+        resize = round(side * RESIZE_PER_CROP) if fit == "crop" else side
+    return Framing(
+        resize=int(parameters.get(f"image.resize{suffix}", resize)),
+        interpolation=_word(
+            parameters,
+            f"image.interpolation{suffix}",
+            get_args(Interpolation),
+            default.interpolation if default else "bilinear",
+        ),
+        fit=fit,
+    )
+
+
+def _word(parameters: Mapping[str, str], key: str, known: tuple[str, ...], default: str) -> Any:
+    word = parameters.get(key, default)
+    if word not in known:
+        raise ValueError(f"{key} is {word!r}, none of {', '.join(known)}")
+    return word
 
 
 def _rgb(text: str | None, default: RGB) -> RGB:

@@ -3,7 +3,8 @@
 The reference is torchvision's: ``Resize(shorter side, bilinear, antialiased)``, then ``CenterCrop``, on what
 ``Image.convert("RGB")`` gives. Here both are one resize over the part of the picture that the crop keeps; no value
 differs from the reference by more than 1 of 255 (with the extra ``simd`` one or two values of an image of black and
-white noise do, by 2). Only ``decode="fast"`` goes further from it, see `to_pixels`.
+white noise do, by 2). So it is where the picture is squashed, or padded as Pillow's ``ImageOps.pad`` does; the
+filters ``"bicubic"`` and ``"nearest"`` are exact. Only ``decode="fast"`` goes further from it, see `to_pixels`.
 
 What the reference decides, so that serving sees what training saw:
 
@@ -32,7 +33,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from triton_sdk._checks import choice
 from triton_sdk._pixels.resample import resize_and_crop
 from triton_sdk._pixels.sources import read
-from triton_sdk.contract import RGB, Layout, ModelContract
+from triton_sdk.contract import RGB, Fit, Interpolation, Layout, ModelContract
 from triton_sdk.errors import ConfigurationError, InvalidImageError
 
 __all__ = ["MAX_ASPECT_RATIO", "MAX_PIXELS", "Decode", "ImageLike", "normalise", "to_pixels", "to_tensor"]
@@ -73,7 +74,15 @@ _UPRIGHT: Final = {
 
 
 def to_pixels(
-    image: ImageLike, *, resize: int, height: int, width: int, orient: bool = False, decode: Decode = "exact"
+    image: ImageLike,
+    *,
+    resize: int,
+    height: int,
+    width: int,
+    interpolation: Interpolation = "bilinear",
+    fit: Fit = "crop",
+    orient: bool = False,
+    decode: Decode = "exact",
 ) -> NDArray[np.uint8]:
     """Resize and crop one image to what a model sees.
 
@@ -81,9 +90,12 @@ def to_pixels(
         image: A path, the bytes or an open binary file of a JPEG, PNG, WebP, BMP or GIF (its first frame), a PIL image,
             or a uint8 array ``(h, w, 3)`` in RGB. The content decides the format, not the name. What is passed in is
             neither changed nor closed; a file is read from where it stands.
-        resize: Length of the shorter side before the crop, in pixels.
+        resize: Length of the shorter side before the crop, in pixels; ``"pad"`` does not look at it.
         height: Height of the centre crop, in pixels.
         width: Width of the centre crop, in pixels.
+        interpolation: The filter, as Pillow has it.
+        fit: ``"crop"`` keeps the proportions and cuts out the middle; ``"squash"`` changes them to those of the crop;
+            ``"pad"`` keeps the whole picture, between black bars.
         orient: Turn the picture as its EXIF data says. Off by default, as when the ImageNet models were trained.
         decode: ``"fast"`` lets large JPEGs be decoded at a half, a quarter or an eighth of their size, though never
             below twice the resized one: a 12-megapixel photograph takes a third to a half of the time. Camera
@@ -94,15 +106,19 @@ def to_pixels(
         RGB pixels, uint8 ``(height, width, 3)``, C-contiguous.
 
     Raises:
-        ConfigurationError: If the crop is empty or does not fit into the resized image, or *decode* is neither.
+        ConfigurationError: If the crop is empty or does not fit into the resized image, or a word is unknown.
         InvalidImageError: If there is no image in *image*, or none of a sane size.
     """
-    if min(height, width) < 1 or resize < max(height, width):
+    choice(interpolation, "interpolation", get_args(Interpolation))
+    choice(fit, "fit", get_args(Fit))
+    choice(decode, "decode", get_args(Decode))
+    least = {"crop": max(height, width), "squash": min(height, width), "pad": 0}[fit]
+    if min(height, width) < 1 or resize < least:
         raise ConfigurationError(
             f"An image whose shorter side is resized to {resize} has no centre crop of {height} x {width} (height x "
-            "width): a crop of at least 1 x 1 and a resize of at least its longer side were expected."
+            f"width): a crop of at least 1 x 1 and a resize of at least its {'longer' if fit == 'crop' else 'shorter'} "
+            "side were expected."
         )
-    choice(decode, "decode", get_args(Decode))
     shrunk = 1
     if isinstance(image, np.ndarray):
         what, picture = "the given array", _from_array(image)
@@ -123,7 +139,16 @@ def to_pixels(
     upright = _upright(picture) if orient else picture
     if upright.size != picture.size:
         size = size[::-1]
-    return resize_and_crop(_to_rgb(upright, what), size=size, shrunk=shrunk, resize=resize, height=height, width=width)
+    return resize_and_crop(
+        _to_rgb(upright, what),
+        size=size,
+        shrunk=shrunk,
+        resize=resize,
+        height=height,
+        width=width,
+        interpolation=interpolation,
+        fit=fit,
+    )
 
 
 def to_tensor(pixels: NDArray[np.uint8], contract: ModelContract) -> NDArray[np.uint8] | NDArray[np.float32]:

@@ -102,11 +102,14 @@ class Publication:
             number = self.version or max(others, default=0) + 1
             if (self.target / str(number)).exists():
                 raise staging.TakenError(str(self.target / str(number)))
-            resize = self.built.contract.resize
+            framing = self.built.contract.framing_for(None)
             wanted = text
-            if model.resize_for(number) != resize:
-                wanted = config_pbtxt.with_version_resize(text, version=number, resize=resize)
-                self.progress(f"{CONFIG}: version {number} resizes to {resize} pixels, the model to {model.resize}")
+            if model.framing_for(number) != framing:
+                wanted = config_pbtxt.with_version_framing(text, version=number, framing=framing)
+                self.progress(
+                    f"{CONFIG}: clients make pictures for version {number} by {framing}, for the model's other "
+                    f"versions by {model.framing_for(None)}"
+                )
             _write_shared(tree, wanted, names, label_file=label_file)
             contract = attrs.evolve(self.built.contract, max_batch=model.max_batch, labelled=model.labelled)
             written = self._put_version(tree, contract, version=number, labels="the model's" if names else None)

@@ -4,18 +4,19 @@ import re
 from pathlib import Path
 from typing import Any
 
+import attrs
 from google.protobuf import json_format, text_format
 from tritonclient.grpc import model_config_pb2
 
 from scripts.host.errors import TaskFailure
-from triton_sdk.contract import ModelContract, TensorSpec
+from triton_sdk.contract import Framing, ModelContract, TensorSpec
 
 LABELS = "labels.txt"
 DEFAULT_MAX_BATCH = 32
 
 _HEAD = """\
 # How NVIDIA Triton serves this model. `invoke package-model` wrote this file with the model's first version. From then
-# on it is yours to edit; packaging another version at most adds an image.resize.<version> parameter at the end.
+# on it is yours to edit; packaging another version at most adds parameters like image.resize.<version> at the end.
 # It is complete: it loads with --disable-auto-complete-config, so the server guesses nothing.
 name: "{name}"
 backend: "onnxruntime"
@@ -85,7 +86,8 @@ model_warmup [
 # Photographs hardly ever repeat byte for byte, so a cache would only cost memory.
 response_cache {{ enable: false }}
 
-# For the client: length of the shorter side before the centre crop, in pixels, and what the scores are.
+# For the client: length of the shorter side before the centre crop, in pixels, how pictures are resized, what happens
+# to other proportions than the model's (crop, squash, pad), and what the scores are.
 """
 
 
@@ -107,8 +109,12 @@ def render(contract: ModelContract) -> str:
             input_dims=_dims(contract.input),
             max_batch=contract.max_batch,
         ),
-        _parameter("image.resize", str(contract.resize)),
-        *(_parameter(f"image.resize.{version}", str(side)) for version, side in contract.resize_by_version.items()),
+        *framing_parameters(contract.framing_for(None)),
+        *(
+            line
+            for version, framing in contract.framing_by_version.items()
+            for line in framing_parameters(framing, version=version)
+        ),
     ]
     if contract.scores != "unknown":
         parts.append(_parameter("image.scores", contract.scores))
@@ -152,15 +158,21 @@ def parse_text(text: str, *, where: str) -> dict[str, Any]:
     return data
 
 
-def with_version_resize(text: str, *, version: int, resize: int) -> str:
-    """Return *text* with ``image.resize.<version>`` set to *resize* pixels and every other byte kept.
+def with_version_framing(text: str, *, version: int, framing: Framing) -> str:
+    """Return *text* with ``image.resize.<version>`` and its like set to *framing* and every other byte kept.
 
-    A line of ours for that version is replaced; anything else is left alone, and the last entry for a key counts.
+    Lines of ours for that version are replaced; anything else is left alone, and the last entry for a key counts.
     """
-    line = _parameter(f"image.resize.{version}", str(resize))
-    ours = re.compile(rf'^parameters {{ key: "image\.resize\.{version}" value {{[^}}\n]*}} }}\n?', re.MULTILINE)
+    names = "|".join(attrs.asdict(framing))
+    ours = re.compile(rf'^parameters {{ key: "image\.(?:{names})\.{version}" value {{[^}}\n]*}} }}\n?', re.MULTILINE)
     kept = ours.sub("", text)
-    return f"{kept}{'' if kept.endswith(chr(10)) else chr(10)}{line}"
+    return f"{kept}{'' if kept.endswith(chr(10)) else chr(10)}{''.join(framing_parameters(framing, version=version))}"
+
+
+def framing_parameters(framing: Framing, *, version: int | None = None) -> list[str]:
+    """Return the lines that tell clients of *framing*, for one version or for all that say nothing of their own."""
+    suffix = "" if version is None else f".{version}"
+    return [_parameter(f"image.{name}{suffix}", str(value)) for name, value in attrs.asdict(framing).items()]
 
 
 def _parameter(key: str, value: str) -> str:

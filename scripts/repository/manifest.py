@@ -71,8 +71,8 @@ class Manifest:
         version: Its number.
         origin: Where the model came from.
         sha256: Of each file of the version, by name, in hexadecimal.
-        contract: What it takes and gives; its resize is this version's own, and the mean and std of a UINT8 input are
-            those in its graph.
+        contract: What it takes and gives; its resize, interpolation and fit are this version's own, and the mean and
+            std of a UINT8 input are those in its graph.
         quantisation: How the graph is quantised.
         opset: Version of the operator set of its graph.
         ir_version: Version of the ONNX format.
@@ -101,7 +101,7 @@ class Manifest:
     def to_json(self) -> str:
         """Return the text of ``manifest.json``."""
         data = attrs.asdict(self)
-        del data["contract"]["model"], data["contract"]["resize_by_version"]
+        del data["contract"]["model"], data["contract"]["framing_by_version"]
         return json.dumps({"schema": _SCHEMA, **data}, indent=2) + "\n"
 
     @classmethod

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scripts.host.errors import TaskFailure
 from scripts.repository import config_pbtxt, golden
 from scripts.repository.versions import CONFIG, version_folders
-from triton_sdk.contract import ModelContract
+from triton_sdk.contract import Framing, ModelContract
 from triton_sdk.errors import ContractError, InvalidImageError
 from triton_sdk.images import to_pixels, to_tensor
 
@@ -73,8 +73,8 @@ def generate(
         raise TaskFailure(f"Model {model!r} has no version {version} in {repository}; there: {there}.")
     _check_batch(contract, batch=batch)
     # The server answers with the highest version when none is named; its preprocessing is the one to apply.
-    resize = contract.resize_for(max(versions, default=None) if version is None else version)
-    pixels = _pixels(image, contract, resize=resize, batch=batch)
+    framing = contract.framing_for(max(versions, default=None) if version is None else version)
+    pixels = _pixels(image, contract, framing=framing, batch=batch)
     tensor = to_tensor(pixels, contract)
     if contract.max_batch == 0:
         tensor = tensor[0]
@@ -108,14 +108,21 @@ def _check_batch(contract: ModelContract, *, batch: int) -> None:
 
 
 def _pixels(
-    image: str | os.PathLike[str] | None, contract: ModelContract, *, resize: int, batch: int
+    image: str | os.PathLike[str] | None, contract: ModelContract, *, framing: Framing, batch: int
 ) -> NDArray[np.uint8]:
     """Return uint8 RGB pixels ``(batch, height, width, 3)``."""
     height, width = contract.height, contract.width
     if image is None:
         return golden.images(batch, height=height, width=width)
     try:
-        pixels = to_pixels(image, resize=resize, height=height, width=width)
+        pixels = to_pixels(
+            image,
+            resize=framing.resize,
+            height=height,
+            width=width,
+            interpolation=framing.interpolation,
+            fit=framing.fit,
+        )
     except InvalidImageError as error:
         raise TaskFailure(str(error)) from error
     return np.repeat(pixels[np.newaxis], batch, axis=0)

@@ -56,14 +56,24 @@ def png(width: int = 500, height: int = 375, *, seed: int = 0) -> bytes:
     return encoded(photograph(width, height, seed=seed), "PNG")
 
 
-def reference(picture: Image.Image, resize: int = 256, height: int = 224, width: int = 224) -> NDArray[np.uint8]:
-    """Resize and crop in torchvision's two steps."""
+def reference(
+    picture: Image.Image,
+    resize: int = 256,
+    height: int = 224,
+    width: int = 224,
+    *,
+    filtered: Image.Resampling = Image.Resampling.BILINEAR,
+    squash: bool = False,
+) -> NDArray[np.uint8]:
+    """Resize and crop in torchvision's two steps; *squash* gives the resized picture the crop's proportions."""
     rgb = picture.convert("RGB")
-    if rgb.width <= rgb.height:
+    if squash:
+        size = (resize * width // min(width, height), resize * height // min(width, height))
+    elif rgb.width <= rgb.height:
         size = (resize, int(resize * rgb.height / rgb.width))
     else:
         size = (int(resize * rgb.width / rgb.height), resize)
-    resized = rgb.resize(size, Image.Resampling.BILINEAR)
+    resized = rgb.resize(size, filtered)
     left, top = round((size[0] - width) / 2.0), round((size[1] - height) / 2.0)
     return np.asarray(resized.crop((left, top, left + width, top + height)))
 

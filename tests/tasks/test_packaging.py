@@ -174,7 +174,7 @@ def test_a_resize_of_its_own_is_said_in_the_configuration(repository: Path, sour
     put(sources(seed=2), repository, resize=20)
     contract = contract_of(repository / "tiny")
     assert path.read_text().startswith(edited)
-    assert (contract.resize_for(1), contract.resize_for(2)) == (18, 20)
+    assert (contract.framing_for(1).resize, contract.framing_for(2).resize) == (18, 20)
     assert stat.S_IMODE(path.stat().st_mode) == 0o664
 
 
@@ -379,7 +379,7 @@ def test_runs_at_once_get_numbers_of_their_own(repository: Path, sources: Callab
     assert [version.version for version in found] == [1, 2, 3, 4, 5, 6]
     contract = contract_of(repository / "tiny")
     recorded = {v.version: v.manifest.contract.resize for v in found if v.manifest}
-    assert {number: contract.resize_for(number) for number in recorded} == recorded
+    assert {number: contract.framing_for(number).resize for number in recorded} == recorded
     assert sorted(recorded.values()) == [20, 21, 22, 23, 24, 25]
     assert lint(repository) == []
 

@@ -114,9 +114,9 @@ def _find(
         images = yield Work(partial(in_time, partial(tensors.rereadable, images, first=first)))
     expected = version or session.latest
     while True:
-        resize = known.resize_for(expected)
+        framing = known.framing_for(expected)
         decode = session.config.decode
-        prepare = partial(tensors.prepare, images, contract=known, resize=resize, first=first, decode=decode)
+        prepare = partial(tensors.prepare, images, contract=known, framing=framing, first=first, decode=decode)
         batch = yield Work(partial(in_time, prepare))
         sent = session.clock()
         answer = yield from _infer(session, batch, version=version, deadline=deadline)
@@ -127,7 +127,7 @@ def _find(
             session.versions |= {answer.model_version}
         if version is None:
             session.latest = answer.model_version
-        if version is not None or known.resize_for(answer.model_version) == resize:
+        if version is not None or known.framing_for(answer.model_version) == framing:
             break
         version = expected = answer.model_version
     return Found(

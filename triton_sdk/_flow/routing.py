@@ -120,7 +120,7 @@ def _shadow(
     known = found.contract
     kept: Sequence[ImageLike] | None = None
     if shadow.candidate not in session.versions or (
-        known.resize_for(shadow.candidate) != known.resize_for(found.model_version)
+        known.framing_for(shadow.candidate) != known.framing_for(found.model_version)
     ):
         kept = yield Work(partial(_copies, images))
         if not kept:

@@ -69,9 +69,9 @@ def _sift(session: Session, images: Sequence[ImageLike]) -> list[InvalidImageErr
     for image in images:
         reason = None
         if session.contract is not None:
-            resize, decode = session.contract.resize_for(session.latest), session.config.decode
+            framing, decode = session.contract.framing_for(session.latest), session.config.decode
             try:
-                tensors.prepare([image], contract=session.contract, resize=resize, first=None, decode=decode)
+                tensors.prepare([image], contract=session.contract, framing=framing, first=None, decode=decode)
             except InvalidImageError as error:
                 reason = error
         reasons.append(reason)

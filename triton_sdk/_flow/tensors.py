@@ -12,7 +12,7 @@ from PIL import Image
 from triton_sdk._flow.failures import about
 from triton_sdk._pixels import sources
 from triton_sdk.config import ClientConfig
-from triton_sdk.contract import ModelContract
+from triton_sdk.contract import Framing, ModelContract
 from triton_sdk.errors import InvalidImageError, InvalidRequestError
 from triton_sdk.images import Decode, ImageLike, to_pixels, to_tensor
 
@@ -48,7 +48,7 @@ def prepare(
     pictures: Sequence[ImageLike],
     *,
     contract: ModelContract,
-    resize: int,
+    framing: Framing,
     first: int | None,
     decode: Decode = "exact",
 ) -> NDArray[Any]:
@@ -57,7 +57,7 @@ def prepare(
     Args:
         pictures: At least one.
         contract: What the model takes.
-        resize: Length of the shorter side before the crop, in pixels.
+        framing: What is done to each picture.
         first: Place of the first picture in the user's list, to name a bad one; None where there is only one.
         decode: How exactly large JPEGs are decoded, as for `to_pixels`.
 
@@ -71,7 +71,13 @@ def prepare(
     for place, picture in enumerate(pictures):
         with _naming(first, place):
             pixels[place] = to_pixels(
-                picture, resize=resize, height=contract.height, width=contract.width, decode=decode
+                picture,
+                resize=framing.resize,
+                height=contract.height,
+                width=contract.width,
+                interpolation=framing.interpolation,
+                fit=framing.fit,
+                decode=decode,
             )
     return to_tensor(pixels, contract)
 

@@ -137,8 +137,14 @@ def _parameters(contract: ModelContract) -> dict[str, str]:
     """Return the model's ``parameters``, as `ModelContract.from_config` reads them."""
     parameters = {
         "image.resize": str(contract.resize),
+        "image.interpolation": contract.interpolation,
+        "image.fit": contract.fit,
         "image.mean": ",".join(map(repr, contract.mean)),
         "image.std": ",".join(map(repr, contract.std)),
-        **{f"image.resize.{version}": str(resize) for version, resize in contract.resize_by_version.items()},
+        **{
+            f"image.{field}.{version}": str(value)
+            for version, framing in contract.framing_by_version.items()
+            for field, value in attrs.asdict(framing).items()
+        },
     }
     return parameters if contract.scores == "unknown" else {**parameters, "image.scores": contract.scores}

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import attrs
 import onnx
 from onnx import TensorProto
 
@@ -42,7 +43,7 @@ def check_version(folder: Path, *, config: Mapping[str, Any] | None) -> Iterator
     if config is None or not is_onnx(config):
         return
     if known is not None:
-        yield from _check_resize(known, config)
+        yield from _check_framing(known, config)
     file = folder / str(config.get("default_model_filename") or "model.onnx")
     if file.is_dir():
         file = file / "model.onnx"  # a model with weights in files of their own may be a folder
@@ -100,18 +101,21 @@ def _check_file(path: Path, digest: str) -> Iterator[Finding]:
         )
 
 
-def _check_resize(known: Manifest, config: Mapping[str, Any]) -> Iterator[Finding]:
+def _check_framing(known: Manifest, config: Mapping[str, Any]) -> Iterator[Finding]:
     """Compare what the client will do to images with what the version was packaged for."""
     try:
-        told = ModelContract.from_config(config).resize_for(known.version)
+        told = ModelContract.from_config(config).framing_for(known.version)
     except ContractError:
         return  # said about the configuration already
-    if told != known.contract.resize:
+    made_for = known.contract.framing_for(None)
+    for field, value in attrs.asdict(made_for).items():
+        if getattr(told, field) == value:
+            continue
         yield warning(
-            "resize",
-            f"The configuration makes clients resize to {told} pixels, but the version was packaged for "
-            f"{known.contract.resize}: its answers are worse than they could be, and nothing fails. Set the parameter "
-            f'"image.resize.{known.version}" to "{known.contract.resize}", unless you measured otherwise.',
+            "framing",
+            f"The configuration makes clients use image.{field} {getattr(told, field)}, but the version was packaged "
+            f"for {value}: its answers are worse than they could be, and nothing fails. Set the parameter "
+            f'"image.{field}.{known.version}" to "{value}", unless you measured otherwise.',
         )
 
 

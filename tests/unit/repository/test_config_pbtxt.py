@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from scripts.host.errors import TaskFailure
 from scripts.repository import config_pbtxt
-from scripts.repository.config_pbtxt import parse_text, render, with_version_resize
-from triton_sdk.contract import ModelContract, TensorSpec
+from scripts.repository.config_pbtxt import parse_text, render, with_version_framing
+from triton_sdk.contract import Framing, ModelContract, TensorSpec
 from triton_sdk.labels import imagenet, read
 
 ROOT = Path(__file__).parents[3]
@@ -33,7 +33,7 @@ FLOATS = attrs.evolve(
     std=(0.1, 0.2, 0.3),
     scores="logits",
     labelled=False,
-    resize_by_version={2: 342, 11: 299},
+    framing_by_version={2: Framing(resize=342), 11: Framing(resize=224, interpolation="bicubic", fit="squash")},
 )
 
 
@@ -102,21 +102,23 @@ def test_any_text_is_a_configuration_or_a_clear_refusal(text: str) -> None:
 
 
 def test_a_version_with_its_own_resize_leaves_every_edit_alone() -> None:
-    """Setting a version's resize adds one line and keeps comments, order and odd spacing."""
+    """Setting how a version's pictures are made adds three lines and keeps comments, order and odd spacing."""
     edited = "# mine\r\n" + render(PIXELS).replace("max_batch_size: 32", "max_batch_size :   7 # measured")
-    changed = with_version_resize(edited, version=3, resize=232)
+    changed = with_version_framing(edited, version=3, framing=Framing(resize=232, fit="squash"))
     assert changed.startswith(edited)
-    assert changed.count("\n") == edited.count("\n") + 1
+    assert changed.count("\n") == edited.count("\n") + 3
     contract = ModelContract.from_config(parse_text(changed, where="here"))
-    assert (contract.resize_for(3), contract.resize_for(1), contract.max_batch) == (232, 256, 7)
+    assert (contract.framing_for(3).fit, contract.framing_for(1).resize, contract.max_batch) == ("squash", 256, 7)
 
 
 def test_a_version_s_resize_can_be_set_again() -> None:
     """Setting it again replaces the line of before, also where a user wrote one of their own."""
     own = render(PIXELS) + 'parameters [ { key: "image.resize.3"\n value { string_value: "300" } } ]'
-    twice = with_version_resize(with_version_resize(own, version=3, resize=232), version=3, resize=240)
+    twice = with_version_framing(
+        with_version_framing(own, version=3, framing=Framing(resize=232)), version=3, framing=Framing(resize=240)
+    )
     assert twice.count('"image.resize.3"') == 2
-    assert ModelContract.from_config(parse_text(twice, where="here")).resize_for(3) == 240
+    assert ModelContract.from_config(parse_text(twice, where="here")).framing_for(3) == Framing(resize=240)
 
 
 @pytest.mark.parametrize("model", ["resnet50", "mobilenetv2"])

@@ -231,9 +231,9 @@ CASES: dict[str, tuple[str, str, Edit, str]] = {
     ),
     "other resize": (
         "warning",
-        "resize",
+        "framing",
         replace('"image.resize" value { string_value: "18"', '"image.resize" value { string_value: "32"'),
-        "32 pixels.*packaged for 18",
+        "32, but the version was packaged for 18",
     ),
     "unreadable parameter": (
         "warning",

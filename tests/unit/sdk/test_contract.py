@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from triton_sdk import ContractError, ModelContract, TensorSpec
+from triton_sdk.contract import Framing
 
 
 def config(**changes: Any) -> dict[str, Any]:
@@ -40,12 +41,12 @@ def test_a_packaged_model_is_read_whole() -> None:
         layout="NHWC",
         max_batch=32,
         resize=256,
-        resize_by_version={2: 232},
+        framing_by_version={2: Framing(resize=232)},
         scores="probabilities",
         labelled=True,
     )
     assert (contract.height, contract.width, contract.classes) == (224, 224, 1000)
-    assert [contract.resize_for(version) for version in (None, 1, 2)] == [256, 256, 232]
+    assert [contract.framing_for(version).resize for version in (None, 1, 2)] == [256, 256, 232]
 
 
 def test_a_model_of_somebody_else_is_read_with_the_usual_defaults() -> None:
@@ -85,6 +86,8 @@ def test_the_layout_follows_the_format_where_the_shape_leaves_it_open(
         ({"output": [{"name": "boxes", "data_type": "TYPE_FP32", "dims": [100, 4]}]}, r"boxes FP32 \(n, 100, 4\)"),
         ({"output": [{"name": "label", "data_type": "TYPE_INT64", "dims": [1]}]}, "INT64"),
         ({"parameters": {"image.resize": {"string_value": "big"}}}, r"'image\.\*' parameter"),
+        ({"parameters": {"image.fit": {"string_value": "stretch"}}}, "none of crop, squash, pad"),
+        ({"parameters": {"image.interpolation.3": {"string_value": "lanczos"}}}, "none of bilinear, bicubic, nearest"),
         ({"parameters": {"image.mean": {"string_value": "0.5"}}}, r"'image\.\*' parameter"),
         ({"parameters": {"image.scores": {"string_value": "softmax"}}}, "softmax"),
     ],

@@ -9,10 +9,11 @@ import PIL
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tests.doubles.pictures import difference, noise, photograph, reference
 from triton_sdk._pixels import resample
+from triton_sdk.contract import Fit, Interpolation
 from triton_sdk.images import to_pixels
 
 
@@ -65,6 +66,39 @@ def test_roundings_hardly_add_up(simd: bool, width: int, height: int) -> None:
         picture = noise(width, height, seed=seed)
         found = to_pixels(picture, resize=228, height=224, width=224)
         assert np.count_nonzero(np.abs(found.astype(int) - reference(picture, 228)) > 1) <= (4 if simd else 0)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    size=st.tuples(st.integers(1, 500), st.integers(1, 500)),
+    resize=st.sampled_from([96, 110, 128]),
+    crop=st.tuples(st.integers(1, 96), st.integers(1, 96)) | st.just((96, 96)),
+    interpolation=st.sampled_from(["bilinear", "bicubic", "nearest"]),
+    fit=st.sampled_from(["crop", "squash"]),
+)
+def test_each_filter_and_fit_equals_the_reference(
+    size: tuple[int, int], resize: int, crop: tuple[int, int], interpolation: Interpolation, fit: Fit
+) -> None:
+    """With the other filters, and squashed, pixels still are those of Pillow's resize and then its crop."""
+    assume(max(size) <= 50 * min(size) and max(crop) <= 50 * min(crop))
+    picture = photograph(*size)
+    found = to_pixels(picture, resize=resize, height=crop[0], width=crop[1], interpolation=interpolation, fit=fit)
+    filtered = Image.Resampling[interpolation.upper()]
+    expected = reference(picture, resize, *crop, filtered=filtered, squash=fit == "squash")
+    assert difference(found, expected) <= (1 if interpolation == "bilinear" else 0)
+
+
+@pytest.mark.parametrize("size", [(300, 100), (100, 300), (120, 120), (500, 11), (7, 300), (96, 64), (33, 22)])
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (64, 96)])
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "nearest"])
+def test_padding_equals_the_reference(
+    size: tuple[int, int], height: int, width: int, interpolation: Interpolation
+) -> None:
+    """The whole picture between black bars is what Pillow's ImageOps.pad makes."""
+    picture = photograph(*size)
+    found = to_pixels(picture, resize=1, height=height, width=width, interpolation=interpolation, fit="pad")
+    expected = ImageOps.pad(picture, (width, height), Image.Resampling[interpolation.upper()], "black")
+    assert difference(found, np.asarray(expected)) <= (1 if interpolation == "bilinear" else 0)
 
 
 def test_a_picture_of_the_cropped_size_is_left_alone() -> None:
