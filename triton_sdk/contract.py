@@ -7,7 +7,19 @@ import attrs
 
 from triton_sdk.errors import ContractError
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "RESIZE_PER_CROP", "RGB", "Layout", "ModelContract", "Scores", "TensorSpec"]
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "RESIZE_PER_CROP",
+    "RGB",
+    "Fit",
+    "Framing",
+    "Interpolation",
+    "Layout",
+    "ModelContract",
+    "Scores",
+    "TensorSpec",
+]
 
 Layout = Literal["NHWC", "NCHW"]
 Scores = Literal["probabilities", "multi-label", "logits", "unknown"]

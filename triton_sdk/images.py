@@ -31,6 +31,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from triton_sdk._checks import choice
+from triton_sdk._pixels.exif import upright
 from triton_sdk._pixels.resample import resize_and_crop
 from triton_sdk._pixels.sources import read
 from triton_sdk.contract import RGB, Fit, Interpolation, Layout, ModelContract
@@ -61,16 +62,6 @@ _FORMATS: Final[tuple[tuple[re.Pattern[bytes], type[ImageFile.ImageFile]], ...]]
 # How much larger than the resized picture a scaled JPEG stays at least: with 1 the greatest difference is 9 levels.
 _MARGIN: Final = 2
 _LARGEST_SHRINK: Final = 8
-_EXIF_ORIENTATION: Final = 0x0112
-_UPRIGHT: Final = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 def to_pixels(
@@ -136,11 +127,11 @@ def to_pixels(
         if decode == "fast" and isinstance(picture, JpegImageFile) and picture is not image and (whole or not orient):
             shrunk = _draft(picture, resize)
         picture.load()
-    upright = _upright(picture) if orient else picture
-    if upright.size != picture.size:
+    turned = upright(picture) if orient else picture
+    if turned.size != picture.size:
         size = size[::-1]
     return resize_and_crop(
-        _to_rgb(upright, what),
+        _to_rgb(turned, what),
         size=size,
         shrunk=shrunk,
         resize=resize,
@@ -267,14 +258,6 @@ def _decoding(what: str) -> Iterator[None]:
         raise InvalidImageError(
             f"Cannot decode {what}: {reason}; an undamaged image that converts to RGB was expected."
         ) from error
-
-
-def _upright(picture: Image.Image) -> Image.Image:
-    try:
-        method = _UPRIGHT.get(picture.getexif().get(_EXIF_ORIENTATION, 1))
-    except Exception:  # damaged EXIF data does not make the picture unreadable
-        return picture
-    return picture if method is None else picture.transpose(method)
 
 
 def _to_rgb(picture: Image.Image, what: str) -> Image.Image:

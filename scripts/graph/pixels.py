@@ -1,6 +1,6 @@
 """What a classifier wants of an image's pixels, and the reference for the nodes that make it."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import attrs
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from triton_sdk.contract import Layout
 
 Colour = Literal["rgb", "bgr", "gray"]
+COLOURS: tuple[Colour, ...] = get_args(Colour)
 # ITU-R 601's weights of red, green and blue in parts of 2^16, as Pillow's convert("L") takes and rounds them. Every sum
 # is a whole number below 2^24, which float32 holds exactly in any order of adding.
 LUMA = (19595, 38470, 7471)

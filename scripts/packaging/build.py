@@ -1,7 +1,7 @@
 """Make a version's files from a model: the graph that is served, golden data, and the proof that both are the same."""
 
-import math
 import platform
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -9,18 +9,23 @@ import attrs
 import onnx
 
 from scripts.graph import compare
-from scripts.graph.inspect import Classifier, inspect
+from scripts.graph.choose import choose_output, freeze
+from scripts.graph.inspect import Classifier, image_size, inspect
 from scripts.graph.pixels import Pixels
 from scripts.graph.rewrite import free_batch, fuse, give_probabilities
 from scripts.graph.scores import served_as
 from scripts.graph.session import Session
 from scripts.host.errors import TaskFailure
+from scripts.packaging.decide import Decision, decide, decide_size, told_scores
+from scripts.packaging.wishes import Wishes
 from scripts.repository import config_pbtxt, golden, manifest
 from scripts.repository.golden import Golden
-from scripts.repository.manifest import Manifest, Measured, Origin
+from scripts.repository.manifest import Manifest, Measured, Origin, Tried
+from scripts.repository.preprocessing import FLAGS, Decided, Preprocessing, shown
+from scripts.sources.claims import Claim
 from scripts.sources.source import Progress, Source
 from triton_sdk import __version__
-from triton_sdk.contract import RESIZE_PER_CROP, RGB, ModelContract, TensorSpec
+from triton_sdk.contract import ModelContract, TensorSpec
 
 MODEL = "model.onnx"
 # What rounding may do to a float model's probabilities; ResNet50 showed 1e-6.
@@ -38,21 +43,6 @@ _BATCHING_MARGIN = 2.0
 
 
 @attrs.frozen(kw_only=True)
-class Preprocessing:
-    """What the user says of a model's preprocessing; None where the source is to be believed.
-
-    Attributes:
-        resize: Length of the shorter side before the centre crop, in pixels.
-        mean: Mean of each channel, for pixels in [0, 1].
-        std: Standard deviation of each channel, likewise.
-    """
-
-    resize: int | None = None
-    mean: RGB | None = None
-    std: RGB | None = None
-
-
-@attrs.frozen(kw_only=True)
 class Built:
     """The files of a version before it has a number.
 
@@ -60,18 +50,29 @@ class Built:
         folder: Where they are.
         contract: What the version takes and gives; ``max_batch`` and ``labelled`` are the model's to decide.
         origin: Where the model came from.
+        original: The model before it was packaged.
         classifier: What the model was before.
+        decision: What was decided about its preprocessing.
         measured: What was measured.
     """
 
     folder: Path
     contract: ModelContract
     origin: Origin
+    original: onnx.ModelProto
     classifier: Classifier
+    decision: Decision
     measured: Measured
 
-    def manifest(self, contract: ModelContract, *, version: int, labels: str | None) -> Manifest:
-        """Return the manifest of these files as *version* of a model."""
+    def manifest(self, contract: ModelContract, *, version: int, labels: Decided[int], tried: Tried | None) -> Manifest:
+        """Return the manifest of these files as *version* of a model.
+
+        Args:
+            contract: What the version takes and gives.
+            version: Its number.
+            labels: Where the names of its classes come from.
+            tried: What its owner's pictures showed.
+        """
         return Manifest(
             model=contract.model,
             version=version,
@@ -81,7 +82,8 @@ class Built:
             quantisation=self.classifier.quantisation,
             opset=self.classifier.opset,
             ir_version=self.classifier.ir_version,
-            labels=labels,
+            preprocessing=attrs.evolve(self.decision.record, labels=labels),
+            tried=tried,
             measured=self.measured,
             tools={
                 "triton-sdk": __version__,
@@ -92,15 +94,43 @@ class Built:
 
 
 def build(
-    source: Source, *, model: str, folder: Path, keep_input: bool, preprocessing: Preprocessing, progress: Progress
+    source: Source,
+    *,
+    model: str,
+    folder: Path,
+    keep_input: bool,
+    wishes: Wishes,
+    strict: bool,
+    others: Sequence[Claim],
+    progress: Progress,
+    decided: Callable[[Preprocessing], None],
 ) -> Built:
     """Write ``model.onnx`` and ``golden.npz`` into the new folder *folder*.
+
+    Args:
+        source: Where the model comes from.
+        model: Its name on the server.
+        folder: Where the files go.
+        keep_input: Leave the graph's own input.
+        wishes: What the owner says.
+        strict: Refuse what is only assumed.
+        others: What the model's other versions say.
+        progress: Called with a line for each stage.
+        decided: Called with the record before anything rests on it.
 
     Raises:
         TaskFailure: If the model cannot be read, is no image classifier, or does not pass the proof.
     """
-    original, origin = source.read(progress)
-    classifier = inspect(original)
+    found = source.read(progress)
+    original, claims = found.model, [*others, *found.claims]
+    if wishes.freeze:
+        original = freeze(original, wishes.freeze)
+    if wishes.output:
+        original = choose_output(original, wishes.output)
+    height, width = image_size(original)
+    size = decide_size(claims, wishes, height=height, width=width)
+    told = told_scores(claims, wishes)
+    classifier = inspect(original, size=size.value, told=None if told is None else told.value)
     if classifier.batch is not None:
         progress("The batch dimension is fixed: making it dynamic, and comparing 3 images together with 3 alone")
         original = free_batch(original, classifier)
@@ -108,69 +138,80 @@ def build(
     progress(
         f"Found {classifier.input} -> {classifier.output}: {classifier.scores}, quantisation {classifier.quantisation}"
     )
-    contract = _contract(source, classifier, model=model, keep_input=keep_input, preprocessing=preprocessing)
+    decision = decide(claims, wishes, classifier=classifier, size=size)
+    record = decision.record
+    decided(record)
+    _say_assumed(record, strict=strict, progress=progress)
+    contract = _contract(record, classifier, model=model, keep_input=keep_input)
     if keep_input:
         served = give_probabilities(original, classifier)
     else:
         progress("Writing preprocessing and softmax into the graph")
-        served = fuse(original, classifier, pixels=Pixels(mean=contract.mean, std=contract.std))
+        served = fuse(original, classifier, pixels=record.pixels)
     folder.mkdir()
     onnx.save_model(served, folder / MODEL)
     pictures = golden.pictures(contract)
     # Loaded from the file: what is measured is what will be served.
     answers = Session(folder / MODEL).alone(pictures)
     golden.save(Golden(input=pictures, output=answers), path=folder / golden.FILE)
-    measured = _measure(original, served, classifier, contract, progress=progress)
+    measured = _measure(original, served, classifier, contract, pixels=record.pixels, progress=progress)
     if len(set(answers.argmax(axis=1).tolist())) == 1:
         progress(
             f"Note: all {len(answers)} generated images get class {answers[0].argmax()}; a trained model may well do so"
         )
-    return Built(folder=folder, contract=contract, origin=origin, classifier=classifier, measured=measured)
+    return Built(
+        folder=folder,
+        contract=contract,
+        origin=found.origin,
+        original=original,
+        classifier=classifier,
+        decision=decision,
+        measured=measured,
+    )
 
 
-def _contract(
-    source: Source, classifier: Classifier, *, model: str, keep_input: bool, preprocessing: Preprocessing
-) -> ModelContract:
+def _say_assumed(record: Preprocessing, *, strict: bool, progress: Progress) -> None:
+    """Name what nothing told, and the flags that tell it.
+
+    Raises:
+        TaskFailure: If *strict*, and something is assumed.
+    """
+    assumed = record.assumed()
+    if not assumed:
+        return
+    values = ", ".join(f"{name} ({shown(getattr(record, name).value, name)})" for name in assumed)
+    flags = "; ".join(FLAGS[name] for name in assumed)
+    found = f"Neither a flag nor the file nor a file beside it tells the {values}"
+    if strict:
+        raise TaskFailure(f"{found}, and --strict refuses what is only assumed. Say what is right: {flags}.")
+    progress(
+        f"Warning: {found}: what stands in brackets is assumed. If it is not what the model was trained with, its "
+        f"answers are wrong and nothing fails. What decides: {flags}. --images FOLDER tries it on your pictures"
+    )
+
+
+def _contract(record: Preprocessing, classifier: Classifier, *, model: str, keep_input: bool) -> ModelContract:
     """Return what the packaged version will take and give."""
-    if classifier.input.dtype == "UINT8" and (preprocessing.mean or preprocessing.std):
-        raise TaskFailure("The graph takes UINT8 pixels and normalises them itself: leave --mean and --std out.")
-    if keep_input and classifier.input.dtype in ("FP16", "FP64"):
+    if keep_input and (classifier.input.dtype in ("FP16", "FP64") or record.colour.value != "rgb"):
         raise TaskFailure(
-            f"The graph takes {classifier.input}, which clients cannot send. Leave --keep-input out, so that it takes "
-            "pixels."
-        )
-    mean, std = preprocessing.mean or source.mean, preprocessing.std or source.std
-    _check_scaling(mean, std)
-    shortest = max(classifier.height, classifier.width)
-    resize = preprocessing.resize or source.resize or round(shortest * RESIZE_PER_CROP)
-    if resize < shortest:
-        raise TaskFailure(
-            f"--resize {resize} is smaller than the image of {classifier.height} x {classifier.width} pixels that the "
-            f"model sees. Give at least {shortest}."
+            f"The graph takes {classifier.input}, {record.colour.value}, which clients cannot send. Leave --keep-input "
+            "out, so that it takes pixels."
         )
     pixels = TensorSpec(name="image", dtype="UINT8", shape=(classifier.height, classifier.width, 3))
+    mean, std = record.scaling.of_unit_pixels(record.colour.value)
     return ModelContract(
         model=model,
         input=classifier.input if keep_input else pixels,
         output=TensorSpec(name="probabilities", dtype="FP32", shape=(classifier.classes,)),
         layout=classifier.layout if keep_input else "NHWC",
         max_batch=config_pbtxt.DEFAULT_MAX_BATCH,
-        resize=resize,
+        resize=record.resize.value,
+        interpolation=record.interpolation.value,
+        fit=record.fit.value,
         mean=mean,
         std=std,
         scores=served_as(classifier.scores),
     )
-
-
-def _check_scaling(mean: RGB, std: RGB) -> None:
-    """Refuse numbers that cannot be meant; the proof would pass with them, and every answer be wrong."""
-    if not all(0 < part < math.inf for part in std):
-        raise TaskFailure(f"--std has to be a number above 0 for each channel, not {std}.")
-    if not all(-1 <= part <= 1 for part in mean):
-        raise TaskFailure(
-            f"--mean is for pixels in [0, 1], not {mean}. For numbers on the scale of 0 to 255 divide both --mean and "
-            "--std by 255."
-        )
 
 
 def _measure(
@@ -179,6 +220,7 @@ def _measure(
     classifier: Classifier,
     contract: ModelContract,
     *,
+    pixels: Pixels,
     progress: Progress,
 ) -> Measured:
     """Prove that the served graph is the original one, and measure what sharing a batch does."""
@@ -193,7 +235,7 @@ def _measure(
             served,
             classifier,
             images=golden.images(height=contract.height, width=contract.width),
-            pixels=Pixels(mean=contract.mean, std=contract.std),
+            pixels=pixels,
         )
     found = f"the packaged graph differs from the original by at most {proof:.1e} in a probability"
     if not proof <= limit:

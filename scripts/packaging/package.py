@@ -1,20 +1,43 @@
 """Turn a classifier into a version that Triton serves."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
+
+import attrs
 
 from scripts.host.errors import TaskFailure
 from scripts.packaging import staging
-from scripts.packaging.build import Preprocessing, build
-from scripts.packaging.publish import Publication, version_exists
+from scripts.packaging.build import Built, build
+from scripts.packaging.publish import Publication, names_of_others, version_exists
+from scripts.packaging.trial.judge import Trial
+from scripts.packaging.trial.pictures import read
+from scripts.packaging.trial.run import run
+from scripts.packaging.wishes import Wishes
 from scripts.repository.lint.config import is_sane_name
+from scripts.repository.preprocessing import Preprocessing
 from scripts.repository.versions import PackagedVersion
 from scripts.sources.source import Progress, Source
-from triton_sdk.contract import RGB
 
-__all__ = ["Source", "package"]
+__all__ = ["Images", "Source", "Wishes", "package"]
 
 _LARGEST_NUMBER = 2**31 - 1
+_NOTHING = Wishes()
+
+
+@attrs.frozen(kw_only=True)
+class Images:
+    """Pictures of the owner's, and what they have to show.
+
+    Attributes:
+        source: A folder or a list, as `scripts.packaging.trial.pictures.read` takes them.
+        least: The accuracy, or the share of answers like the owner's, that has to be reached; None asks for more than
+            chance.
+        hashes: Keep only hashes of pictures.
+    """
+
+    source: Path
+    least: float | None = None
+    hashes: bool = False
 
 
 def package(
@@ -23,13 +46,14 @@ def package(
     model: str,
     repository: Path,
     version: int | None = None,
-    labels: Sequence[str] | None = None,
+    wishes: Wishes = _NOTHING,
+    strict: bool = False,
     keep_input: bool = False,
     max_batch: int | None = None,
-    resize: int | None = None,
-    mean: RGB | None = None,
-    std: RGB | None = None,
     progress: Progress,
+    decided: Callable[[Preprocessing], None] = lambda _record: None,
+    images: Images | None = None,
+    tried: Callable[[Trial], None] = lambda _trial: None,
 ) -> PackagedVersion:
     """Add one version to *repository*, whole and checked, or change nothing.
 
@@ -38,13 +62,14 @@ def package(
         model: Its name on the server.
         repository: The folder that holds the models; it may be new, its parent may not.
         version: The version's number; None takes the next.
-        labels: Names of the classes; None takes those of the source, or of the model that is there.
+        wishes: What the owner says of its preprocessing; the rest is for the file and its neighbours to tell.
+        strict: Refuse what is only assumed.
         keep_input: Leave the graph's own input, so that its callers normalise.
         max_batch: Most images in one request; None takes the model's, or 32 for a new one.
-        resize: Length of the shorter side before the centre crop, in pixels; None takes what the source knows.
-        mean: Mean of each channel that the model was trained with, for pixels in [0, 1]; None likewise.
-        std: Standard deviation of each channel; None likewise.
         progress: Called with a line for each stage.
+        decided: Called with the preprocessing record before anything rests on it.
+        images: Pictures of the owner's that the version has to answer before it is published.
+        tried: Called with what they showed, also where that keeps the version from being published.
 
     Raises:
         TaskFailure: If it cannot be packaged; the message says why and what to do.
@@ -58,16 +83,19 @@ def package(
                 model=model,
                 folder=folder / "version",
                 keep_input=keep_input,
-                preprocessing=Preprocessing(resize=resize, mean=mean, std=std),
+                wishes=wishes,
+                strict=strict,
+                others=names_of_others(repository / model),
                 progress=progress,
+                decided=decided,
             )
+            trial = None if images is None else _try(built, images, progress=progress, tried=tried)
             written = Publication(
                 built=built,
                 target=repository / model,
                 folder=folder,
                 version=version,
-                labels=None if labels is None else tuple(labels),
-                known_labels=source.labels,
+                tried=None if trial is None else trial.tried,
                 max_batch=max_batch,
                 progress=progress,
             ).publish()
@@ -77,6 +105,21 @@ def package(
         ) from error
     path = repository / model / str(written.version)
     return PackagedVersion(model=model, version=written.version, path=path, manifest=written)
+
+
+def _try(built: Built, images: Images, *, progress: Progress, tried: Callable[[Trial], None]) -> Trial:
+    """Prove the built version on its owner's pictures.
+
+    Raises:
+        TaskFailure: If they show that it must not be published.
+    """
+    pictures = read(images.source, names=built.decision.names, classes=built.contract.classes)
+    trial = run(built, pictures, least=images.least, hashes=images.hashes, progress=progress)
+    tried(trial)
+    if trial.refusal:
+        raise TaskFailure(f"{trial.refusal} Nothing was published.")
+    progress(f"Warning: {trial.warning}" if trial.warning else trial.found)
+    return trial
 
 
 def _check_request(target: Path, *, model: str, version: int | None, max_batch: int | None) -> None:

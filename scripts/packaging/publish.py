@@ -11,8 +11,10 @@ from scripts.packaging import staging
 from scripts.packaging.build import Built
 from scripts.repository import config_pbtxt, manifest
 from scripts.repository.lint.model import lint_version
-from scripts.repository.manifest import Manifest
+from scripts.repository.manifest import Manifest, Tried
+from scripts.repository.preprocessing import Decided
 from scripts.repository.versions import CONFIG, version_folders
+from scripts.sources.claims import Claim, Place
 from scripts.sources.source import Progress
 from triton_sdk import labels as class_names
 from triton_sdk.contract import ModelContract
@@ -31,8 +33,7 @@ class Publication:
         target: The model's folder, which may not exist yet.
         folder: A staging folder on the repository's filesystem.
         version: The number asked for; None takes the next.
-        labels: Names of the classes as given; None takes the known ones or those of the model that is there.
-        known_labels: Names of the classes that come with the model's source.
+        tried: What the owner's pictures showed; None where there were none.
         max_batch: Most images in one request; None takes the model's, or the default for a new one.
         progress: Called with a line for what should be known.
     """
@@ -41,8 +42,7 @@ class Publication:
     target: Path
     folder: Path
     version: int | None
-    labels: tuple[str, ...] | None
-    known_labels: tuple[str, ...] | None
+    tried: Tried | None
     max_batch: int | None
     progress: Progress
 
@@ -73,13 +73,15 @@ class Publication:
                 f"{self.target} is there without a {CONFIG}, so nothing tells what its versions must have in "
                 "common. Write one, move it away, or choose another name."
             )
-        names, origin = self._names_for_new_model()
+        names = self.built.decision.names
+        if names is not None:
+            check_labels(names, classes=self.built.contract.classes)
         contract = attrs.evolve(
             self.built.contract, max_batch=self.max_batch or self.built.contract.max_batch, labelled=names is not None
         )
         number = self.version or 1
         _write_shared(tree, config_pbtxt.render(contract), names, label_file=config_pbtxt.LABELS)
-        written = self._put_version(tree, contract, version=number, labels=origin)
+        written = self._put_version(tree, contract, version=number, labels=self.built.decision.record.labels)
         self._check(tree, number, others=())
         staging.create_repository(self.target.parent)
         staging.publish_folder(tree, target=self.target)
@@ -111,8 +113,9 @@ class Publication:
                     f"versions by {model.framing_for(None)}"
                 )
             _write_shared(tree, wanted, names, label_file=label_file)
+            told = Decided[int](value=len(names or ()), source="other versions", where=label_file or "no labels")
             contract = attrs.evolve(self.built.contract, max_batch=model.max_batch, labelled=model.labelled)
-            written = self._put_version(tree, contract, version=number, labels="the model's" if names else None)
+            written = self._put_version(tree, contract, version=number, labels=told)
             self._check(tree, number, others=others)
             # Before the version: a parameter for a version that is not there does no harm, the reverse does.
             with nullcontext() if wanted == text else staging.replaced(path, wanted, folder=self.folder):
@@ -138,23 +141,6 @@ class Publication:
                 f"out, or change max_batch_size in its {CONFIG} first."
             )
 
-    def _names_for_new_model(self) -> tuple[tuple[str, ...] | None, str | None]:
-        """Return the names of the classes, and in words where they come from."""
-        classes = self.built.contract.classes
-        if self.labels is not None:
-            check_labels(self.labels, classes=classes)
-            return self.labels, "given"
-        if self.known_labels is not None and len(self.known_labels) == classes:
-            return self.known_labels, "ImageNet's"
-        if classes == len(class_names.imagenet()):
-            self.progress(
-                f"Warning: no --labels given. With {classes} classes, ImageNet's names are assumed; if they are "
-                "others, remove this model and package it again with --labels FILE"
-            )
-            return class_names.imagenet(), "ImageNet's, assumed from the number of classes"
-        self.progress(f"No --labels given for {classes} classes: answers will hold indices without names")
-        return None, None
-
     def _names_of_model(self, label_file: str) -> tuple[str, ...] | None:
         """Return the names of the classes of the model that is there; refuse others."""
         names = None
@@ -163,17 +149,18 @@ class Publication:
                 names = class_names.read(self.target / label_file)
             except ConfigurationError as error:
                 raise TaskFailure(str(error)) from error
-        if self.labels is not None and self.labels != names:
-            check_labels(self.labels, classes=self.built.contract.classes)
+        decision = self.built.decision
+        if decision.names not in (None, names) and decision.record.labels.source == "flag":
+            check_labels(decision.names or (), classes=self.built.contract.classes)
             raise TaskFailure(
                 f"All versions of {self.target.name} share its labels ({label_file or 'it has none'}), and those given "
                 "are others. Leave --labels out, or package under another model name."
             )
         return names
 
-    def _put_version(self, tree: Path, contract: ModelContract, *, version: int, labels: str | None) -> Manifest:
+    def _put_version(self, tree: Path, contract: ModelContract, *, version: int, labels: Decided[int]) -> Manifest:
         """Complete the built files with their manifest and move them below *tree*."""
-        written = self.built.manifest(contract, version=version, labels=labels)
+        written = self.built.manifest(contract, version=version, labels=labels, tried=self.tried)
         (self.built.folder / manifest.FILE).write_text(written.to_json(), encoding="utf-8")
         self.built.folder.rename(tree / str(version))
         return written
@@ -187,6 +174,18 @@ class Publication:
             raise TaskFailure(f"{self.target.name} version {number} would not be served rightly: {' '.join(errors)}")
         for finding in findings:
             self.progress(f"Warning: {finding.message}")
+
+
+def names_of_others(target: Path) -> list[Claim]:
+    """Return what the versions of the model in *target* call their classes; nothing where that is not to be read."""
+    try:
+        outputs = config_pbtxt.parse(target / CONFIG).get("output", [])
+        files = [str(output["label_filename"]) for output in outputs if output.get("label_filename")]
+        names = [class_names.read(target / file) for file in files]
+    except (TaskFailure, ConfigurationError):
+        return []  # publishing says what is wrong with them
+    place = Place("other versions", target.name)
+    return [place.claim("labels", given, file) for given, file in zip(names, files, strict=True)]
 
 
 def version_exists(target: Path, version: int) -> TaskFailure:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import attrs
 
 from scripts.host.errors import TaskFailure
+from scripts.repository.preprocessing import Preprocessing
 from triton_sdk.contract import RGB, ModelContract, TensorSpec
 
 if TYPE_CHECKING:  # who reads a manifest needs no onnx
@@ -63,6 +64,38 @@ class Measured:
 
 
 @attrs.frozen(kw_only=True)
+class Kept:
+    """A picture of the owner's that the version answered, for whoever has that file.
+
+    Attributes:
+        sha256: Of the picture's file, in hexadecimal.
+        index: The best class.
+        probability: Of that class.
+    """
+
+    sha256: str
+    index: int
+    probability: float
+
+
+@attrs.frozen(kw_only=True)
+class Tried:
+    """What the owner's own pictures showed.
+
+    Attributes:
+        pictures: How many there were.
+        kept: Some of them.
+        accuracy: The share of right answers, or of answers like the owner's; None where nobody told them.
+        difference: How far a probability is from the owner's, at most; None where there are none.
+    """
+
+    pictures: int
+    kept: tuple[Kept, ...]
+    accuracy: float | None = None
+    difference: float | None = None
+
+
+@attrs.frozen(kw_only=True)
 class Manifest:
     """One packaged version.
 
@@ -76,9 +109,10 @@ class Manifest:
         quantisation: How the graph is quantised.
         opset: Version of the operator set of its graph.
         ir_version: Version of the ONNX format.
-        labels: Where the names of the classes came from, in words; None when it has none.
         measured: What was measured when it was packaged.
         tools: Versions of what packaged it, by name.
+        preprocessing: What was decided about its pictures and scores; None for what was packaged before that was kept.
+        tried: What its owner's pictures showed; None where there were none.
     """
 
     model: str
@@ -89,9 +123,10 @@ class Manifest:
     quantisation: "Quantisation"
     opset: int
     ir_version: int
-    labels: str | None
     measured: Measured
     tools: dict[str, str]
+    preprocessing: Preprocessing | None = None
+    tried: Tried | None = None
 
     @property
     def tolerance(self) -> float:
@@ -119,6 +154,8 @@ class Manifest:
                     f"{where} has schema {schema!r}; this version of the tool reads {_SCHEMA}. Update it."
                 )
             contract, measured = data.pop("contract"), data.pop("measured")
+            record, tried = data.pop("preprocessing", None), data.pop("tried", None)
+            data.pop("labels", None)  # stood here before the record did
             return cls(
                 model=str(data["model"]),
                 version=int(data.pop("version")),
@@ -132,6 +169,8 @@ class Manifest:
                     std=_rgb(contract.pop("std")),
                     **contract,
                 ),
+                preprocessing=None if record is None else Preprocessing.from_json(record),
+                tried=None if tried is None else _tried(**tried),
                 measured=Measured(images=int(measured.pop("images")), **{k: float(v) for k, v in measured.items()}),
                 **data,
             )
@@ -160,6 +199,14 @@ def sha256(path: Path) -> str:
 
 def _tensor(data: dict[str, Any]) -> TensorSpec:
     return TensorSpec(name=str(data["name"]), dtype=str(data["dtype"]), shape=tuple(int(d) for d in data["shape"]))
+
+
+def _tried(*, kept: list[dict[str, Any]], pictures: int, **shares: float | None) -> Tried:
+    return Tried(
+        pictures=int(pictures),
+        kept=tuple(Kept(**picture) for picture in kept),
+        **{name: None if share is None else float(share) for name, share in shares.items()},
+    )
 
 
 def _rgb(data: list[Any]) -> RGB:

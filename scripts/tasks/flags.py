@@ -1,6 +1,9 @@
 """The flags that several tasks have, and how their text becomes a value."""
 
+import math
 import re
+from collections.abc import Sequence
+from typing import Any
 
 from scripts.host.errors import TaskFailure
 
@@ -34,16 +37,95 @@ def optional_number(text: str, *, name: str) -> int | None:
     return number(text, name=name) if text else None
 
 
-def colour(text: str, *, name: str) -> tuple[float, float, float] | None:
-    """Parse a number for each of red, green and blue; None where the flag is not given.
+def channels(text: str, *, name: str) -> tuple[float, ...] | None:
+    """Parse one number, or one for each of three channels; None where the flag is not given.
 
     Raises:
-        TaskFailure: If *text* is not three numbers with commas between them.
+        TaskFailure: If *text* is something else.
     """
     if not text:
         return None
     try:
-        red, green, blue = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise TaskFailure(f"--{name} takes three numbers, for example 0.485,0.456,0.406, not {text!r}.") from error
-    return red, green, blue
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) not in (1, 3) or not all(map(math.isfinite, numbers)):
+        raise TaskFailure(
+            f"--{name} takes one number, or three with commas between them, for example 0.485,0.456,0.406, not "
+            f"{text!r}."
+        )
+    return numbers
+
+
+def fraction(text: str, *, name: str) -> float | None:
+    """Parse a number, or one divided by another: ``1/255``; None where the flag is not given.
+
+    Raises:
+        TaskFailure: If *text* is something else.
+    """
+    if not text:
+        return None
+    above, _, below = text.partition("/")
+    try:
+        value = float(above) / float(below or "1")
+    except (ValueError, ZeroDivisionError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise TaskFailure(f"--{name} takes a number or a fraction, for example 1/255, not {text!r}.")
+    return value
+
+
+def share(text: str, *, name: str) -> float | None:
+    """Parse a number from 0 to 1; None where the flag is not given.
+
+    Raises:
+        TaskFailure: If *text* is something else.
+    """
+    value = fraction(text, name=name)
+    if value is not None and not 0 <= value <= 1:
+        raise TaskFailure(f"--{name} takes a number from 0 to 1, for example 0.9, not {text!r}.")
+    return value
+
+
+def size(text: str, *, name: str) -> tuple[int, int] | None:
+    """Parse a height and a width with an x between them; None where the flag is not given.
+
+    Raises:
+        TaskFailure: If *text* is something else.
+    """
+    if not text:
+        return None
+    found = re.fullmatch(r"([1-9][0-9]{0,4})[xX]([1-9][0-9]{0,4})", text)
+    if found is None:
+        raise TaskFailure(f"--{name} takes a height and a width in pixels, for example 224x224, not {text!r}.")
+    return int(found[1]), int(found[2])
+
+
+def word(text: str, known: Sequence[str], *, name: str) -> Any:
+    """Return *text* if it is one of the words *known*; None where the flag is not given.
+
+    Raises:
+        TaskFailure: If it is another one.
+    """
+    if text and text not in known:
+        raise TaskFailure(f"--{name} takes {', '.join(known[:-1])} or {known[-1]}, not {text!r}.")
+    return text or None
+
+
+def assignments(texts: Sequence[str], *, name: str) -> dict[str, tuple[float, ...]]:
+    """Parse numbers by name: ``keep_prob=1`` or ``anchor=0,0.5``.
+
+    Raises:
+        TaskFailure: If a text is something else, or a name comes twice.
+    """
+    found = dict[str, tuple[float, ...]]()
+    for text in texts:
+        key, _, values = text.rpartition("=")
+        try:
+            numbers = tuple(float(part) for part in values.split(","))
+        except ValueError:
+            numbers = ()
+        if not key or not numbers or key in found:
+            raise TaskFailure(f"--{name} takes INPUT=VALUE once for each input, for example keep_prob=1, not {text!r}.")
+        found[key] = numbers
+    return found

@@ -1,11 +1,13 @@
 """Model versions: packaged, looked at, and asked something by hand."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from invoke import Context, task
 
 from scripts.host.errors import TaskFailure
-from scripts.tasks.flags import REPOSITORY, colour, number, optional_number
+from scripts.tasks import flags
+from scripts.tasks.flags import REPOSITORY
 
 
 @task(
@@ -17,12 +19,25 @@ from scripts.tasks.flags import REPOSITORY, colour, number, optional_number
         "version": "Version number (default: the next one).",
         "repository": "Folder to package into.",
         "labels": "File with the name of each class, a line each.",
+        "colour": "Order of the channels that the model takes: rgb, bgr or gray.",
+        "scale": "What pixels from 0 to 255 are multiplied by, before mean and std: 1/255, 1/127.5 or 1.",
+        "mean": "Subtracted afterwards: one number, or one for each channel in the model's order.",
+        "std": "What is divided by in the end, likewise.",
+        "size": "Height and width of the pictures that the model sees, such as 224x224, if the graph leaves them open.",
+        "resize": "Length of the shorter side before the centre crop, in pixels.",
+        "interpolation": "How pictures are resized: bilinear, bicubic or nearest.",
+        "fit": "What happens to pictures of other proportions: crop, squash or pad.",
+        "scores": "What the model gives: logits, probabilities, log-probabilities or multi-label.",
+        "output": "Name of the output, or of a value inside, that holds the scores.",
+        "freeze": "INPUT=VALUE, or several VALUES with commas: makes a constant of another input; may be repeated.",
+        "images": "Prove it on your pictures: a folder (of folders named by class), or a .csv, .json or .npz list.",
+        "min_accuracy": "Share of the pictures that has to be right, from 0 to 1 (default: more than chance).",
+        "image_hashes": "Keep hashes of the pictures in the manifest, and no picture in the golden data.",
+        "strict": "Refuse what neither a flag nor the file nor a file beside it tells.",
         "keep_input": "Keep the graph's own FP32 input: clients then normalise.",
         "max_batch": "Most images in one request (default: 32, or what the model's other versions have).",
-        "resize": "Shorter side before the centre crop, in pixels (default: the known model's, or crop * 256 / 224).",
-        "mean": "Mean of the channels R,G,B for pixels in [0, 1] (default: ImageNet's).",
-        "std": "Standard deviation of the channels R,G,B, likewise.",
-    }
+    },
+    iterable=["freeze"],
 )
 def package_model(
     c: Context,
@@ -33,16 +48,29 @@ def package_model(
     version: str = "",
     repository: str = REPOSITORY,
     labels: str = "",
-    keep_input: bool = False,
-    max_batch: str = "",
-    resize: str = "",
+    colour: str = "",
+    scale: str = "",
     mean: str = "",
     std: str = "",
+    size: str = "",
+    resize: str = "",
+    interpolation: str = "",
+    fit: str = "",
+    scores: str = "",
+    output: str = "",
+    freeze: Sequence[str] = (),
+    images: str = "",
+    min_accuracy: str = "",
+    image_hashes: bool = False,
+    strict: bool = False,
+    keep_input: bool = False,
+    max_batch: str = "",
 ) -> None:
     """Turn a classifier into a version that Triton serves: preprocessing in the graph, config, labels, golden data."""
     from scripts.host import settings
-    from scripts.host.terminal import download_bar, reporting, say, step
-    from scripts.packaging.package import package
+    from scripts.host.terminal import download_bar, reporting, say, step, table
+    from scripts.packaging.package import Images, Wishes, package
+    from scripts.packaging.wishes import CHOICES
     from scripts.sources import zoo
     from scripts.sources.source import Source
     from triton_sdk.labels import read
@@ -50,10 +78,12 @@ def package_model(
     with reporting(), download_bar() as downloaded:
         if not model and not onnx:
             raise TaskFailure("Which model? --model resnet50, --model mobilenetv2, or a file of yours: --onnx PATH.")
+        if not images and (min_accuracy or image_hashes):
+            raise TaskFailure("--min-accuracy and --image-hashes belong to --images.")
         if onnx:
             source = Source.onnx(Path(onnx))
         elif weights == "seeded":
-            source = Source.seeded(model, seed=number(seed, name="seed", least=0))
+            source = Source.seeded(model, seed=flags.number(seed, name="seed", least=0))
         else:
             wanted = model if weights == "zoo" else weights
             if weights in zoo.ARCHITECTURES:
@@ -63,14 +93,32 @@ def package_model(
             source,
             model=model or Path(onnx).resolve().stem,
             repository=Path(repository),
-            version=optional_number(version, name="version"),
-            labels=read(labels) if labels else None,
+            version=flags.optional_number(version, name="version"),
+            wishes=Wishes(
+                colour=flags.word(colour, CHOICES["colour"], name="colour"),
+                scale=flags.fraction(scale, name="scale"),
+                mean=flags.channels(mean, name="mean"),
+                std=flags.channels(std, name="std"),
+                size=flags.size(size, name="size"),
+                resize=flags.optional_number(resize, name="resize"),
+                interpolation=flags.word(interpolation, CHOICES["interpolation"], name="interpolation"),
+                fit=flags.word(fit, CHOICES["fit"], name="fit"),
+                scores=flags.word(scores, CHOICES["scores"], name="scores"),
+                labels=read(labels) if labels else None,
+                output=output,
+                freeze=flags.assignments(freeze, name="freeze"),
+            ),
+            strict=strict,
             keep_input=keep_input,
-            max_batch=optional_number(max_batch, name="max-batch"),
-            resize=optional_number(resize, name="resize"),
-            mean=colour(mean, name="mean"),
-            std=colour(std, name="std"),
+            max_batch=flags.optional_number(max_batch, name="max-batch"),
             progress=step,
+            images=(
+                Images(source=Path(images), least=flags.share(min_accuracy, name="min-accuracy"), hashes=image_hashes)
+                if images
+                else None
+            ),
+            tried=lambda trial: table("Your pictures", ("prepared", "", "flags"), trial.rows),
+            decided=lambda record: table("Preprocessing", ("", "value", "source"), record.rows()),
         )
         say(f"Packaged {made.model} version {made.version} in {made.path}: {made.summary}")
 
@@ -122,9 +170,9 @@ def generate_input(
             image or None,
             model=model,
             repository=Path(repository),
-            version=optional_number(version, name="version"),
+            version=flags.optional_number(version, name="version"),
             output=Path(output),
-            batch=number(batch, name="batch"),
+            batch=flags.number(batch, name="batch"),
             raw=raw,
         )
         say(f"{request.path}: {request.dtype} {request.shape}. Send it:\n  {request.curl}")

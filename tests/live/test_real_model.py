@@ -47,8 +47,7 @@ def repository(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         package.Source.onnx(data / "models" / "mobilenetv2-int8.onnx"),
         model="mobilenetv2",
         repository=repository,
-        labels=imagenet(),
-        resize=256,
+        wishes=package.Wishes(labels=imagenet(), resize=256),
         progress=lambda _: None,
     )
     return repository

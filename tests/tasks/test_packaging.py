@@ -19,7 +19,7 @@ from scripts.graph import rewrite
 from scripts.graph.session import Session
 from scripts.host.errors import TaskFailure
 from scripts.packaging import build, staging
-from scripts.packaging.package import Source, package
+from scripts.packaging.package import Source, Wishes, package
 from scripts.repository import config_pbtxt, golden
 from scripts.repository.lint.model import lint
 from scripts.repository.versions import PackagedVersion, packaged
@@ -54,8 +54,11 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Source]:
 
 
 def put(source: Source, repository: Path, **options: Any) -> PackagedVersion:
-    """Package *source* as the model "tiny", unless the options say otherwise."""
-    return package(source, repository=repository, **{"model": "tiny", "labels": LABELS, "progress": silent, **options})
+    """Package *source* as the model "tiny", unless the options say otherwise; those of `Wishes` become one."""
+    known = {field.name for field in attrs.fields(Wishes)}
+    wishes = Wishes(**{"labels": LABELS} | {name: value for name, value in options.items() if name in known})
+    others = {name: value for name, value in options.items() if name not in known}
+    return package(source, repository=repository, **{"model": "tiny", "progress": silent, "wishes": wishes, **others})
 
 
 def tree(folder: Path) -> dict[str, tuple[int, str]]:
@@ -212,7 +215,7 @@ def test_unknown_classes_stay_without_names(repository: Path, sources: Callable[
     put(sources(), repository, labels=None, progress=lines.append)
     assert not (repository / "tiny" / "labels.txt").exists()
     assert not contract_of(repository / "tiny").labelled
-    assert any("without names" in line for line in lines)
+    assert any("labels (none)" in line and "--labels FILE" in line for line in lines)
 
 
 def test_a_thousand_classes_are_taken_for_imagenet_s(repository: Path, sources: Callable[..., Source]) -> None:
@@ -220,9 +223,10 @@ def test_a_thousand_classes_are_taken_for_imagenet_s(repository: Path, sources: 
     lines: list[str] = []
     done = put(sources(classes=1000), repository, labels=None, progress=lines.append)
     assert (repository / "tiny" / "labels.txt").read_text().splitlines() == list(imagenet())
-    assert any("assumed" in line for line in lines)
+    assert any("labels (1000 names)" in line for line in lines)
     assert done.manifest is not None
-    assert "assumed" in str(done.manifest.labels)
+    assert done.manifest.preprocessing is not None
+    assert done.manifest.preprocessing.labels.source == "assumed"
 
 
 REFUSALS: dict[str, tuple[Callable[[Callable[..., Source]], Source], dict[str, Any], str]] = {
@@ -241,11 +245,11 @@ REFUSALS: dict[str, tuple[Callable[[Callable[..., Source]], Source], dict[str, A
     "name with a slash": (lambda s: s(), {"model": "../evil"}, "cannot name a model"),
     "name with a blank": (lambda s: s(), {"model": "go od"}, "cannot name a model"),
     "hidden name": (lambda s: s(), {"model": ".hidden"}, "cannot name a model"),
-    "resize below crop": (lambda s: s(), {"resize": 8}, "smaller than the image"),
+    "resize below crop": (lambda s: s(), {"resize": 8}, "smaller than the 16 x 16"),
     "no spread": (lambda s: s(), {"std": (0.0, 1.0, 1.0)}, "above 0"),
     "endless spread": (lambda s: s(), {"std": (1.0, float("inf"), 1.0)}, "above 0"),
-    "mean of bytes": (lambda s: s(), {"mean": (123.675, 116.28, 103.53)}, "divide both"),
-    "mean that is none": (lambda s: s(), {"mean": (float("nan"), 0.0, 0.0)}, "pixels in"),
+    "mean of bytes": (lambda s: s(), {"mean": (123.675, 116.28, 103.53)}, "give --scale 1 too"),
+    "mean that is none": (lambda s: s(), {"mean": (float("nan"), 0.0, 0.0)}, "pixels are from 0 to 1"),
     "too new": (lambda s: s(ir_version=14), {}, "IR version 14"),
     "several images at once": (lambda s: s(batch=4), {}, "exactly 4 images"),
 }

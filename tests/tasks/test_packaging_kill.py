@@ -10,7 +10,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from scripts.packaging.package import Source, package
+from scripts.packaging.package import Source, Wishes, package
 from scripts.repository import manifest
 from scripts.repository.lint import model
 from scripts.repository.versions import packaged
@@ -23,7 +23,8 @@ MODEL = "tiny"
 def run(onnx_file: Path, repository: Path) -> None:
     """Package one version, with a resize of its own, so that config.pbtxt is rewritten as well."""
     resize = 18 + len(packaged(repository))
-    package(Source.onnx(onnx_file), model=MODEL, repository=repository, resize=resize, progress=lambda _: None)
+    wishes = Wishes(resize=resize)
+    package(Source.onnx(onnx_file), model=MODEL, repository=repository, wishes=wishes, progress=lambda _: None)
 
 
 @pytest.fixture(scope="module")

@@ -52,7 +52,6 @@ def write_version(folder: Path, number: int) -> None:
         quantisation="none",
         opset=13,
         ir_version=8,
-        labels="given",
         measured=Measured(images=2, proof=0.0, proof_limit=1e-4, batching=0.0625, tolerance=1e-4),
         tools={},
     )

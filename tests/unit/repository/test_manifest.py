@@ -10,9 +10,22 @@ from hypothesis import strategies as st
 
 from scripts.host.errors import TaskFailure
 from scripts.repository import manifest
-from scripts.repository.manifest import Manifest, Measured, Origin
+from scripts.repository.manifest import Kept, Manifest, Measured, Origin, Tried
+from scripts.repository.preprocessing import Decided, Preprocessing
 from triton_sdk.contract import ModelContract, TensorSpec
 
+RECORD = Preprocessing(
+    colour=Decided(value="bgr", source="file metadata", where="Image.BitmapPixelFormat Bgr8 in the ONNX file"),
+    scale=Decided(value=1 / 255, source="flag", where="--scale"),
+    mean=Decided(value=(0.485, 0.456, 0.406), source="flag", where="--mean"),
+    std=Decided(value=(0.229, 0.224, 0.225), source="flag", where="--std"),
+    size=Decided(value=(224, 192), source="graph", where="the input"),
+    resize=Decided(value=232, source="assumed"),
+    interpolation=Decided(value="bicubic", source="beside the file", where="resample 3 in preprocessor_config.json"),
+    fit=Decided(value="squash", source="known model", where="resnet50-v1-12"),
+    scores=Decided(value="logits", source="graph", where="its operators"),
+    labels=Decided(value=1000, source="other versions", where="labels.txt"),
+)
 MANIFEST = Manifest(
     model="resnet50",
     version=3,
@@ -31,9 +44,10 @@ MANIFEST = Manifest(
     quantisation="dynamic",
     opset=12,
     ir_version=7,
-    labels=None,
     measured=Measured(images=4, proof=1e-7, proof_limit=1e-4, batching=0.035, tolerance=0.07),
     tools={"onnxruntime": "1.32.0"},
+    preprocessing=RECORD,
+    tried=Tried(pictures=40, kept=(Kept(sha256="12" * 32, index=7, probability=0.75),), accuracy=0.975),
 )
 VALID: dict[str, Any] = json.loads(MANIFEST.to_json())
 
@@ -48,7 +62,13 @@ def test_the_tolerance_is_the_measured_one() -> None:
     assert MANIFEST.tolerance == 0.07
 
 
-@pytest.mark.parametrize("key", sorted(VALID))
+def test_a_manifest_of_before_the_record_is_read() -> None:
+    """What was packaged before the record was kept has none, and said by itself where its labels came from."""
+    old = {name: value for name, value in VALID.items() if name not in ("preprocessing", "tried")} | {"labels": "given"}
+    assert Manifest.from_json(json.dumps(old), where="here").preprocessing is None
+
+
+@pytest.mark.parametrize("key", sorted(VALID.keys() - {"preprocessing", "tried"}))
 def test_a_manifest_without_a_field_is_refused(key: str) -> None:
     """Every field is needed; one that is missing is named."""
     text = json.dumps({name: value for name, value in VALID.items() if name != key})

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -75,12 +76,48 @@ def test_a_flag_that_is_not_given_has_no_value() -> None:
     """So that the packages below choose the default."""
     assert flags.optional_number("", name="version") is None
     assert flags.optional_number("3", name="version") == 3
-    assert flags.colour("", name="mean") is None
-    assert flags.colour("0.5, 0.4,0", name="mean") == (0.5, 0.4, 0.0)
+    assert flags.channels("", name="mean") is None
+    assert flags.channels("0.5, 0.4,0", name="mean") == (0.5, 0.4, 0.0)
+    assert flags.channels("0.1307", name="mean") == (0.1307,)
+    assert (flags.fraction("", name="scale"), flags.share("", name="min-accuracy")) == (None, None)
+    assert (flags.size("", name="size"), flags.word("", ("a", "b"), name="fit")) == (None, None)
+    assert flags.assignments([], name="freeze") == {}
 
 
-@pytest.mark.parametrize("text", ["0.5", "1,2,3,4", "a,b,c", ",,"])
-def test_what_is_no_colour_is_refused(text: str) -> None:
-    """The message shows one."""
-    with pytest.raises(TaskFailure, match="--std takes three numbers, for example"):
-        flags.colour(text, name="std")
+def test_flags_of_the_preprocessing_are_read() -> None:
+    """Fractions, sizes, words and numbers by name, as the messages show them."""
+    assert flags.fraction("1/255", name="scale") == 1 / 255
+    assert flags.fraction("0.5", name="scale") == 0.5
+    assert flags.size("224x192", name="size") == (224, 192)
+    assert flags.word("squash", ("crop", "squash"), name="fit") == "squash"
+    assert flags.assignments(["keep_prob=1", "a:0=0,0.5"], name="freeze") == {"keep_prob": (1.0,), "a:0": (0.0, 0.5)}
+
+
+@pytest.mark.parametrize("text", ["1,2", "1,2,3,4", "a,b,c", ",,", "nan", "inf,1,1"])
+def test_what_are_no_numbers_of_channels_is_refused(text: str) -> None:
+    """The message shows some."""
+    with pytest.raises(TaskFailure, match="--std takes one number, or three with commas between them, for example"):
+        flags.channels(text, name="std")
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "words"),
+    [
+        (flags.fraction, "1/0", "takes a number or a fraction, for example 1/255"),
+        (flags.fraction, "1/255/2", "takes a number or a fraction"),
+        (flags.share, "90", "takes a number from 0 to 1"),
+        (flags.size, "224", "for example 224x224"),
+        (flags.size, "0x224", "for example 224x224"),
+        (
+            lambda text, name: flags.word(text, ("crop", "squash", "pad"), name=name),
+            "zoom",
+            "takes crop, squash or pad",
+        ),
+        (lambda text, name: flags.assignments([text], name=name), "keep_prob", "for example keep_prob=1"),
+        (lambda text, name: flags.assignments([text, text], name=name), "a=1", "once for each input"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_an_example(parse: Callable[..., object], text: str, words: str) -> None:
+    """The message names the flag and shows what it takes."""
+    with pytest.raises(TaskFailure, match=words):
+        parse(text, name="flag")

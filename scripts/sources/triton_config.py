@@ -1,0 +1,43 @@
+"""What another's ``config.pbtxt`` beside a model says: the size of its pictures, and where its labels are."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from scripts.host.errors import TaskFailure
+from scripts.repository import config_pbtxt
+from scripts.sources.claims import Claim, Place
+from scripts.sources.label_files import read_names
+
+# One channel or three; whoever has other numbers there serves no pictures.
+_CHANNELS = (1, 3)
+
+
+def claims(path: Path) -> Iterator[Claim]:
+    """Yield what the configuration *path* says.
+
+    Raises:
+        TaskFailure: If it is none.
+    """
+    config, place = config_pbtxt.parse(path), Place("beside the file", path.name)
+    for tensor in config.get("input", []):
+        size = _size([int(dim) for dim in tensor.get("dims", [])])
+        if size:
+            yield place.claim("size", size, "dims")
+    for tensor in config.get("output", []):
+        if name := str(tensor.get("label_filename", "")):
+            file = path.parent / name
+            if not file.is_file():
+                raise TaskFailure(
+                    f"{path} names the labels {name}, which do not stand beside it. Put the file there, or take "
+                    "label_filename out."
+                )
+            yield place.claim("labels", read_names(file), f"label_filename {name}")
+
+
+def _size(dims: list[int]) -> tuple[int, int] | None:
+    """Return height and width of ``(3, h, w)`` or ``(h, w, 3)``, maybe behind a batch; None where they are open."""
+    last = dims[-3:]
+    if len(last) < 3:
+        return None
+    sides = last[1:] if last[0] in _CHANNELS else last[:2] if last[2] in _CHANNELS else [0]
+    return (sides[0], sides[1]) if min(sides) > 0 else None
