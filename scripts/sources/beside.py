@@ -42,14 +42,17 @@ def claims_of(model: onnx.ModelProto, path: Path) -> list[Claim]:
 
 def _in_folder(folder: Path, *, stem: str) -> Iterator[Claim]:
     if (path := folder / _PREPROCESSOR).is_file():
-        yield from hugging_face.preprocessor(_mapping(path), _place(path))
+        config = _mapping(path)
+        # The processor that wraps a model of timm's holds timm's settings.
+        told = timm.claims if timm.is_timm(config) else hugging_face.preprocessor
+        yield from told(config, _place(path))
     if (path := folder / _CONFIG).is_file():
-        config = read_json(path)
-        if isinstance(config, Mapping):  # anything may be called config.json
-            if timm.is_timm(config):
-                yield from timm.claims(config, _place(path))
-            elif hugging_face.is_model(config):
-                yield from hugging_face.model(config, _place(path))
+        content = read_json(path)
+        if isinstance(content, Mapping):  # anything may be called config.json
+            if timm.is_timm(content):
+                yield from timm.claims(content, _place(path))
+            elif hugging_face.is_model(content):
+                yield from hugging_face.model(content, _place(path))
     if (path := folder / _CUSTOM_VISION).is_file():
         yield from image_metadata.claims(_mapping(path), _place(path))
     if (path := folder / _TRITON).is_file():

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 from scripts.host.errors import TaskFailure
 from scripts.repository import config_pbtxt
-from scripts.sources.claims import Claim, Place
+from scripts.sources.claims import Claim, Place, whole
 from scripts.sources.label_files import read_names
+from triton_sdk.contract import Fit, Interpolation
 
 # One channel or three; whoever has other numbers there serves no pictures.
 _CHANNELS = (1, 3)
@@ -23,6 +25,10 @@ def claims(path: Path) -> Iterator[Claim]:
         size = _size([int(dim) for dim in tensor.get("dims", [])])
         if size:
             yield place.claim("size", size, "dims")
+    for field, read in (("resize", whole), ("interpolation", _word), ("fit", _word)):
+        if (key := f"image.{field}") in config.get("parameters", {}):  # this project's own
+            value = read(config["parameters"][key].get("string_value"))
+            yield place.claim(field, value, key) if value else place.unusable(field, key, "cannot be read")
     for tensor in config.get("output", []):
         if name := str(tensor.get("label_filename", "")):
             file = path.parent / name
@@ -32,6 +38,11 @@ def claims(path: Path) -> Iterator[Claim]:
                     "label_filename out."
                 )
             yield place.claim("labels", read_names(file), f"label_filename {name}")
+
+
+def _word(value: object) -> str | None:
+    known = (*get_args(Interpolation), *get_args(Fit))
+    return value if isinstance(value, str) and value in known else None
 
 
 def _size(dims: list[int]) -> tuple[int, int] | None:

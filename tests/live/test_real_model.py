@@ -1,14 +1,18 @@
 """A model that was trained on ImageNet, and photographs."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from scripts.host.errors import TaskFailure
 from scripts.packaging import package
+from scripts.packaging.trial.judge import Trial
 from scripts.repository.versions import packaged
 from scripts.server.checks import check_server
 from scripts.server.endpoint import Endpoint
@@ -51,6 +55,37 @@ def repository(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         progress=lambda _: None,
     )
     return repository
+
+
+@pytest.mark.parametrize(
+    ("wishes", "words"),
+    [
+        ({}, "Of 4 pictures 100% are right"),
+        (
+            {"scale": 1.0, "mean": (0.0,), "std": (1.0,)},
+            "With ImageNet's mean and std: 100% right; as packaged: 0% right",
+        ),
+    ],
+)
+def test_its_photographs_prove_how_it_was_trained(
+    wishes: dict[str, Any], words: str, data: Path, tmp_path: Path
+) -> None:
+    """Four photographs are enough: all right as it was trained, and none with bytes, where the right way is named."""
+    listed = [f"{data / 'images' / name},{label}" for name, (label, _) in EXPECTED.items()]
+    (tmp_path / "list.csv").write_text("\n".join(listed))
+    shown: list[Trial] = []
+    with contextlib.suppress(TaskFailure):
+        package.package(
+            package.Source.onnx(data / "models" / "mobilenetv2-int8.onnx"),
+            model="mobilenetv2",
+            repository=tmp_path / "models",
+            wishes=package.Wishes(labels=imagenet(), **wishes),
+            images=package.Images(source=tmp_path / "list.csv"),
+            tried=shown.append,
+            progress=lambda _: None,
+        )
+    assert words in shown[0].refusal + shown[0].warning
+    assert bool(shown[0].refusal) == bool(wishes) == (not (tmp_path / "models").exists())
 
 
 @pytest.fixture(scope="module")

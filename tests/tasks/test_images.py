@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from PIL import Image
 
 from scripts.graph.pixels import Pixels
 from scripts.host.errors import TaskFailure
 from scripts.packaging.package import Images, Source, Wishes, package
 from scripts.packaging.trial.judge import Trial
 from scripts.repository import golden
-from tests.doubles import trained
+from tests.doubles import colour_models, trained
 from triton_sdk.contract import IMAGENET_MEAN, IMAGENET_STD
 
 UNIT = Pixels(scale=1 / 255, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
@@ -220,6 +221,21 @@ def test_without_classes_certainty_warns(attempt: Try, tmp_path: Path, published
     assert published.exists()
     (shown,) = attempt(model, pictures, colour="bgr", scale=1.0, mean=CAFFE.mean, std=(1.0,))
     assert shown.warning == ""
+
+
+def test_a_model_of_one_channel_is_tried_in_its_own_ways(attempt: Try, tmp_path: Path, published: Path) -> None:
+    """Light and dark pictures, without names: packaged as x/255 all are light, and 0.5/0.5 is found."""
+    for number in range(20):
+        for name, level in (("1 dark", 20 + number), ("0 light", 230 - number)):
+            path = tmp_path / "pictures" / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (40, 30), level).save(path)
+    model = colour_models.light_or_dark()
+    (shown,) = attempt(model, tmp_path / "pictures", labels=None)
+    assert "With 0.5/0.5: 100% right; as packaged: 50% right" in shown.refusal
+    assert "--scale 1/255 --mean 0.5 --std 0.5" in shown.refusal
+    attempt(model, tmp_path / "pictures", labels=None, mean=(0.5,), std=(0.5,))
+    assert published.exists()
 
 
 def test_a_broken_picture_is_named(tmp_path: Path) -> None:

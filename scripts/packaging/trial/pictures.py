@@ -24,12 +24,14 @@ class Pictures:
     Attributes:
         paths: The files, in order.
         labels: The class of each, by index; None where none is told.
+        ordered: Whether the classes are known by the order of the folders' names alone.
         outputs: What the owner's own program gave for each, probabilities float32 ``(n, classes)``; None where it is
             not told.
     """
 
     paths: tuple[Path, ...]
     labels: NDArray[np.int64] | None = None
+    ordered: bool = False
     outputs: NDArray[np.float32] | None = None
 
     def digest(self, place: int) -> str:
@@ -71,16 +73,19 @@ def read(source: Path, *, names: Sequence[str] | None, classes: int) -> Pictures
 
 
 def _folder(source: Path, names: Sequence[str] | None, classes: int) -> Pictures:
+    folders = sorted(path for path in source.iterdir() if path.is_dir() and not path.name.startswith("."))
+    filled = [(folder, pictures) for folder in folders if (pictures := _pictures_in(folder))]
+    if not filled:
+        return Pictures(paths=tuple(_pictures_in(source)))
+    # torchvision's ImageFolder and Keras number classes in this order.
+    ordered = names is None and len(folders) == classes and not all(folder.name.isdigit() for folder in folders)
+    known = [folder.name for folder in folders] if ordered else names
     paths, labels = list[Path](), list[int]()
-    for folder in sorted(path for path in source.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        pictures = _pictures_in(folder)
-        if pictures:
-            label = _class(folder.name, names, classes, where=f"the folder {folder}")
-            paths.extend(pictures)
-            labels.extend([label] * len(pictures))
-    if paths:
-        return Pictures(paths=tuple(paths), labels=np.array(labels, np.int64))
-    return Pictures(paths=tuple(_pictures_in(source)))
+    for folder, pictures in filled:
+        label = _class(folder.name, known, classes, where=f"the folder {folder}")
+        paths.extend(pictures)
+        labels.extend([label] * len(pictures))
+    return Pictures(paths=tuple(paths), labels=np.array(labels, np.int64), ordered=ordered)
 
 
 def _pictures_in(folder: Path) -> list[Path]:

@@ -60,6 +60,8 @@ def run(built: Built, pictures: Pictures, *, least: float | None, hashes: bool, 
     labels = pictures.labels if pictures.outputs is None else np.asarray(pictures.outputs.argmax(axis=1))
     kept = _keep(built, pictures, sent, answers, hashes=hashes)
     chosen = _spaced(len(pictures.paths), _TRIED)
+    if pictures.ordered:
+        progress("Nothing tells the names of the classes: the folders in the order of their names are taken for them")
     progress(f"Trying the usual other ways to prepare pictures on {len(chosen)} of them")
     paths = [pictures.paths[place] for place in chosen]
     results = _results(built, contract, paths, labels=None if labels is None else labels[chosen])

@@ -1,7 +1,7 @@
 """What each call of a client sends, and what it makes of the answers. On a clock that stands still."""
 
 import io
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -9,11 +9,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.doubles.fake_triton import FakeTriton, image
+from tests.doubles.pictures import photograph
 from tests.doubles.scripted import ScriptedTransport, drive, infer, predict, session
 from triton_sdk import ConfigurationError, DeadlineExceededError, InvalidImageError, InvalidRequestError, ServerError
 from triton_sdk._flow import operations
 from triton_sdk._flow.failures import Failure
 from triton_sdk._flow.session import Session
+from triton_sdk.contract import Fit
+from triton_sdk.images import to_pixels
 
 LOST = Failure("UNAVAILABLE", "Socket closed")
 
@@ -133,6 +136,20 @@ class TestPredict:
         with pytest.raises(InvalidImageError, match=r"Image 33 \(counted from 0\)"):
             predict(shared, transport, image(1), b"no image", first=32)
         assert transport.sent == []
+
+
+def test_the_configuration_says_how_pictures_are_made() -> None:
+    """Filter and fit of the version that answers are the client's, as its own images.to_pixels makes them."""
+    parameters = {"image.fit": "squash", "image.interpolation": "nearest", "image.fit.2": "pad"}
+    transport = ScriptedTransport(server=FakeTriton(parameters=parameters))
+    shared = session(transport, labels="abcde")
+    picture = np.asarray(photograph(30, 20))
+    predict(shared, transport, picture, version=1)
+    predict(shared, transport, picture, version=2)
+    for (version, tensor), fit in zip(transport.server.batches(), get_args(Fit)[1:], strict=True):
+        expected = to_pixels(picture, resize=8, height=8, width=8, interpolation="nearest", fit=fit)
+        assert (version, fit) in (("1", "squash"), ("2", "pad"))
+        np.testing.assert_array_equal(tensor[0], expected)
 
 
 class TestResizeOfVersions:

@@ -65,6 +65,22 @@ def test_open_dims_in_a_configuration_tell_nothing(tmp_path: Path) -> None:
     assert claims(tmp_path) == {}
 
 
+def test_a_configuration_of_this_project_says_how_pictures_are_made(tmp_path: Path) -> None:
+    """Its image.* parameters are for clients, and for whoever packages the version's graph again."""
+    lines = [("resize", "232"), ("interpolation", "bicubic"), ("fit", "stretch")]
+    text = "".join(f'parameters {{ key: "image.{key}" value {{ string_value: "{value}" }} }}\n' for key, value in lines)
+    (tmp_path / "config.pbtxt").write_text(text)
+    found = {field: (claims[0].value, bool(claims[0].problem)) for field, claims in claims(tmp_path).items()}
+    assert found == {"resize": (232, False), "interpolation": ("bicubic", False), "fit": (None, True)}
+
+
+def test_a_processor_that_wraps_timm_holds_timm_s_settings(tmp_path: Path) -> None:
+    """Hugging Face's TimmWrapper writes timm's settings into the processor's file."""
+    wrapped = {"architecture": "resnet18", "pretrained_cfg": {"interpolation": "bicubic", "crop_pct": 0.95}}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(wrapped))
+    assert claims(tmp_path)["interpolation"][0].value == "bicubic"
+
+
 def test_each_kind_of_file_is_heard(tmp_path: Path) -> None:
     """Metadata, a processor, timm's settings and Custom Vision's stand side by side, each with its place."""
     (tmp_path / "preprocessor_config.json").write_text(json.dumps({"do_normalize": False}))

@@ -38,6 +38,19 @@ def test_folders_may_be_named_by_index(folder: Path) -> None:
     assert found.labels.tolist() == [0, 2]
 
 
+def test_as_many_folders_as_classes_are_taken_in_order(folder: Path) -> None:
+    """Without names, two folders for two classes are numbered as torchvision and Keras do; for three they are asked."""
+    found = read(folder, names=None, classes=2)
+    assert found.labels is not None
+    assert (found.ordered, [path.name for path in found.paths], found.labels.tolist()) == (
+        True,
+        ["d.webp", "c.jpg"],
+        [0, 1],
+    )
+    with pytest.raises(TaskFailure, match="--labels FILE"):
+        read(folder, names=None, classes=3)
+
+
 def test_a_folder_of_pictures_has_no_classes(folder: Path) -> None:
     """Loose pictures alone are taken without classes, and other files are left out."""
     for inner in ("red_car", "CAT"):
