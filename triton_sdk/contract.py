@@ -12,6 +12,7 @@ __all__ = [
     "IMAGENET_STD",
     "RESIZE_PER_CROP",
     "RGB",
+    "Batch",
     "Fit",
     "Framing",
     "Interpolation",
@@ -24,6 +25,7 @@ __all__ = [
 Layout = Literal["NHWC", "NCHW"]
 Scores = Literal["probabilities", "multi-label", "logits", "unknown"]
 RGB = tuple[float, float, float]
+Batch = Literal["n", "1", ""]
 Interpolation = Literal["bilinear", "bicubic", "nearest"]
 Fit = Literal["crop", "squash", "pad"]
 
@@ -42,14 +44,17 @@ class TensorSpec:
         name: Its name on the wire.
         dtype: KServe v2 data type: ``"UINT8"``, ``"FP32"``, ...
         shape: Its dimensions without the batch axis; -1 means any.
+        batch: The batch axis before them: ``"n"`` for any number of images, ``"1"`` where there is one image and the
+            axis all the same, ``""`` where there is none.
     """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
+    batch: Batch = "n"
 
     def __str__(self) -> str:
-        return f"{self.name} {self.dtype} ({', '.join(['n', *map(str, self.shape)])})"
+        return f"{self.name} {self.dtype} ({', '.join(filter(None, [self.batch, *map(str, self.shape)]))})"
 
 
 @attrs.frozen(kw_only=True)
@@ -82,7 +87,7 @@ class ModelContract:
         input: The image tensor: UINT8 or FP32, ``(height, width, 3)`` or ``(3, height, width)``.
         output: The scores, FP32 ``(classes,)``.
         layout: The order of the input's axes behind the batch axis.
-        max_batch: Most images in one request; 0 when the model has no batch axis.
+        max_batch: Most images in one request; 0 when the server knows of no batch axis, and takes one image.
         resize: Length of the shorter side before the centre crop, in pixels; more of it is said by `Framing`.
         interpolation: How pictures are resized.
         fit: What happens to a picture of other proportions than the model's.
@@ -146,7 +151,8 @@ class ModelContract:
                 f"Model {name!r} is no image classifier: it has {len(inputs)} inputs and {len(outputs)} outputs, "
                 "where one image tensor and one score tensor were expected."
             )
-        image, scores = _tensor(inputs[0]), _tensor(outputs[0])
+        batched = int(config.get("max_batch_size", 0)) > 0
+        image, scores = _tensor(inputs[0], batched=batched, rank=3), _scores_of(outputs[0], batched=batched)
         layout = _layout(inputs[0], image)
         if layout is None or image.dtype not in ("UINT8", "FP32"):
             raise ContractError(
@@ -184,11 +190,24 @@ class ModelContract:
             raise ContractError(f"Model {name!r} has an 'image.*' parameter that cannot be read: {error}.") from error
 
 
-def _tensor(tensor: Mapping[str, Any]) -> TensorSpec:
-    dtype = str(tensor.get("data_type", "TYPE_INVALID")).removeprefix("TYPE_")
-    return TensorSpec(
-        name=str(tensor.get("name", "")), dtype=dtype, shape=tuple(int(d) for d in tensor.get("dims", []))
-    )
+def _tensor(tensor: Mapping[str, Any], *, batched: bool, rank: int) -> TensorSpec:
+    """Return a tensor; where the server batches nothing, one dimension more than *rank* is a batch axis of the model's.
+
+    Triton's own first example is of that kind: ``max_batch_size: 0`` and ``dims: [ 1, 3, 224, 224 ]``.
+    """
+    name, dtype = str(tensor.get("name", "")), str(tensor.get("data_type", "TYPE_INVALID")).removeprefix("TYPE_")
+    shape = tuple(int(dim) for dim in tensor.get("dims", []))
+    batch: Batch = "n" if batched else ""
+    if not batched and len(shape) == rank + 1 and shape[0] in (1, -1):
+        shape, batch = shape[1:], "1" if shape[0] == 1 else "n"
+    return TensorSpec(name=name, dtype=dtype, shape=shape, batch=batch)
+
+
+def _scores_of(tensor: Mapping[str, Any], *, batched: bool) -> TensorSpec:
+    """Return the scores, ``(classes,)`` where only axes of length 1 stand behind them."""
+    axes = [int(dim) for dim in tensor.get("dims", [])]
+    behind = next((place for place in range(len(axes), 0, -1) if axes[place - 1] != 1), len(axes))
+    return _tensor({**tensor, "dims": axes[:behind] or axes}, batched=batched, rank=1)
 
 
 def _layout(tensor: Mapping[str, Any], spec: TensorSpec) -> Layout | None:

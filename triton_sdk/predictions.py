@@ -42,11 +42,15 @@ class Prediction:
         top: The most probable classes, the best first; at least one.
         model: The model's name.
         model_version: The version that answered, as the server says.
+        probabilities: Of every class, float32 ``(classes,)``; None where only `top` is known.
+        labels: A name for each class; None where names are unknown.
     """
 
     top: tuple[ClassScore, ...] = attrs.field(validator=attrs.validators.min_len(1))
     model: str
     model_version: int
+    probabilities: NDArray[np.float32] | None = attrs.field(default=None, eq=False, repr=False)
+    labels: Sequence[str] | None = attrs.field(default=None, eq=False, repr=False)
 
     @property
     def index(self) -> int:
@@ -62,6 +66,16 @@ class Prediction:
     def probability(self) -> float:
         """Probability of the most probable class."""
         return self.top[0].probability
+
+    def above(self, threshold: float) -> tuple[ClassScore, ...]:
+        """Return every class with at least the probability *threshold*, the best first; it may be none.
+
+        For models of several labels, where each class is true or not by itself: more may be true than `top` holds.
+        """
+        if self.probabilities is None:
+            return tuple(score for score in self.top if score.probability >= threshold)
+        count = int((self.probabilities >= threshold).sum())
+        return top_k(self.probabilities, k=count, labels=self.labels) if count else ()
 
     def __str__(self) -> str:
         return f"{self.top[0]} ({self.model} version {self.model_version})"

@@ -160,7 +160,7 @@ class ScriptedTransport:
         self.requests.append(
             ScriptedRequest(
                 version=int(message.model_version) if message.model_version else None,
-                images=images if self.contract.max_batch else images[np.newaxis],
+                images=images if self.contract.input.batch else images[np.newaxis],
                 timeout=request.timeout,
                 metadata=request.metadata,
             )

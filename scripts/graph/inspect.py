@@ -1,8 +1,6 @@
 """Find out what kind of image classifier an ONNX model is, by reading its graph and by running it."""
 
-# Longer than 300 lines: it asks one question after the other, and what each asks stands here in that order.
-
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import attrs
@@ -14,6 +12,7 @@ from onnx import TensorProto
 from scripts.graph import scores as meaning
 from scripts.graph.scores import Kind, Told
 from scripts.graph.session import Session
+from scripts.graph.trial import CHANNELS, NUMPY, random_batch, varied_scores
 from scripts.graph.walk import all_nodes, images_of, opset_of, tensors
 from scripts.host.errors import TaskFailure
 from triton_sdk.contract import Layout, TensorSpec
@@ -26,16 +25,9 @@ _DTYPES: Mapping[int, str] = {
     TensorProto.DOUBLE: "FP64",
     TensorProto.UINT8: "UINT8",
 }
-_NUMPY: Mapping[str, type[np.generic]] = {
-    "FP16": np.float16,
-    "FP32": np.float32,
-    "FP64": np.float64,
-    "UINT8": np.uint8,
-}
 _HALVES = frozenset({TensorProto.FLOAT16, TensorProto.BFLOAT16})
 # The operators that fuse() adds have meant the same since this one; onnxruntime promises nothing below it either.
 OLDEST_OPSET = 7
-_LAYOUTS: Mapping[Layout, int] = {"NCHW": 0, "NHWC": 2}
 
 
 @attrs.frozen(kw_only=True)
@@ -77,7 +69,7 @@ class Classifier:
     @property
     def channels(self) -> int:
         """Number of channels, 1 or 3."""
-        return self.input.shape[_LAYOUTS[self.layout]]
+        return self.input.shape[CHANNELS[self.layout]]
 
     @property
     def single(self) -> bool:
@@ -87,7 +79,7 @@ class Classifier:
     @property
     def numpy_input(self) -> np.dtype[np.generic]:
         """Element type of the image tensor."""
-        return np.dtype(_NUMPY[self.input.dtype])
+        return np.dtype(NUMPY[self.input.dtype])
 
     @property
     def classes(self) -> int:
@@ -134,46 +126,12 @@ def inspect(model: onnx.ModelProto, *, size: tuple[int, int] | None = None, told
         output=output,
         layout=layout,
         batch=batch,
-        scores=meaning.decide(model, _varied_scores(session, spec, layout, output=output.name), told=told),
+        scores=meaning.decide(model, varied_scores(session, spec, layout, output=output.name), told=told),
         quantisation=_quantisation(model),
         half=any(tensor.data_type in _HALVES for tensor in tensors(model)) or "FP16" in (spec.dtype, output.dtype),
         opset=opset,
         ir_version=model.ir_version,
     )
-
-
-def random_batch(spec: TensorSpec, count: int) -> NDArray[Any]:
-    """Return *count* random images as a model with the input *spec* takes them, normalised ones where it is a float."""
-    random = np.random.default_rng(0)
-    shape = (count, *spec.shape)
-    if spec.dtype == "UINT8":
-        return random.integers(0, 256, shape, dtype=np.uint8)
-    return random.standard_normal(shape, np.float32).astype(_NUMPY[spec.dtype])
-
-
-def _varied(spec: TensorSpec, layout: Layout) -> Iterator[NDArray[Any]]:
-    """Yield single images that differ much in range and in mean, since nobody has said what the model expects."""
-    random = np.random.default_rng(1)
-    axis = _LAYOUTS[layout]
-    tint = [1, 1, 1]
-    tint[axis] = spec.shape[axis]
-    for _ in range(4):
-        image = 1.5 * random.uniform(-1, 1, tint) + random.standard_normal(spec.shape) / 2
-        pixels = np.clip(image * 64 + 128, 0, 255)
-        ranges = [pixels] if spec.dtype == "UINT8" else [image, pixels / 255, pixels]
-        yield from (values.astype(_NUMPY[spec.dtype])[np.newaxis] for values in ranges)
-
-
-def _varied_scores(session: Session, spec: TensorSpec, layout: Layout, *, output: str) -> NDArray[np.float32]:
-    """Return the scores of single images that differ much: FP32 ``(n, classes)``, without those that overflow.
-
-    Quantisation makes 0 of what overflowed in front of it, so that all scores are one; what is always so stays.
-    """
-    images = _varied(spec, layout)
-    rows = np.array([session.outputs({spec.name: image}, names=[output])[0].reshape(-1) for image in images])
-    finite = rows[np.isfinite(rows).all(axis=1)].astype(np.float32)
-    telling: NDArray[np.float32] = finite[np.ptp(finite, axis=1) > 0]
-    return telling if len(telling) else finite
 
 
 def _no_classifier(found: str) -> TaskFailure:
@@ -240,7 +198,7 @@ def _image_dims(value: onnx.ValueInfoProto) -> tuple[list[int | str], list[tuple
     dims = _dims(value)
     layouts = list[tuple[Layout, int]]()
     if len(dims) == 4 and value.type.tensor_type.elem_type in _DTYPES:
-        every = [(layout, axis + 1, count) for count in (3, 1) for layout, axis in _LAYOUTS.items()]
+        every = [(layout, axis + 1, count) for count in (3, 1) for layout, axis in CHANNELS.items()]
         layouts = [(layout, count) for layout, axis, count in every if dims[axis] == count] or [
             (layout, count) for layout, axis, count in every if isinstance(dims[axis], str)
         ]
@@ -264,7 +222,7 @@ def _tried(
     dims, layouts = _image_dims(value)
     batch = 1 if dims[0] == 1 else None
     dtype = _DTYPES[value.type.tensor_type.elem_type]
-    if isinstance(dims[_LAYOUTS[layouts[0][0]] + 1], int):
+    if isinstance(dims[CHANNELS[layouts[0][0]] + 1], int):
         layouts = layouts[:1]
     for place, (layout, channels) in enumerate(layouts, 1):
         axes = (2, 3) if layout == "NCHW" else (1, 2)
@@ -273,7 +231,7 @@ def _tried(
                 f"The model leaves height or width of its images open: its input is {_described([value])}. Say what it "
                 "was trained for: --size HEIGHTxWIDTH, for example --size 224x224."
             )
-        chosen = dict(zip(axes, size or (), strict=False)) | {_LAYOUTS[layout] + 1: channels}
+        chosen = dict(zip(axes, size or (), strict=False)) | {CHANNELS[layout] + 1: channels}
         shape = tuple(dim if isinstance(dim, int) else chosen[axis] for axis, dim in enumerate(dims) if axis)
         spec = TensorSpec(name=value.name, dtype=dtype, shape=shape)
         try:
@@ -303,7 +261,7 @@ def _scores(value: onnx.ValueInfoProto, given: NDArray[Any]) -> TensorSpec:
         )
     if not np.isfinite(given).all():
         raise TaskFailure(f"The model answers NaN or infinity in {value.name!r} for random images.")
-    dtype = next(name for name, kind in _NUMPY.items() if kind == given.dtype)
+    dtype = next(name for name, kind in NUMPY.items() if kind == given.dtype)
     return TensorSpec(name=value.name, dtype=dtype, shape=shape[1:])
 
 

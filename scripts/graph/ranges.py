@@ -1,7 +1,5 @@
 """Follow a value back through a graph, and say what its numbers can be by the operators alone."""
 
-# Longer than 300 lines: it is one table, of a rule for each operator, and what the rules share.
-
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,10 +9,9 @@ import numpy as np
 import onnx
 from onnx import helper, inliner
 
+from scripts.graph.bounds import FREE, Range, found_in, inverse, times, union
 from scripts.graph.values import Values
 
-# Quantisation keeps a little above 1, and rounding a little of everything.
-_SLACK = 0.02
 # Deeper than any chain of operators that passes scores on; what is deeper is not looked at.
 _DEEPEST = 200
 
@@ -34,31 +31,6 @@ _DECISIONS = frozenset(
     | {"Hardmax", "OneHot", "ArgMax", "ArgMin"}
 )
 _TREES = frozenset({"TreeEnsembleClassifier", "LinearClassifier", "SVMClassifier"})
-
-
-@attrs.frozen(kw_only=True)
-class Range:
-    """What the operators that make a value say of its numbers.
-
-    Attributes:
-        low: They are never below this.
-        high: They are never above this.
-        step: Rounding or quantisation moved each of them by at most half of this.
-        found: The operators on the way that bound scores or make a decision of them: "Softmax", "Sigmoid", "Tanh", ...
-    """
-
-    low: float = -math.inf
-    high: float = math.inf
-    step: float = 0.0
-    found: frozenset[str] = frozenset()
-
-    @property
-    def unit(self) -> bool:
-        """Whether all numbers lie in [0, 1], by the operators alone."""
-        return self.low >= -_SLACK and self.high <= 1 + _SLACK
-
-
-FREE = Range()
 
 
 def range_of(model: onnx.ModelProto, name: str) -> Range:
@@ -107,7 +79,7 @@ class _Walk:
             kind = kinds.get(_attribute(node, "post_transform", b"NONE"))
             return Range(low=0, high=1, found=frozenset({kind})) if kind and name == node.output[1] else FREE
         if operator == "If":
-            return _union([self.value(attribute.g.output[0].name) for attribute in node.attribute])
+            return union([self.value(attribute.g.output[0].name) for attribute in node.attribute])
         rule = _RULES.get(operator)
         return FREE if rule is None else rule(self, node)
 
@@ -175,13 +147,13 @@ def _extreme(pick: Callable[..., float]) -> _Rule:
         ends = {end for part in parts for end in (part.low, part.high)}
         # Max(Min(x, 1), 0) is how some exporters write Clip.
         clips = math.isfinite(low) and math.isfinite(high) and not all(math.isfinite(end) for end in ends)
-        return attrs.evolve(_union(parts), low=low, high=high, found=_found(parts) | ({"Clip"} if clips else set()))
+        return attrs.evolve(union(parts), low=low, high=high, found=found_in(parts) | ({"Clip"} if clips else set()))
 
     return rule
 
 
 def _united(every: slice) -> _Rule:
-    return lambda walk, node: _union([walk.value(name) for name in node.input[every] if name])
+    return lambda walk, node: union([walk.value(name) for name in node.input[every] if name])
 
 
 def _moved(walk: _Walk, node: onnx.NodeProto) -> Range:
@@ -191,7 +163,7 @@ def _moved(walk: _Walk, node: onnx.NodeProto) -> Range:
         if node.op_type == "Add"
         else (left.low - right.high, left.high - right.low)
     )
-    return Range(low=low, high=high, step=left.step + right.step, found=_found((left, right)))
+    return Range(low=low, high=high, step=left.step + right.step, found=found_in((left, right)))
 
 
 def _scaled(walk: _Walk, node: onnx.NodeProto) -> Range:
@@ -199,11 +171,11 @@ def _scaled(walk: _Walk, node: onnx.NodeProto) -> Range:
     if node.op_type == "Div":
         if share := _share(walk, node):
             return Range(low=0, high=1, step=left.step, found=frozenset({share}))
-        right = _inverse(right)
-    ends = [_times(a, b) for a in (left.low, left.high) for b in (right.low, right.high)]
+        right = inverse(right)
+    ends = [times(a, b) for a in (left.low, left.high) for b in (right.low, right.high)]
     size = max(abs(right.low), abs(right.high))
     step = left.step * size if math.isfinite(size) else left.step
-    return Range(low=min(ends), high=max(ends), step=step, found=_found((left, right)))
+    return Range(low=min(ends), high=max(ends), step=step, found=found_in((left, right)))
 
 
 def _share(walk: _Walk, node: onnx.NodeProto) -> str:
@@ -219,15 +191,6 @@ def _share(walk: _Walk, node: onnx.NodeProto) -> str:
     if maker.op_type == "Add" and part in maker.input:
         return "Sigmoid" if all(walk.value(name).low >= 0 for name in maker.input) else ""
     return ""
-
-
-def _inverse(of: Range) -> Range:
-    if of.low < 0 < of.high:
-        return attrs.evolve(FREE, found=of.found)
-    ends = [1 / end if end else math.copysign(math.inf, of.high + of.low) for end in (of.low, of.high)]
-    # One over what has no end is what sigmoids are written with.
-    endless = math.inf in (of.high, -of.low)
-    return Range(low=min(ends), high=max(ends), found=of.found | ({"Reciprocal"} if endless else set()))
 
 
 def _mapped(function: Callable[[float], float], *, falling: bool = False) -> _Rule:
@@ -271,7 +234,7 @@ _RULES: Mapping[str, _Rule] = {
     "Exp": _mapped(_exp),
     "Log": _mapped(_log),
     "Relu": _mapped(lambda value: max(value, 0.0)),
-    "Reciprocal": lambda walk, node: _inverse(walk.value(node.input[0])),
+    "Reciprocal": lambda walk, node: inverse(walk.value(node.input[0])),
     "Softplus": lambda _walk, _node: Range(low=0),
     "Abs": lambda walk, node: Range(low=0, found=walk.value(node.input[0]).found),
     "ReduceSum": lambda walk, node: Range(low=0) if walk.value(node.input[0]).low >= 0 else FREE,
@@ -281,23 +244,6 @@ _RULES: Mapping[str, _Rule] = {
     "TopK": lambda walk, node: attrs.evolve(walk.value(node.input[0]), found=frozenset({"TopK"})),
 }
 _JOINS = frozenset({"Concat", "QLinearConcat", "Where", "If"})
-
-
-def _found(parts: Any) -> frozenset[str]:
-    return frozenset(name for part in parts for name in part.found)
-
-
-def _union(parts: list[Range]) -> Range:
-    return Range(
-        low=min(part.low for part in parts),
-        high=max(part.high for part in parts),
-        step=max(part.step for part in parts),
-        found=_found(parts),
-    )
-
-
-def _times(left: float, right: float) -> float:
-    return 0.0 if 0 in (left, right) else left * right
 
 
 def _attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:

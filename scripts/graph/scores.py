@@ -7,7 +7,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from scripts.graph.ranges import Range, range_of
+from scripts.graph.bounds import Range
+from scripts.graph.ranges import range_of
 from scripts.host.errors import TaskFailure
 
 Told = Literal["logits", "probabilities", "log-probabilities", "multi-label"]

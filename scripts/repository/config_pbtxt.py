@@ -158,6 +158,18 @@ def parse_text(text: str, *, where: str) -> dict[str, Any]:
     return data
 
 
+def states(text: str, field: str) -> bool:
+    """Return whether a configuration's text, which `parse_text` takes, sets the number *field* of the whole model.
+
+    The parsed message cannot tell 0 from nothing, but no field may be set twice, wherever in the text it stands.
+    """
+    try:
+        text_format.Parse(f"{field}: 1\n{text}", model_config_pb2.ModelConfig())
+    except text_format.ParseError:
+        return True
+    return False
+
+
 def with_version_framing(text: str, *, version: int, framing: Framing) -> str:
     """Return *text* with ``image.resize.<version>`` and its like set to *framing* and every other byte kept.
 

@@ -75,13 +75,11 @@ def generate(
     # The server answers with the highest version when none is named; its preprocessing is the one to apply.
     framing = contract.framing_for(max(versions, default=None) if version is None else version)
     pixels = _pixels(image, contract, framing=framing, batch=batch)
-    tensor = to_tensor(pixels, contract)
-    if contract.max_batch == 0:
-        tensor = tensor[0]
-    _write(body(tensor, contract, raw=raw), path=output)
+    request = body(to_tensor(pixels, contract), contract, raw=raw)
+    _write(request, path=output)
     return RequestBody(
         path=output,
-        shape=tensor.shape,
+        shape=tuple(request["inputs"][0]["shape"]),
         dtype=contract.input.dtype,
         curl=_curl(output, url=url, model=model, version=version),
     )
@@ -132,7 +130,7 @@ def body(tensor: NDArray[np.uint8] | NDArray[np.float32], contract: ModelContrac
     """Return the KServe v2 request that carries *tensor*, as JSON-like data.
 
     Args:
-        tensor: What the model takes, ``(n, *contract.input.shape)``, or without ``n`` where it has no batch axis.
+        tensor: What the model takes, ``(n, *contract.input.shape)``, n being 1 where it has no batch axis.
         contract: What the model takes and gives.
         raw: Ask for every class's score, where otherwise the server picks the best five and names them.
     """
@@ -147,7 +145,7 @@ def body(tensor: NDArray[np.uint8] | NDArray[np.float32], contract: ModelContrac
         "inputs": [
             {
                 "name": contract.input.name,
-                "shape": list(tensor.shape),
+                "shape": list(tensor.shape if contract.input.batch else tensor.shape[1:]),
                 "datatype": contract.input.dtype,
                 "data": numbers.tolist(),
             }

@@ -166,7 +166,7 @@ def _version(version: int | None) -> str:
 
 def _infer_request(batch: NDArray[Any], contract: ModelContract, version: int | None) -> Any:
     message = service_pb2.ModelInferRequest(model_name=contract.model, model_version=_version(version))
-    shape = batch.shape if contract.max_batch else batch.shape[1:]
+    shape = batch.shape if contract.input.batch else batch.shape[1:]
     message.inputs.add(name=contract.input.name, datatype=contract.input.dtype, shape=shape)
     message.outputs.add(name=contract.output.name)
     return message

@@ -165,7 +165,13 @@ def describe(session: Session, found: Found, *, top: int, deadline: float) -> Fl
     """Name the *top* classes of what was found."""
     labels = yield from _labels(session, found.contract, found.model_version, deadline)
     return [
-        Prediction(top=top_k(row, k=top, labels=labels), model=found.contract.model, model_version=found.model_version)
+        Prediction(
+            top=top_k(row, k=top, labels=labels),
+            model=found.contract.model,
+            model_version=found.model_version,
+            probabilities=row,
+            labels=labels,
+        )
         for row in found.probabilities
     ]
 

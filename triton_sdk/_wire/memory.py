@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 from numpy.typing import NDArray
 from tritonclient.grpc import model_config_pb2, service_pb2
 
-from triton_sdk.contract import ModelContract
+from triton_sdk.contract import ModelContract, TensorSpec
 
 _DTYPES: Final = {"UINT8": "u1", "FP32": "<f4"}
 
@@ -56,20 +56,25 @@ class MemoryTriton:
         self._known(message.name, message.version)
         spec = self.contract
         config = model_config_pb2.ModelConfig(name=spec.model, max_batch_size=spec.max_batch)
-        config.input.add(name=spec.input.name, data_type=f"TYPE_{spec.input.dtype}", dims=spec.input.shape)
-        labels = "labels.txt" if spec.labelled else ""
-        config.output.add(name=spec.output.name, data_type="TYPE_FP32", dims=spec.output.shape, label_filename=labels)
+        config.input.add(name=spec.input.name, data_type=f"TYPE_{spec.input.dtype}", dims=self._dims(spec.input))
+        scores = config.output.add(name=spec.output.name, data_type="TYPE_FP32", dims=self._dims(spec.output))
+        scores.label_filename = "labels.txt" if spec.labelled else ""
         for key, value in _parameters(spec).items():
             config.parameters[key].string_value = value
         reply: Message = service_pb2.ModelConfigResponse(config=config)
         return reply
 
+    def _dims(self, spec: TensorSpec) -> list[int]:
+        """Return the dimensions of a tensor; where the server batches nothing, a batch axis stands among them."""
+        axis = [] if self.contract.max_batch or not spec.batch else [1 if spec.batch == "1" else -1]
+        return [*axis, *spec.shape]
+
     def _infer(self, message: Any) -> Message:
         version = self._known(message.model_name, message.model_version)
         spec, images = self.contract, tensor(message)
-        if not spec.max_batch:
+        if not spec.input.batch:
             images = images[np.newaxis]
-        elif len(images) > spec.max_batch:
+        elif len(images) > max(spec.max_batch, 1):
             raise Refused(
                 "INVALID_ARGUMENT", f"inference request batch-size must be <= {spec.max_batch} for '{spec.model}'"
             )
@@ -81,7 +86,7 @@ class MemoryTriton:
             reply.raw_output_contents.append(named)
         else:
             scores = np.ascontiguousarray(self.score(images, version), "<f4")
-            shape = scores.shape if spec.max_batch else scores.shape[1:]
+            shape = scores.shape if spec.input.batch else scores.shape[1:]
             reply.outputs.add(name=spec.output.name, datatype="FP32", shape=shape)
             reply.raw_output_contents.append(scores.tobytes())
         typed: Message = reply

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
+from scripts.repository import config_pbtxt
 from scripts.repository.lint.finding import Finding, error, warning
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import ContractError
@@ -57,6 +58,16 @@ def is_onnx(config: Mapping[str, Any]) -> bool:
     return config.get("backend") == "onnxruntime" or config.get("platform") == "onnxruntime_onnx"
 
 
+def scheduler_tensors(config: Mapping[str, Any], side: Literal["input", "output"]) -> set[str]:
+    """Return the tensors that the server itself feeds to the graph or takes from it: no request carries them."""
+    sequence = config.get("sequence_batching", {})
+    names = {str(tensor.get(f"{side}_name", "")) for tensor in sequence.get("state", [])}
+    if side == "input":
+        names |= {str(control.get("name", "")) for control in sequence.get("control_input", [])}
+    names |= {str(name) for tensor in config.get(f"batch_{side}", []) for name in tensor.get("target_name", [])}
+    return names
+
+
 def _check_name(config: Mapping[str, Any], folder: str) -> Iterator[Finding]:
     name = config.get("name", folder)
     if name != folder:
@@ -82,11 +93,10 @@ def _check_completeness(config: Mapping[str, Any], text: str) -> Iterator[Findin
             f"The configuration lacks {', '.join(missing)}: with --disable-auto-complete-config Triton refuses the "
             "model, without it Triton guesses. Write them down.",
         )
-    if is_onnx(config) and not re.search(r"^\s*max_batch_size\b", text, re.MULTILINE):
-        yield error(
-            "max-batch-omitted",
-            "max_batch_size is left out: auto-completion makes it 4 and turns dynamic batching on, and without "
-            "auto-completion it is 0, so that requests carry no batch axis. Write the number that you want.",
+    if is_onnx(config) and not config_pbtxt.states(text, "max_batch_size"):
+        makes = "makes it 4 and turns dynamic batching on" if missing else "means 0: requests carry no batch axis"
+        yield warning(
+            "max-batch-omitted", f"max_batch_size is left out, which {makes}. Write the number that you want."
         )
 
 
@@ -161,7 +171,8 @@ def _check_warmup(config: Mapping[str, Any]) -> Iterator[Finding]:
             "There is no model_warmup: the version counts as ready before its first request, which is slow on a GPU, "
             "where cuDNN searches for kernels for each new shape. Add samples for batch 1 and for max_batch_size.",
         )
-    inputs = {tensor.get("name") for tensor in config.get("input", [])}
+    required = {tensor.get("name") for tensor in config.get("input", []) if not tensor.get("optional")}
+    allowed = {tensor.get("name") for tensor in config.get("input", [])} | scheduler_tensors(config, "input")
     for sample in samples:
         name, size = sample.get("name", ""), int(sample.get("batch_size", 0))
         if size > max(max_batch(config), 1):
@@ -170,11 +181,12 @@ def _check_warmup(config: Mapping[str, Any]) -> Iterator[Finding]:
                 f"The warmup sample {name!r} has batch_size {size}, above max_batch_size {max_batch(config)}: the "
                 "model does not load. Lower it.",
             )
-        if set(sample.get("inputs", {})) != inputs:
+        given = set(sample.get("inputs", {}))
+        if not required <= given <= allowed:
             yield error(
                 "warmup-input",
-                f"The warmup sample {name!r} has the inputs {_names(sample.get('inputs', {}))}, the model "
-                f"{_names(inputs)}: the model does not load. Name every input of the model.",
+                f"The warmup sample {name!r} has the inputs {_names(given)}, the model {_names(required)}: the model "
+                "does not load. Name every input of the model.",
             )
 
 

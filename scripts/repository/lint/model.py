@@ -16,6 +16,8 @@ from scripts.repository.versions import CONFIG, version_folders
 
 _OTHER_CONFIGS = "configs"
 _READABLE_BY_ALL = 0o004
+# What Windows editors write into a text.
+_KEPT = {b"\xef\xbb\xbf": "a byte order mark before the first name", b"\r\n": "a carriage return behind names"}
 
 
 def lint(repository: Path) -> list[Finding]:
@@ -115,15 +117,28 @@ def _check_labels(folder: Path, config: Mapping[str, Any]) -> Iterator[Finding]:
                 "labels-missing", f"{name} is missing: Triton refuses the model. Add it, or take out label_filename."
             )
             continue
-        text = path.read_bytes()
-        lines = text.count(b"\n") + (not text.endswith(b"\n") and text != b"")
-        classes = math.prod(int(dim) for dim in tensor.get("dims", []))
-        if classes > 0 and lines != classes:
-            yield error(
-                "labels-count",
-                f"{name} has {lines} lines for {classes} classes: Triton loads it and names classes wrongly or not at "
-                "all. It takes a line for each class, in the order of their indices.",
-            )
+        yield from _check_label_lines(path, [int(dim) for dim in tensor.get("dims", [])])
+
+
+def _check_label_lines(path: Path, dims: list[int]) -> Iterator[Finding]:
+    """Compare the lines of a label file with the classes, and look for what Triton keeps as a part of names."""
+    text = path.read_bytes()
+    # Blank lines at the end name classes that are not there.
+    lines = text.rstrip(b"\r\n").count(b"\n") + 1 if text.strip() else 0
+    classes = math.prod(dims[1:] if dims[:1] == [-1] else dims)
+    if classes > 0 and lines != classes:
+        yield error(
+            "labels-count",
+            f"{path.name} has {lines} lines for {classes} classes: Triton loads it and names classes wrongly or not at "
+            "all. It takes a line for each class, in the order of their indices.",
+        )
+    kept = [what for mark, what in _KEPT.items() if mark in text]
+    if kept:
+        yield warning(
+            "labels-bytes",
+            f"{path.name} has {' and '.join(kept)}: Triton keeps that as a part of the names that it answers. Save it "
+            "as UTF-8 with a line feed at each end of a line: this project's packaging writes it so.",
+        )
 
 
 def _check_subfolders(folder: Path, versions: Mapping[int, Path]) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from scripts.graph.load import load
 from scripts.graph.walk import all_nodes, images_of, opset_of
 from scripts.host.errors import TaskFailure
 from scripts.repository import golden, manifest
-from scripts.repository.lint.config import is_onnx, max_batch
+from scripts.repository.lint.config import is_onnx, max_batch, scheduler_tensors
 from scripts.repository.lint.finding import Finding, error, warning
 from scripts.repository.manifest import Manifest
 from triton_sdk.contract import ModelContract
@@ -132,11 +132,13 @@ def _check_age(model: onnx.ModelProto) -> Iterator[Finding]:
 
 def _check_tensors(model: onnx.ModelProto, config: Mapping[str, Any]) -> Iterator[Finding]:
     batched = max_batch(config) > 0
-    for side, values in (("input", images_of(model.graph)), ("output", list(model.graph.output))):
+    needed = {value.name for value in images_of(model.graph)}
+    for side, values in (("input", model.graph.input), ("output", model.graph.output)):
         tensors = {str(tensor.get("name", "")): tensor for tensor in config.get(side, [])}
+        own = scheduler_tensors(config, "input" if side == "input" else "output")
         known = {value.name: value for value in values}
-        # An output may be left out of the configuration, an input may not.
-        unmet = tensors.keys() - known.keys() | (known.keys() - tensors.keys() if side == "input" else set())
+        # An output may be left out of the configuration, and so may an input that a weight stands in for.
+        unmet = tensors.keys() - known.keys() | (needed - tensors.keys() - own if side == "input" else set())
         if unmet:
             yield error(
                 "contract",
@@ -152,7 +154,9 @@ def _check_tensor(
 ) -> Iterator[Finding]:
     wanted = str(tensor.get("data_type", "TYPE_INVALID")).removeprefix("TYPE_")
     dtype = _DTYPES.get(value.type.tensor_type.elem_type, "of another type")
-    dims = [int(dim) for dim in tensor.get("dims", [])]
+    # A reshape in the configuration means that its dims are those of requests, and the graph's are the reshape's.
+    of_graph = tensor["reshape"].get("shape", []) if "reshape" in tensor else tensor.get("dims", [])
+    dims = [int(dim) for dim in of_graph]
     shape = [dim.dim_value if dim.HasField("dim_value") else -1 for dim in value.type.tensor_type.shape.dim]
     if batched and shape and shape[0] >= 0:
         yield error(
@@ -163,8 +167,8 @@ def _check_tensor(
         )
     inner = shape[1:] if batched else shape
     fits = len(inner) == len(dims) and all(found in (-1, want) for found, want in zip(inner, dims, strict=True))
-    # A reshape in the configuration means that its dims are not the graph's; a graph may leave its output's rank open.
-    if dtype != wanted or not (fits or "reshape" in tensor or (side == "output" and not shape)):
+    # A graph may leave its output's rank open.
+    if dtype != wanted or not (fits or (side == "output" and not shape)):
         yield error(
             "contract",
             f"The configuration's {side} {value.name!r} is {wanted} {dims}, the graph's is {dtype} {inner} "

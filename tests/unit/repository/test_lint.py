@@ -134,7 +134,18 @@ CASES: dict[str, tuple[str, str, Edit, str]] = {
     "broken config": ("error", "config-syntax", replace("max_batch_size:", "max_batch:"), "line 8"),
     "another name": ("error", "config-name", replace('name: "good"', 'name: "bad"'), "'bad'.*'good'"),
     "no backend": ("error", "config-incomplete", replace('backend: "onnxruntime"', ""), "lacks backend"),
-    "no batch size": ("error", "max-batch-omitted", replace("max_batch_size: 8", "# max_batch_size: 8"), "makes it 4"),
+    "no batch size": (
+        "error",
+        "contract",
+        replace("max_batch_size: 8", "# max_batch_size: 8"),
+        r"\[16, 16, 3\].*\[-1, 16, 16, 3\]",
+    ),
+    "labels of Windows": (
+        "warning",
+        "labels-bytes",
+        lambda r: (r / "good" / "labels.txt").write_bytes(b"\xef\xbb\xbfa\r\nb\r\nc\r\nd\r\ne\r\n"),
+        "a byte order mark before the first name and a carriage return behind names",
+    ),
     "preferred above max": (
         "error",
         "preferred-batch-size",

@@ -57,6 +57,25 @@ def test_a_model_of_somebody_else_is_read_with_the_usual_defaults() -> None:
 
 
 @pytest.mark.parametrize(
+    ("dims", "scores", "told"),
+    [
+        ([1, 3, 224, 224], [1, 1000], "data FP32 (1, 3, 224, 224)"),
+        ([-1, 3, 224, 224], [-1, 1000], "data FP32 (n, 3, 224, 224)"),
+        ([1, 3, 224, 224], [1, 1000, 1, 1], "data FP32 (1, 3, 224, 224)"),
+        ([3, 224, 224], [1000], "data FP32 (3, 224, 224)"),
+        ([3, 224, 224], [1000, 1, 1], "data FP32 (3, 224, 224)"),
+    ],
+)
+def test_a_server_that_batches_nothing_is_read(dims: list[int], scores: list[int], told: str) -> None:
+    """With max_batch_size 0 the batch axis may stand among the dimensions, and no n is told that is not there."""
+    output = [{"name": "fc6_1", "data_type": "TYPE_FP32", "dims": scores}]
+    contract = ModelContract.from_config(config(max_batch_size=0, input=image(dims=dims), output=output))
+    assert str(contract.input) == told
+    assert (contract.max_batch, contract.layout, contract.classes) == (0, "NCHW", 1000)
+    assert contract.input.shape == (3, 224, 224)
+
+
+@pytest.mark.parametrize(
     ("dims", "wanted", "layout", "size"),
     [
         ([3, 192, 224], "FORMAT_NONE", "NCHW", (192, 224)),
@@ -90,6 +109,7 @@ def test_the_layout_follows_the_format_where_the_shape_leaves_it_open(
         ({"parameters": {"image.interpolation.3": {"string_value": "lanczos"}}}, "none of bilinear, bicubic, nearest"),
         ({"parameters": {"image.mean": {"string_value": "0.5"}}}, r"'image\.\*' parameter"),
         ({"parameters": {"image.scores": {"string_value": "softmax"}}}, "softmax"),
+        ({"input": image(dims=[1, 3, 224, 224])}, r"\(n, 1, 3, 224, 224\)"),
     ],
 )
 def test_a_model_that_is_no_classifier_is_told_by_what_it_is(changes: dict[str, Any], words: str) -> None:

@@ -116,3 +116,23 @@ def test_a_prediction_speaks_for_its_best_class() -> None:
     assert str(prediction) == "goldfish 99.9% (resnet50 version 2)"
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         prediction.model = "other"  # type: ignore[misc]  # what is tested
+
+
+def test_every_class_above_a_threshold_is_told() -> None:
+    """Of several labels more may be true than the best few, or none; equals and the threshold itself count."""
+    probabilities = np.array([0.9, 0.1, 0.75, 0.5, 0.75], np.float32)
+    labels = ("sea", "snow", "sky", "sand", "sun")
+    top = top_k(probabilities, k=1, labels=labels)
+    prediction = Prediction(top=top, model="m", model_version=1, probabilities=probabilities, labels=labels)
+    assert [score.label for score in prediction.above(0.5)] == ["sea", "sky", "sun", "sand"]
+    assert prediction.above(0.91) == ()
+    assert prediction == Prediction(top=top, model="m", model_version=1)
+    # Made by hand, it knows of its best classes only.
+    assert Prediction(top=top, model="m", model_version=1).above(0.5) == top
+
+
+@pytest.mark.parametrize("scores", ["probabilities", "multi-label"])
+def test_probabilities_are_left_as_they_are(scores: Scores) -> None:
+    """Neither what sums to 1 nor what is true class by class is softmaxed."""
+    values = rows([0.9, 0.8, 0.05])
+    assert to_probabilities(values, scores=scores) is values

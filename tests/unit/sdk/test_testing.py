@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import attrs
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -28,8 +29,8 @@ from triton_sdk.testing import Fault, ScriptedTransport
 # A model that takes normalised planes, of which each image is a request.
 PLANES = ModelContract(
     model="planes",
-    input=TensorSpec(name="data", dtype="FP32", shape=(3, 8, 8)),
-    output=TensorSpec(name="scores", dtype="FP32", shape=(3,)),
+    input=TensorSpec(name="data", dtype="FP32", shape=(3, 8, 8), batch=""),
+    output=TensorSpec(name="scores", dtype="FP32", shape=(3,), batch=""),
     layout="NCHW",
     max_batch=0,
     resize=8,
@@ -139,6 +140,17 @@ def test_versions_come_and_go(client: ResNetClient, transport: ScriptedTransport
         client.predict(image(0), version=2)
     transport.versions = ()
     assert not client.ready()
+
+
+def test_a_batch_axis_that_the_server_does_not_batch_is_sent() -> None:
+    """With max_batch_size 0 and dims [1, 3, 8, 8] each request holds one image and has the axis all the same."""
+    specs = [attrs.evolve(spec, batch="1") for spec in (PLANES.input, PLANES.output)]
+    planes = attrs.evolve(PLANES, input=specs[0], output=specs[1])
+    transport = ScriptedTransport([[0, 5, 0]], contract=planes)
+    with ResNetClient("scripted:1", model="planes", transport=transport) as client:
+        assert client.contract() == planes
+        assert client.infer(np.zeros((3, 3, 8, 8), np.float32)).scores.shape == (3, 3)
+    assert [request.images.shape for request in transport.requests] == [(1, 3, 8, 8)] * 3
 
 
 def test_any_contract_can_be_played() -> None:

@@ -59,7 +59,7 @@ class TritonPythonModel:
             providers.insert(0, ("CUDAExecutionProvider", {"device_id": int(args["model_instance_device_id"])}))
         self.session = ort.InferenceSession(file, session_options(config, usable_cores()), providers=providers)
         check(config, self.session.get_inputs(), self.session.get_outputs())
-        self.inputs = [tensor["name"] for tensor in config["input"]]
+        self.inputs = [*(tensor["name"] for tensor in config["input"]), *controls(config)]
         self.batched = config["max_batch_size"] > 0
         self.rows = CPU_ROWS if self.batched and not on_gpu else None
 
@@ -195,6 +195,11 @@ def usable_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
         return cores
 
 
+def controls(config: Config) -> list[str]:
+    """Return the names of the inputs that the server's sequence scheduler feeds to the model."""
+    return [control["name"] for control in (config.get("sequence_batching") or {}).get("control_input", [])]
+
+
 def check(config: Config, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
     """Raise ``TritonModelException`` if *config* does not describe a model of these *inputs* and *outputs*."""
     for key in ("batch_input", "batch_output"):
@@ -202,7 +207,7 @@ def check(config: Config, inputs: Sequence[Any], outputs: Sequence[Any]) -> None
             raise refusal(config, f"{key} is not supported by the local server")
     if (config.get("sequence_batching") or {}).get("state"):
         raise refusal(config, "implicit state is not supported by the local server")
-    given = {tensor["name"] for tensor in config["input"]}
+    given = {tensor["name"] for tensor in config["input"]} | set(controls(config))
     required = [node.name for node in inputs]
     if missing := [name for name in required if name not in given]:
         raise refusal(config, f"the configuration lacks the model's inputs {missing}")

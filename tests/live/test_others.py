@@ -1,0 +1,82 @@
+"""Repositories that others wrote: Triton serves them, the linter lets them pass, the smoke test finds them healthy."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import tritonclient.grpc as grpcclient
+
+from scripts.graph.session import Session
+from scripts.repository.lint.model import lint
+from scripts.server.checks import smoke
+from scripts.server.endpoint import Endpoint
+from tests.doubles import public_configs, tiny
+from triton_sdk import ResNetClient
+from triton_sdk.local import LocalTriton, Runtime
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.mark.parametrize("name", ["the batch in the dimensions", "a reshape", "one line"])
+def test_a_server_that_batches_nothing_is_healthy(name: str, tmp_path: Path, runtime: Runtime) -> None:
+    """NVIDIA's quickstart and its like: linted, served, smoke-tested and asked with the right numbers and names."""
+    folder = public_configs.write(tmp_path, public_configs.CONFIGS[name])
+    assert [finding for finding in lint(tmp_path) if finding.severity == "error"] == []
+    pictures = np.random.default_rng(0).normal(size=(3, 3, public_configs.SIDE, public_configs.SIDE))
+    batch = pictures.astype(np.float32)
+    with LocalTriton(tmp_path, runtime=runtime) as server:
+        endpoint = Endpoint(http=server.http_url, grpc=server.grpc_url, metrics=server.metrics_url)
+        results = list(smoke(endpoint, repository=tmp_path, complete=True))
+        assert [result for result in results if result.state == "failed"] == []
+        with ResNetClient(server.grpc_url, model="other") as client:
+            answer = client.infer(batch).scores
+            best = client.predict(np.full((20, 20, 3), 200, np.uint8)).label
+    np.testing.assert_allclose(answer, Session(folder / "1" / "model.onnx").alone(batch), rtol=1e-5)
+    labelled = "label_filename" in public_configs.CONFIGS[name]
+    assert best.startswith("name " if labelled else "class ")
+
+
+def test_controls_that_the_server_feeds_are_served(tmp_path: Path, runtime: Runtime) -> None:
+    """A sequence model has inputs that stand in no request: the linter is content, and the server feeds them."""
+    folder = public_configs.write(tmp_path, public_configs.SEQUENCE, model=public_configs.accumulator())
+    (folder / "labels.txt").unlink()
+    assert [finding for finding in lint(tmp_path) if finding.severity == "error"] == []
+    with LocalTriton(tmp_path, runtime=runtime) as server, grpcclient.InferenceServerClient(server.grpc_url) as client:
+        tensor = grpcclient.InferInput("x", [1, 1], "FP32")
+        tensor.set_data_from_numpy(np.full((1, 1), 5, np.float32))
+        answers = [
+            client.infer("other", [tensor], sequence_id=7, sequence_start=first).as_numpy("y").item()
+            for first in (True, False)
+        ]
+    # x + START + READY
+    assert answers == [7, 6]
+
+
+@pytest.mark.parametrize(
+    ("content", "name"), [(b"\xef\xbb\xbfred\ngreen\nblue\n", "\ufeffred"), (b"red\r\ngreen\r\nblue\r\n", "red\r")]
+)
+def test_triton_keeps_what_the_linter_warns_of(content: bytes, name: str, tmp_path: Path, runtime: Runtime) -> None:
+    """A byte order mark and carriage returns become a part of the names that the server answers."""
+    tiny.write_model(tmp_path, "named", model=tiny.classifier())
+    config = tmp_path / "named" / "config.pbtxt"
+    config.write_text(config.read_text().replace('name: "probabilities"', 'name: "probabilities" label_filename: "l"'))
+    (tmp_path / "named" / "l").write_bytes(content)
+    assert "labels-bytes" in {finding.rule for finding in lint(tmp_path)}
+    with LocalTriton(tmp_path, runtime=runtime) as server, ResNetClient(server.grpc_url, model="named") as client:
+        found = client.predict(np.zeros((8, 8, 3), np.uint8), top_k=3)
+    assert name in {score.label for score in found.top}
+
+
+def test_nodes_in_another_order_are_served(tmp_path: Path, runtime: Runtime) -> None:
+    """What the linter lets pass, ONNX Runtime loads."""
+    model = tiny.classifier()
+    nodes = list(model.graph.node)[::-1]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    with pytest.raises(onnx.checker.ValidationError):
+        onnx.checker.check_model(model)
+    tiny.write_model(tmp_path, "turned", model=model)
+    assert [finding for finding in lint(tmp_path) if finding.severity == "error"] == []
+    with LocalTriton(tmp_path, runtime=runtime) as server, ResNetClient(server.grpc_url, model="turned") as client:
+        assert client.infer(np.zeros((1, 8, 8, 3), np.uint8)).scores.shape == (1, 3)
