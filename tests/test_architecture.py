@@ -90,6 +90,7 @@ ONLY_IN = {
         "scripts/repository/lint/version.py",
         "scripts/sources",
         "scripts/packaging/build.py",
+        "scripts/packaging/measure.py",
         "benchmarks/served.py",
     ],
     "onnxruntime": [

@@ -8,6 +8,7 @@ from scripts.graph.inspect import Classifier
 from scripts.graph.pixels import Pixels
 from scripts.graph.scores import as_served
 from scripts.graph.session import Session
+from scripts.graph.walk import all_nodes
 from scripts.host.errors import TaskFailure
 
 
@@ -96,6 +97,25 @@ def bucket_difference(
         if not largest <= limit:
             break
     return largest, where
+
+
+def rounding_noise(model: onnx.ModelProto, inputs: NDArray[np.generic]) -> float:
+    """Return how much an image's scores change, at most, with where half precision is rounded.
+
+    With its optimisations onnxruntime computes in full on a CPU where casts to half and back meet; without them each
+    operator rounds, as on a GPU.
+    """
+    return _largest(Session(model).alone(inputs), Session(model, optimise=False).alone(inputs))
+
+
+def random_nodes(model: onnx.ModelProto) -> list[str]:
+    """Return the operators of *model* that draw random numbers, each with the name of what it makes."""
+    nodes = all_nodes([*model.graph.node, *(node for function in model.functions for node in function.node)])
+    return [
+        f"{node.op_type} ({node.output[0]!r})"
+        for node in nodes
+        if node.op_type.startswith("Random") or node.op_type in ("Bernoulli", "Multinomial")
+    ]
 
 
 def _largest(expected: NDArray[np.float32], got: NDArray[np.float32]) -> float:

@@ -8,17 +8,16 @@ from pathlib import Path
 import attrs
 import onnx
 
-from scripts.graph import compare
 from scripts.graph.choose import choose_output, freeze
 from scripts.graph.inspect import Classifier, image_size, inspect
-from scripts.graph.pixels import Pixels
-from scripts.graph.rewrite import free_batch, fuse, give_probabilities
+from scripts.graph.rewrite import declare_batch, free_batch, fuse, give_probabilities
 from scripts.graph.scores import served_as
 from scripts.graph.session import Session
 from scripts.host.errors import TaskFailure
 from scripts.packaging.decide import Decision, decide, decide_size, told_scores
+from scripts.packaging.measure import Subject, measure
 from scripts.packaging.wishes import Wishes
-from scripts.repository import config_pbtxt, golden, manifest
+from scripts.repository import golden, manifest
 from scripts.repository.golden import Golden
 from scripts.repository.manifest import Manifest, Measured, Origin, Tried
 from scripts.repository.preprocessing import FLAGS, Decided, Preprocessing, shown
@@ -28,18 +27,6 @@ from triton_sdk import __version__
 from triton_sdk.contract import ModelContract, TensorSpec
 
 MODEL = "model.onnx"
-# What rounding may do to a float model's probabilities; ResNet50 showed 1e-6.
-FLOAT_LIMIT = 1e-4
-# On a CPU half precision is computed in full here and there, where the graph's casts can be dropped: that alone moved a
-# probability of a tiny model by 2e-4.
-HALF_LIMIT = 5e-3
-# A quantised graph turns the last bit of an input into a whole level now and then.
-QUANTISED_LIMIT = 0.02
-# Integer kernels differ between kinds of CPU and between CPU and GPU, and nobody measured all of them: this only
-# catches nonsense, and what is held firmly is the best class.
-QUANTISED_TOLERANCE = 0.05
-# Four images show only part of what other batch-mates may do.
-_BATCHING_MARGIN = 2.0
 
 
 @attrs.frozen(kw_only=True)
@@ -48,7 +35,7 @@ class Built:
 
     Attributes:
         folder: Where they are.
-        contract: What the version takes and gives; ``max_batch`` and ``labelled`` are the model's to decide.
+        contract: What the version takes and gives; ``labelled`` is the model's to decide.
         origin: Where the model came from.
         original: The model before it was packaged.
         classifier: What the model was before.
@@ -99,6 +86,7 @@ def build(
     model: str,
     folder: Path,
     keep_input: bool,
+    max_batch: int,
     wishes: Wishes,
     strict: bool,
     others: Sequence[Claim],
@@ -112,6 +100,7 @@ def build(
         model: Its name on the server.
         folder: Where the files go.
         keep_input: Leave the graph's own input.
+        max_batch: Most images that will share a batch; with 1 nothing is asked of batches.
         wishes: What the owner says.
         strict: Refuse what is only assumed.
         others: What the model's other versions say.
@@ -132,8 +121,11 @@ def build(
     told = told_scores(claims, wishes)
     classifier = inspect(original, size=size.value, told=None if told is None else told.value)
     if classifier.batch is not None:
-        progress("The batch dimension is fixed: making it dynamic, and comparing 3 images together with 3 alone")
-        original = free_batch(original, classifier)
+        if max_batch > 1:
+            progress("The batch dimension is fixed: making it dynamic, and comparing 3 images together with 3 alone")
+            original = free_batch(original, classifier)
+        else:
+            original = declare_batch(original)
         classifier = attrs.evolve(classifier, batch=None)
     progress(
         f"Found {classifier.input} -> {classifier.output}: {classifier.scores}, quantisation {classifier.quantisation}"
@@ -142,7 +134,7 @@ def build(
     record = decision.record
     decided(record)
     _say_assumed(record, strict=strict, progress=progress)
-    contract = _contract(record, classifier, model=model, keep_input=keep_input)
+    contract = _contract(record, classifier, model=model, keep_input=keep_input, max_batch=max_batch)
     if keep_input:
         served = give_probabilities(original, classifier)
     else:
@@ -154,7 +146,15 @@ def build(
     # Loaded from the file: what is measured is what will be served.
     answers = Session(folder / MODEL).alone(pictures)
     golden.save(Golden(input=pictures, output=answers), path=folder / golden.FILE)
-    measured = _measure(original, served, classifier, contract, pixels=record.pixels, progress=progress)
+    subject = Subject(
+        original=original,
+        served=served,
+        classifier=classifier,
+        contract=contract,
+        pixels=record.pixels,
+        max_batch=max_batch,
+    )
+    measured = measure(subject, progress=progress)
     if len(set(answers.argmax(axis=1).tolist())) == 1:
         progress(
             f"Note: all {len(answers)} generated images get class {answers[0].argmax()}; a trained model may well do so"
@@ -190,7 +190,9 @@ def _say_assumed(record: Preprocessing, *, strict: bool, progress: Progress) -> 
     )
 
 
-def _contract(record: Preprocessing, classifier: Classifier, *, model: str, keep_input: bool) -> ModelContract:
+def _contract(
+    record: Preprocessing, classifier: Classifier, *, model: str, keep_input: bool, max_batch: int
+) -> ModelContract:
     """Return what the packaged version will take and give."""
     if keep_input and (classifier.input.dtype in ("FP16", "FP64") or record.colour.value != "rgb"):
         raise TaskFailure(
@@ -204,7 +206,7 @@ def _contract(record: Preprocessing, classifier: Classifier, *, model: str, keep
         input=classifier.input if keep_input else pixels,
         output=TensorSpec(name="probabilities", dtype="FP32", shape=(classifier.classes,)),
         layout=classifier.layout if keep_input else "NHWC",
-        max_batch=config_pbtxt.DEFAULT_MAX_BATCH,
+        max_batch=max_batch,
         resize=record.resize.value,
         interpolation=record.interpolation.value,
         fit=record.fit.value,
@@ -212,49 +214,3 @@ def _contract(record: Preprocessing, classifier: Classifier, *, model: str, keep
         std=std,
         scores=served_as(classifier.scores),
     )
-
-
-def _measure(
-    original: onnx.ModelProto,
-    served: onnx.ModelProto,
-    classifier: Classifier,
-    contract: ModelContract,
-    *,
-    pixels: Pixels,
-    progress: Progress,
-) -> Measured:
-    """Prove that the served graph is the original one, and measure what sharing a batch does."""
-    limit = _limit(classifier)
-    pictures = golden.pictures(contract)
-    if contract.input == classifier.input:
-        expected = compare.expected_answers(original, classifier, pictures)
-        proof = golden.compare(expected, Session(served).alone(pictures)).difference
-    else:
-        proof = compare.fused_difference(
-            original,
-            served,
-            classifier,
-            images=golden.images(height=contract.height, width=contract.width),
-            pixels=pixels,
-        )
-    found = f"the packaged graph differs from the original by at most {proof:.1e} in a probability"
-    if not proof <= limit:
-        raise TaskFailure(
-            f"Proof failed: on {len(pictures)} generated images {found}, where {limit:.0e} is allowed. Nothing was "
-            "published. Package it with --keep-input, and report this model."
-        )
-    progress(f"Proof: on {len(pictures)} generated images {found} (allowed: {limit:.0e})")
-    batching = compare.batch_difference(served, pictures)
-    tolerance = limit
-    if classifier.quantisation != "none":
-        tolerance = max(QUANTISED_TOLERANCE, _BATCHING_MARGIN * batching)
-    # The linter, which sees the version next, says what that means for a dynamically quantised graph.
-    progress(f"Sharing a batch moves a probability by at most {batching:.1e}; the golden check allows {tolerance:.1e}")
-    return Measured(images=len(pictures), proof=proof, proof_limit=limit, batching=batching, tolerance=tolerance)
-
-
-def _limit(classifier: Classifier) -> float:
-    """Return how far the packaged graph may lie from the original, in a probability."""
-    if classifier.quantisation != "none":
-        return QUANTISED_LIMIT
-    return HALF_LIMIT if "FP16" in (classifier.input.dtype, classifier.output.dtype) else FLOAT_LIMIT

@@ -8,7 +8,7 @@ import attrs
 from scripts.host.errors import TaskFailure
 from scripts.packaging import staging
 from scripts.packaging.build import Built, build
-from scripts.packaging.publish import Publication, names_of_others, version_exists
+from scripts.packaging.publish import Publication, max_batch_of, names_of_others, version_exists
 from scripts.packaging.trial.judge import Trial
 from scripts.packaging.trial.pictures import read
 from scripts.packaging.trial.run import run
@@ -83,6 +83,7 @@ def package(
                 model=model,
                 folder=folder / "version",
                 keep_input=keep_input,
+                max_batch=max_batch or max_batch_of(repository / model),
                 wishes=wishes,
                 strict=strict,
                 others=names_of_others(repository / model),

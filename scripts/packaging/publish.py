@@ -76,9 +76,7 @@ class Publication:
         names = self.built.decision.names
         if names is not None:
             check_labels(names, classes=self.built.contract.classes)
-        contract = attrs.evolve(
-            self.built.contract, max_batch=self.max_batch or self.built.contract.max_batch, labelled=names is not None
-        )
+        contract = attrs.evolve(self.built.contract, labelled=names is not None)
         number = self.version or 1
         _write_shared(tree, config_pbtxt.render(contract), names, label_file=config_pbtxt.LABELS)
         written = self._put_version(tree, contract, version=number, labels=self.built.decision.record.labels)
@@ -186,6 +184,15 @@ def names_of_others(target: Path) -> list[Claim]:
         return []  # publishing says what is wrong with them
     place = Place("other versions", target.name)
     return [place.claim("labels", given, file) for given, file in zip(names, files, strict=True)]
+
+
+def max_batch_of(target: Path) -> int:
+    """Return most images in one request of the model in *target*, or what a new one gets."""
+    try:
+        config = config_pbtxt.parse(target / CONFIG)
+    except TaskFailure:
+        return config_pbtxt.DEFAULT_MAX_BATCH  # there is none, or publishing says what is wrong with it
+    return max(int(config.get("max_batch_size", 0)), 1)
 
 
 def version_exists(target: Path, version: int) -> TaskFailure:

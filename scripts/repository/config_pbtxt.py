@@ -48,20 +48,26 @@ output [
 _SERVING = """\
 
 # Without this line only the highest version is served.
-version_policy {{ all {{ }} }}
+version_policy { all { } }
 
 # No kind: a GPU is used where there is one, the CPU otherwise. The count is for each GPU.
-instance_group [ {{ count: 1 }} ]
+instance_group [ { count: 1 } ]
 
-dynamic_batching {{
+"""
+
+_BATCHING = """\
+dynamic_batching {
   # Take what is queued and wait for nothing: on CPUs a 2 ms wait cost a lone caller a third of its throughput.
   # On GPUs measure before raising it.
   max_queue_delay_microseconds: 0
   # No default_queue_policy: with any bound on the queue Triton makes no batch ready while another one runs, and when
   # that one ends it may not look for the next before another request comes, or half a second is over (seen in 24.10).
   # Requests whose caller has gone, or whose deadline is over, are dropped when their turn comes.
-}}
+}
 
+"""
+
+_WARMUP = """\
 # The version is not ready before it has answered the smallest and the largest batch: on GPUs the first request of each
 # shape is slow, because cuDNN searches for its fastest kernels.
 model_warmup [
@@ -72,15 +78,7 @@ model_warmup [
       key: "{input.name}"
       value {{ data_type: TYPE_{input.dtype} dims: [ {input_dims} ] zero_data: true }}
     }}
-  }},
-  {{
-    name: "full batch"
-    batch_size: {max_batch}
-    inputs {{
-      key: "{input.name}"
-      value {{ data_type: TYPE_{input.dtype} dims: [ {input_dims} ] random_data: true }}
-    }}
-  }}
+  }}{full_batch}
 ]
 
 # Photographs hardly ever repeat byte for byte, so a cache would only cost memory.
@@ -90,9 +88,25 @@ response_cache {{ enable: false }}
 # to other proportions than the model's (crop, squash, pad), and what the scores are.
 """
 
+_ALONE = """\
+# No dynamic_batching: an image's answer would depend on what shares its batch, or nobody wants batches.
+
+"""
+
+_FULL_BATCH = """,
+  {{
+    name: "full batch"
+    batch_size: {max_batch}
+    inputs {{
+      key: "{input.name}"
+      value {{ data_type: TYPE_{input.dtype} dims: [ {input_dims} ] random_data: true }}
+    }}
+  }}"""
+
 
 def render(contract: ModelContract) -> str:
     """Return the text of a complete ``config.pbtxt`` for *contract*; ``max_batch`` must be at least 1."""
+    sample = {"input": contract.input, "input_dims": _dims(contract.input), "max_batch": contract.max_batch}
     parts = [
         _HEAD.format(name=contract.model, max_batch=contract.max_batch),
         _TENSORS.format(
@@ -104,11 +118,9 @@ def render(contract: ModelContract) -> str:
             output_note=_output_note(contract),
             label_filename=f'\n    label_filename: "{LABELS}"' if contract.labelled else "",
         ),
-        _SERVING.format(
-            input=contract.input,
-            input_dims=_dims(contract.input),
-            max_batch=contract.max_batch,
-        ),
+        _SERVING,
+        _BATCHING if contract.max_batch > 1 else _ALONE,
+        _WARMUP.format(**sample, full_batch=_FULL_BATCH.format(**sample) if contract.max_batch > 1 else ""),
         *framing_parameters(contract.framing_for(None)),
         *(
             line

@@ -9,7 +9,7 @@ import tritonclient.grpc as grpcclient
 
 from scripts.graph.session import Session
 from scripts.repository.lint.model import lint
-from scripts.server.checks import smoke
+from scripts.server.checks import check_server
 from scripts.server.endpoint import Endpoint
 from tests.doubles import public_configs, tiny
 from triton_sdk import ResNetClient
@@ -27,7 +27,7 @@ def test_a_server_that_batches_nothing_is_healthy(name: str, tmp_path: Path, run
     batch = pictures.astype(np.float32)
     with LocalTriton(tmp_path, runtime=runtime) as server:
         endpoint = Endpoint(http=server.http_url, grpc=server.grpc_url, metrics=server.metrics_url)
-        results = list(smoke(endpoint, repository=tmp_path, complete=True))
+        results = list(check_server(endpoint, repository=tmp_path, complete=True))
         assert [result for result in results if result.state == "failed"] == []
         with ResNetClient(server.grpc_url, model="other") as client:
             answer = client.infer(batch).scores

@@ -52,6 +52,8 @@ def repository(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         model="mobilenetv2",
         repository=repository,
         wishes=package.Wishes(labels=imagenet(), resize=256),
+        # Quantised dynamically: what shares a batch moves a probability by 0.09.
+        max_batch=1,
         progress=lambda _: None,
     )
     return repository
@@ -110,10 +112,11 @@ def test_a_photograph_gets_its_label_in_every_form(name: str, data: Path, server
 
 
 def test_the_smoke_test_knows_that_it_is_dynamically_quantised(repository: Path, server: LocalTriton) -> None:
-    """Every check is green, golden data included, though what shares a batch moves the numbers."""
+    """Every check is green, golden data included; nothing is batched, since what shares a batch moves the numbers."""
     endpoint = Endpoint(http=server.http_url, grpc=server.grpc_url, metrics=server.metrics_url)
-    assert {r.state for r in check_server(endpoint, repository=repository, complete=True)} == {"ok"}
+    rows = list(check_server(endpoint, repository=repository, complete=True))
+    assert [(r.check, r.state) for r in rows if r.state != "ok"] == [("batching", "skipped")]
     manifest = packaged(repository)[0].manifest
     assert manifest is not None
     assert manifest.quantisation == "dynamic"
-    assert manifest.measured.batching > 0.001
+    assert manifest.measured.batching > 0.05

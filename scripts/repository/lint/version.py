@@ -57,7 +57,7 @@ def check_version(folder: Path, *, config: Mapping[str, Any] | None) -> Iterator
         return
     yield from _check_age(model)
     yield from _check_tensors(model, config)
-    yield from _check_quantisation(model, config, known)
+    yield from _check_batch_mates(model, config, known)
 
 
 def _read_manifest(folder: Path) -> tuple[Manifest | None, list[Finding]]:
@@ -177,16 +177,25 @@ def _check_tensor(
         )
 
 
-def _check_quantisation(model: onnx.ModelProto, config: Mapping[str, Any], known: Manifest | None) -> Iterator[Finding]:
-    operators = (node.op_type for node in all_nodes(model.graph.node))
-    if max_batch(config) < 2 or not any(operator.startswith("DynamicQuantize") for operator in operators):
+def _check_batch_mates(model: onnx.ModelProto, config: Mapping[str, Any], known: Manifest | None) -> Iterator[Finding]:
+    if max_batch(config) < 2:
         return
-    figure = f": a probability moved by up to {known.measured.batching:.2g} when packaged" if known else ""
-    yield warning(
-        "dynamic-quantisation",
-        f"The graph is dynamically quantised: an image's scores depend on what shares its batch{figure}. Quantise it "
-        "statically, or set max_batch_size to 1 and live with one image at a time.",
-    )
+    if known is not None and known.measured.batching > known.tolerance:
+        yield error(
+            "batch-mates",
+            f"An image's answer depends on what shares its batch: a probability moved by up to "
+            f"{known.measured.batching:.2g} when the version was packaged, for one image at a time. Set max_batch_size "
+            "to 1, and take dynamic_batching out.",
+        )
+        return
+    operators = (node.op_type for node in all_nodes(model.graph.node))
+    if any(operator.startswith("DynamicQuantize") for operator in operators):
+        figure = f": a probability moved by up to {known.measured.batching:.2g} when packaged" if known else ""
+        yield warning(
+            "dynamic-quantisation",
+            f"The graph is dynamically quantised: an image's scores depend on what shares its batch{figure}. Quantise "
+            "it statically, or set max_batch_size to 1 and live with one image at a time.",
+        )
 
 
 def _listed(names: Mapping[str, Any]) -> str:

@@ -127,3 +127,13 @@ def test_the_files_in_the_repository_are_what_packaging_writes(model: str) -> No
     folder = ROOT / "model_repository" / model
     assert (folder / "config.pbtxt").read_text(encoding="utf-8") == render(attrs.evolve(PIXELS, model=model))
     assert read(folder / config_pbtxt.LABELS) == imagenet()
+
+
+def test_one_image_at_a_time_is_not_batched() -> None:
+    """With max_batch 1 there is no dynamic batching and one sample for warmup; with more there are both."""
+    alone = parse_text(render(attrs.evolve(PIXELS, max_batch=1)), where="alone")
+    assert (alone["max_batch_size"], "dynamic_batching" in alone) == (1, False)
+    assert [sample["name"] for sample in alone["model_warmup"]] == ["one image"]
+    batched = parse_text(render(attrs.evolve(PIXELS, max_batch=2)), where="batched")
+    assert "dynamic_batching" in batched
+    assert [sample["batch_size"] for sample in batched["model_warmup"]] == [1, 2]

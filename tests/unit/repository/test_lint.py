@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import attrs
 import onnx
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -52,7 +53,7 @@ def write_version(folder: Path, number: int) -> None:
         quantisation="none",
         opset=13,
         ir_version=8,
-        measured=Measured(images=2, proof=0.0, proof_limit=1e-4, batching=0.0625, tolerance=1e-4),
+        measured=Measured(images=2, proof=0.0, proof_limit=1e-4, batching=0.0625, tolerance=0.125),
         tools={},
     )
     (version / manifest.FILE).write_text(record.to_json())
@@ -307,6 +308,19 @@ def test_dynamic_quantisation_is_said_with_its_figure(repository: Path) -> None:
     assert "0.062" in said[0]
     replace("max_batch_size: 8", "max_batch_size: 1")(repository)
     assert "dynamic-quantisation" not in {finding.rule for finding in lint(repository)}
+
+
+def test_batches_of_what_was_packaged_for_one_image_are_an_error(repository: Path) -> None:
+    """A version whose answers depend on their batch-mates is served alone, or the linter says so."""
+    path = repository / "good" / "1" / manifest.FILE
+    path.write_text(path.read_text().replace('"tolerance": 0.125', '"tolerance": 0.05'))
+    (said,) = [finding for finding in lint(repository) if finding.rule == "batch-mates"]
+    assert (said.severity, said.version) == ("error", 1)
+    config = repository / "good" / "config.pbtxt"
+    alone = attrs.evolve(CONTRACT, max_batch=1)
+    assert "max_batch_size to 1, and take dynamic_batching out" in said.message
+    config.write_text(config_pbtxt.render(alone))
+    assert [finding for finding in lint(repository) if finding.severity == "error"] == []
 
 
 def test_a_name_that_does_not_travel_is_an_error(repository: Path) -> None:

@@ -1,11 +1,15 @@
 """When a server's scores are right: on a CPU as they are served, on a GPU as probabilities, near ties left alone."""
 
+import attrs
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from scripts.server.numbers import GPU_TOLERANCE, agreement, probabilities, verdict
+from scripts.repository.golden import Golden
+from scripts.server.numbers import GPU_TOLERANCE, agreement, check, probabilities, verdict
 from scripts.server.result import Failed
+from triton_sdk import ModelContract, ResNetClient, TensorSpec
+from triton_sdk.testing import ScriptedTransport
 
 
 def scores(*values: float) -> NDArray[np.float32]:
@@ -70,3 +74,35 @@ def test_what_is_no_score_never_agrees(got: NDArray[np.float32], arithmetic: str
     """Not-a-number, infinity and another number of classes fail, near tie or not."""
     with pytest.raises(Failed), np.errstate(invalid="ignore"):
         judged(scores(0.5, 0.5), got, arithmetic=arithmetic)
+
+
+def test_a_batch_is_asked_as_well() -> None:
+    """Answers that are right for each image alone and wrong in a batch are found, and said to be of a batch."""
+    right = Golden(input=np.zeros((3, 4, 4, 3), np.uint8), output=np.array([[0.9, 0.1]] * 3, np.float32))
+    contract = ModelContract(
+        model="m",
+        input=TensorSpec(name="image", dtype="UINT8", shape=(4, 4, 3)),
+        output=TensorSpec(name="probabilities", dtype="FP32", shape=(2,)),
+        layout="NHWC",
+        max_batch=8,
+        resize=4,
+        scores="probabilities",
+    )
+
+    def asked(*, max_batch: int, together: float) -> str:
+        answers = [[0.9, 0.1]] * 3 + [[together, 1 - together]] * 3
+        served = attrs.evolve(contract, max_batch=max_batch)
+        transport = ScriptedTransport(answers, contract=served, labels=["a", "b"])
+        with ResNetClient("scripted:1", model="m", transport=transport) as client:
+            return check(client, right, version=1, tolerance=1e-4, arithmetic=None)
+
+    with pytest.raises(Failed, match="in a batch, where each image alone is right"):
+        asked(max_batch=8, together=0.7)
+    assert "3 images, alone and in a batch, largest" in asked(max_batch=8, together=0.9)
+    assert "3 images, largest" in asked(max_batch=1, together=0.7)
+
+
+@pytest.mark.parametrize("values", [(0.98, 0.97, 0.02), (0.2, 0.1, 0.05)])
+def test_several_labels_are_compared_as_they_are(values: tuple[float, ...]) -> None:
+    """Probabilities that are each for themselves are no logits, whatever they sum to."""
+    assert probabilities(scores(*values)).tolist() == scores(*values).tolist()
