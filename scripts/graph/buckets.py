@@ -5,30 +5,21 @@ with buckets a batch takes the branch of the next size that holds it: the branch
 runs its own copy of the nodes, and gives the first rows of what it gets. The weights stand outside the branches, once.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, inliner, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
-from scripts.graph.naming import Names, hoist_constants, rename_details, renamed
+from scripts.graph.naming import Names, rename_details, renamed
+from scripts.graph.prepare import UnbucketableError, independent, is_batched, prepared_for_branches
 from scripts.graph.session import first_line
-from scripts.graph.shapes import OpenShapeError, Shape, known_shapes, open_values
+from scripts.graph.shapes import OpenShapeError, Shape, known_shapes, open_values, without_weights
 from scripts.graph.specialise import specialised
-from scripts.graph.walk import graphs, images_of, names, opset_of, set_nodes
-from scripts.host.errors import TaskFailure
+from scripts.graph.walk import graphs, names, set_nodes
 
-# Min of whole numbers and LessOrEqual came with this one; what is older is converted.
-_OPSET = 12
-# The file format of that set.
-_IR_VERSION = 7
 _BRANCH = "bucket_"
-# How many nodes in front of the first choice find the number of rows.
-_PRELUDE = 3
-
-
-class UnbucketableError(TaskFailure):
-    """A graph cannot have buckets."""
 
 
 def sizes_up_to(largest: int) -> tuple[int, ...]:
@@ -49,8 +40,9 @@ def bucketed(model: onnx.ModelProto, sizes: Sequence[int]) -> onnx.ModelProto:
     if len(set(sizes)) < 2:
         raise UnbucketableError(f"Branches are for two batch sizes or more, not for {', '.join(map(str, sizes))}.")
     try:
-        prepared = _prepared(model)
-        fixed = {size: specialised(prepared, _inputs(prepared.graph, size)) for size in sorted(set(sizes))}
+        prepared = prepared_for_branches(model)
+        light = without_weights(prepared)
+        fixed = {size: specialised(light, _inputs(prepared.graph, size)) for size in sorted(set(sizes))}
         return _Join(prepared, fixed, model.graph.output).model()
     except OpenShapeError as error:
         raise UnbucketableError(f"The graph cannot have a branch for each batch size: {error}.") from error
@@ -65,16 +57,14 @@ def open_shapes(model: onnx.ModelProto) -> list[str]:
     branches = list(_branches(model.graph))
     if not branches:
         raise UnbucketableError(f"The graph {model.graph.name!r} has no branches for batch sizes.")
-    found = []
+    light, found = without_weights(model), []
+    before = list(itertools.takewhile(lambda node: node.op_type != "LessOrEqual", model.graph.node))
     for branch in branches:
         # By itself, since onnx does not see the values of constants outside of a branch.
-        alone = onnx.ModelProto()
-        alone.CopyFrom(model)
-        before = [node for node in model.graph.node if node.op_type != "If"]
-        set_nodes(alone.graph, [*before[:_PRELUDE], *branch.node])
-        alone.graph.value_info.extend(branch.value_info)
-        del alone.graph.output[:]
-        shapes = known_shapes(alone)
+        set_nodes(light.graph, [*before, *branch.node])
+        del light.graph.value_info[:], light.graph.output[:]
+        light.graph.value_info.extend(branch.value_info)
+        shapes = known_shapes(light)
         cut = {value.name for value in branch.output}
         found += [name for name in open_values(branch, shapes) if name not in cut]
     return found
@@ -97,57 +87,14 @@ def _branches(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
             yield from _branches(sides["else_branch"])
 
 
-def _prepared(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return *model* in a form that is easy to copy: unique names, no functions, all constants in the outer graph."""
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
-    if opset_of(result) < _OPSET:
-        try:
-            result = onnx.version_converter.convert_version(result, _OPSET)
-        except Exception as error:  # onnx raises several kinds
-            raise UnbucketableError(
-                f"The graph cannot have a branch for each batch size: it is of operator set {opset_of(model)}, and it "
-                f"cannot be converted to {_OPSET}, the oldest that can. Export it for a later one. {first_line(error)}."
-            ) from error
-    if result.functions:
-        result = inliner.inline_local_functions(result)
-    result.ir_version = max(result.ir_version, _IR_VERSION)
-    graph = result.graph
-    # Weights are not inputs any more.
-    images = [onnx.ValueInfoProto.FromString(value.SerializeToString()) for value in images_of(graph)]
-    del graph.input[:]
-    graph.input.extend(images)
-    for inner in graphs(graph):
-        del inner.value_info[:]
-        # What an exporter said about the shapes need not be true.
-        for value in (*inner.output, *(inner.input if inner is not graph else ())):
-            value.type.tensor_type.ClearField("shape")
-    new = Names(names(graph))
-    scope = {value.name: value.name for value in graph.input}
-    for tensor in (*graph.initializer, *(sparse.values for sparse in graph.sparse_initializer)):
-        scope[tensor.name] = new()
-        tensor.name = scope[tensor.name]
-    set_nodes(graph, renamed(graph.node, scope, new))
-    for value in graph.output:
-        value.name = scope[value.name]
-    rename_details(graph, scope)
-    hoist_constants(graph, new)
-    return result
-
-
-def _is_batched(value: onnx.ValueInfoProto) -> bool:
-    dims = value.type.tensor_type.shape.dim
-    return bool(dims) and dims[0].dim_value < 1
-
-
 def _inputs(graph: onnx.GraphProto, size: int) -> dict[str, Shape]:
     """Return the shapes of the inputs for a batch of *size*."""
-    if not any(map(_is_batched, graph.input)):
+    if not any(map(is_batched, graph.input)):
         raise OpenShapeError("none of its inputs has an open first axis")
     shapes = {}
     for value in graph.input:
         dims = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-        shapes[value.name] = (size, *dims[1:]) if _is_batched(value) else tuple(dims)
+        shapes[value.name] = (size, *dims[1:]) if is_batched(value) else tuple(dims)
         if not all(length > 0 for length in shapes[value.name]) or not value.type.tensor_type.HasField("shape"):
             raise OpenShapeError(f"its input {value.name!r} leaves more open than the size of the batch")
     return shapes
@@ -174,14 +121,20 @@ class _Join:
         self._rows, self._last = self._new(), self._new()
         self._shared = {tensor.name for tensor in prepared.graph.initializer}
         self._shared |= {sparse.values.name for sparse in prepared.graph.sparse_initializer}
+        # What no size changes is computed once, outside.
+        made = [{name for node in model.graph.node for name in node.output} for model, _ in fixed.values()]
+        once = {name: node for name, node in independent(prepared.graph).items() if all(name in each for each in made)}
+        self._once = [node for node in prepared.graph.node if once.keys() & set(node.output)]
+        self._shared |= once.keys()
         self._constants: list[TensorProto] = []
         self._names: dict[bytes, str] = {}
 
     def model(self) -> onnx.ModelProto:
         """Return the graph with its branches."""
-        source = next(value.name for value in self._prepared.graph.input if _is_batched(value))
+        source = next(value.name for value in self._prepared.graph.input if is_batched(value))
         shape, zero, one = self._new(), self._constant([0]), self._constant([1])
         nodes = [
+            *self._once,
             helper.make_node("Shape", [source], [shape]),
             helper.make_node("Slice", [shape, zero, one], [self._rows]),
             helper.make_node("Sub", [self._rows, one], [self._last]),
@@ -212,7 +165,7 @@ class _Join:
         set_nodes(graph, nodes)
         del graph.output[:], graph.value_info[:], graph.initializer[:]
         graph.output.extend(self._outputs)
-        needed = {tensor.name for model, _ in self._fixed.values() for tensor in model.graph.initializer}
+        needed = {name for inner in graphs(graph) for node in inner.node for name in node.input}
         graph.initializer.extend(tensor for tensor in self._prepared.graph.initializer if tensor.name in needed)
         graph.initializer.extend(self._constants)
         try:
@@ -242,13 +195,14 @@ class _Join:
         places = self._new()
         nodes = [helper.make_node("Min", [self._constant(range(size)), self._last], [places])]
         for value in self._prepared.graph.input:
-            scope[value.name] = self._new() if _is_batched(value) else value.name
-            if _is_batched(value):
+            scope[value.name] = self._new() if is_batched(value) else value.name
+            if is_batched(value):
                 nodes.append(helper.make_node("Gather", [value.name, places], [scope[value.name]], axis=0))
         for tensor in model.graph.initializer:
             if tensor.name not in self._shared:
                 scope[tensor.name] = self._add(tensor)
-        nodes += renamed(model.graph.node, scope, self._new)
+        own = [node for node in model.graph.node if not self._shared.intersection(node.output)]
+        nodes += renamed(own, scope, self._new)
         results = [self._new() for _ in self._outputs]
         for batched, value, name in zip(self._batched, model.graph.output, results, strict=True):
             if batched:

@@ -1,12 +1,12 @@
 """Give every value of an ONNX graph a short name of its own, so that graphs can be put together and into each other."""
 
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
 import onnx
 from onnx import TensorProto, helper
 
-from scripts.graph.walk import graphs, set_nodes, subgraphs
+from scripts.graph.walk import graphs, names, set_nodes, subgraphs
 
 _DIGITS = string.digits + string.ascii_letters
 
@@ -34,13 +34,31 @@ class Names:
                 return name
 
 
-def renamed(nodes: Iterable[onnx.NodeProto], scope: dict[str, str], new: Names) -> list[onnx.NodeProto]:
+def shortened(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return *model* with unique short names inside: its inputs, outputs and old files' weights keep theirs."""
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    graph = result.graph
+    new = Names(names(graph))
+    scope = {value.name: value.name for value in graph.input}
+    for tensor in (*graph.initializer, *(sparse.values for sparse in graph.sparse_initializer)):
+        scope[tensor.name] = tensor.name if tensor.name in scope else new()
+        tensor.name = scope[tensor.name]
+    set_nodes(graph, renamed(graph.node, scope, new, keep={value.name for value in graph.output}))
+    rename_details(graph, scope)
+    return result
+
+
+def renamed(
+    nodes: Iterable[onnx.NodeProto], scope: dict[str, str], new: Names, *, keep: Set[str] = frozenset()
+) -> list[onnx.NodeProto]:
     """Return copies of *nodes* without names of their own, whose values, in subgraphs too, have new names.
 
     Args:
         nodes: The nodes of a graph, in their order.
         scope: The new name of each value from outside; those of the results are added.
         new: Where the names come from.
+        keep: Results that keep their names.
     """
     copies = []
     for node in nodes:
@@ -52,7 +70,7 @@ def renamed(nodes: Iterable[onnx.NodeProto], scope: dict[str, str], new: Names) 
         copy.input[:] = [scope[name] if name else "" for name in node.input]
         for inner in subgraphs(copy):
             _rename_graph(inner, dict(scope), new)
-        scope.update({name: new() for name in node.output if name})
+        scope.update({name: name if name in keep else new() for name in node.output if name})
         copy.output[:] = [scope[name] if name else "" for name in node.output]
         copies.append(copy)
     return copies
@@ -88,8 +106,9 @@ def _rename_graph(graph: onnx.GraphProto, scope: dict[str, str], new: Names) -> 
     rename_details(graph, scope)
 
 
-def hoist_constants(graph: onnx.GraphProto, new: Names) -> None:
+def hoist_constants(graph: onnx.GraphProto) -> None:
     """Make initializers of *graph* of the constants in it and in the graphs inside it, all of whose names differ."""
+    new = Names(names(graph))
     inside = list(graphs(graph))[1:]
     for inner in inside:
         graph.initializer.extend(inner.initializer)

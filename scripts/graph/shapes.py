@@ -35,7 +35,7 @@ def known_shapes(model: onnx.ModelProto) -> dict[str, Shape]:
         OpenShapeError: If the graph contradicts itself.
     """
     try:
-        found = onnx.shape_inference.infer_shapes(_without_weights(model), check_type=True, data_prop=True)
+        found = onnx.shape_inference.infer_shapes(without_weights(model), check_type=True, data_prop=True)
     except Exception as error:  # onnx raises several kinds
         raise OpenShapeError(f"The shapes in the graph cannot be inferred: {first_line(error)}.") from error
     shapes: dict[str, Shape] = {}
@@ -54,7 +54,7 @@ def open_values(graph: onnx.GraphProto, shapes: Mapping[str, Shape]) -> Iterator
         yield from (name for name in node.output if name and name not in shapes)
 
 
-def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+def without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return *model* with its large initializers turned into inputs, since inference copies a model several times."""
     graph = model.graph
     light = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)

@@ -18,7 +18,7 @@ def specialised(model: onnx.ModelProto, inputs: Mapping[str, Shape]) -> tuple[on
 
     Args:
         model: A model whose values have names that are unique in all its graphs, and whose constants are initializers.
-        inputs: The shape of each input.
+        inputs: The shape of each input that it leaves open.
 
     Raises:
         OpenShapeError: If the shape of a value is not known before the model runs.
@@ -26,7 +26,8 @@ def specialised(model: onnx.ModelProto, inputs: Mapping[str, Shape]) -> tuple[on
     result = onnx.ModelProto()
     result.CopyFrom(model)
     for value in result.graph.input:
-        _declare(value, inputs[value.name])
+        if value.name in inputs:
+            _declare(value, inputs[value.name])
     derived: set[str] = set()
     settled: set[str] = set()
     while True:
