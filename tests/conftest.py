@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import platform
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +32,16 @@ def pytest_configure(config: pytest.Config) -> None:
     environment.enter(empty=empty)
     config.add_cleanup(environment.leave)
     sockets.guard()
+    _heed_signals()
     config.stash[repeated] = []
+
+
+def _heed_signals() -> None:
+    """Let what tests start hear Ctrl-C and the like, even where a shell's background or nohup lets us ignore them."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            # A program inherits what is ignored, and not what is handled.
+            signal.signal(number, lambda *_: None)
 
 
 def pytest_report_header() -> list[str]:

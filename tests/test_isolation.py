@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -61,10 +61,10 @@ def small_project(folder: Path) -> Path:
     return folder
 
 
-def run_tests(folder: Path, code: str, environ: Mapping[str, str], *options: str) -> str:
-    """Run *code* as a module of tests in a small project, and return what pytest prints."""
+def run_tests(folder: Path, code: str, environ: Mapping[str, str], *options: str, before: Sequence[str] = ()) -> str:
+    """Run *code* as a module of tests in a small project, and return what pytest prints; *before* starts it."""
     (folder / "tests" / "test_probe.py").write_text(code, encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/test_probe.py", *options]
+    command = [*before, sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/test_probe.py", *options]
     done = subprocess.run(
         command,
         cwd=folder,
@@ -213,6 +213,26 @@ def test_what_measures_runs_last_and_is_repeated_once(tmp_path: Path) -> None:
     assert "1 failed, 3 passed" in said, said
     assert "repeated: tests/test_probe.py::test_measures[2]" in said
     assert "too slow" in said
+
+
+HEEDS = """
+import signal, subprocess, sys
+import pytest
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_program_hears_it(number):
+    signal.raise_signal(number)
+    with subprocess.Popen(["sleep", "60"]) as child:
+        child.send_signal(number)
+        assert child.wait(20) == -number
+"""
+
+
+def test_programs_hear_ctrl_c_where_the_run_ignores_it(tmp_path: Path) -> None:
+    """In a shell's background, or with nohup, the run goes on at Ctrl-C and hang-up, and what it starts does not."""
+    ignoring = ("sh", "-c", "trap '' INT HUP; exec \"$@\"", "sh")
+    said = run_tests(small_project(tmp_path), HEEDS, {}, before=ignoring)
+    assert "2 passed" in said, said
 
 
 EXAMPLES = """

@@ -60,7 +60,7 @@ def check_all_is_whole(repository: Path) -> int:
     return len(packaged(repository))
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(400)
 def test_a_kill_at_any_moment_leaves_no_half_version(children: ForkServerContext, tmp_path: Path) -> None:
     """After each of 50 kills at random moments, all that is seen is whole, and the next run succeeds and tidies up."""
     onnx_file, repository = tmp_path / "tiny.onnx", tmp_path / "models"

@@ -5,8 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,9 +12,10 @@ import pytest
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
 from scripts.host.shell import Command, Running, capture, start, stream
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
-SOON_S = 20.0
+SOON_S = 30.0
 # Prints its process id and then runs for long.
 POLITE = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
 DEAF = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {POLITE}"
@@ -48,14 +47,6 @@ def is_gone(pid: int) -> bool:
         return True
 
 
-def until(condition: Callable[[], bool]) -> bool:
-    """Wait for *condition*, for so long as a slow machine may take."""
-    deadline = time.monotonic() + SOON_S
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return condition()
-
-
 def test_lines_come_while_it_runs() -> None:
     """Each line comes as it is printed, without the secrets, and None tells the end again and again."""
     code = "import sys, time; print('one', flush=True); print('sesame', file=sys.stderr, flush=True); time.sleep(600)"
@@ -74,7 +65,7 @@ def test_its_status_is_told() -> None:
     """A program that ends by itself leaves its exit status."""
     with start(python("raise SystemExit(7)")) as running:
         assert running.line(timeout_s=SOON_S) is None
-        assert until(lambda: running.poll() == 7)
+        wait_until(lambda: running.poll() == 7)
 
 
 def test_a_missing_program_is_one_message() -> None:
@@ -106,7 +97,7 @@ def test_it_does_not_outlive_its_asker(how: signal.Signals) -> None:
         assert not is_gone(pid)
         asker.send_signal(how)
         asker.wait(SOON_S)
-        assert until(lambda: is_gone(pid))
+        wait_until(lambda: is_gone(pid))
     finally:
         asker.kill()
         asker.communicate()
@@ -119,7 +110,7 @@ def test_a_killed_tether_leaves_nothing() -> None:
         stat = (Path("/proc") / str(pid) / "stat").read_text()
         os.kill(int(stat.rpartition(")")[2].split()[1]), signal.SIGKILL)
         assert not is_gone(pid)
-    assert until(lambda: is_gone(pid))
+    wait_until(lambda: is_gone(pid))
 
 
 def test_standard_error_is_kept_apart_where_output_is_data() -> None:

@@ -25,7 +25,8 @@ class Hang:
     """A twist that makes inferences wait until they are let go."""
 
     def __init__(self, *, only: int | None = None) -> None:
-        self.entered, self.release, self._only, self._seen = threading.Event(), threading.Event(), only, 0
+        self.entered, self.release, self.over = threading.Event(), threading.Event(), threading.Event()
+        self._only, self._seen = only, 0
 
     def __call__(self, method: str, _message: object) -> None:
         """Wait, if it is the one to wait."""
@@ -34,3 +35,4 @@ class Hang:
             if self._only in (None, self._seen):
                 self.entered.set()
                 self.release.wait(30)
+                self.over.set()

@@ -13,6 +13,7 @@ import pytest
 
 from tests.doubles.blocking import listed
 from tests.doubles.fake_triton import FakeTriton, Refused, batch, image
+from tests.waiting import wait_until
 from tests.wire.loops import Hang, run
 from tests.wire.server import Served, serve
 from triton_sdk import (
@@ -112,6 +113,7 @@ def test_the_loop_goes_on_while_images_are_decoded(served: Served, monkeypatch: 
     assert threading.main_thread() not in threads
 
 
+@pytest.mark.timing
 def test_a_server_that_accepts_and_says_nothing_costs_the_timeout() -> None:
     """The call is over within 50 ms of its deadline, the best of three."""
 
@@ -206,10 +208,10 @@ class TestCancellation:
             await client.predict(image(1))
             served.triton.twist = twist
             images = [image({4: 5, 8: 9}.get(place, 1)) for place in range(40)]
-            begin = time.monotonic()
             with pytest.raises(InferenceFailedError, match="nine"):
                 await client.predict_many(images, batch_size=4, in_flight=3)
-            assert time.monotonic() - begin < 5
+            assert hang.entered.is_set()
+            assert not hang.over.is_set()
             hang.release.set()
 
         run(served, body)
@@ -378,7 +380,7 @@ class TestLife:
             return len(asyncio.all_tasks())
 
         assert asyncio.run(main()) == 1
-        deadline = time.monotonic() + 5
-        while any(thread.name.startswith("triton-sdk") for thread in threading.enumerate()):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(
+            lambda: not any(thread.name.startswith("triton-sdk") for thread in threading.enumerate()),
+            "the end of the client's threads",
+        )

@@ -79,7 +79,7 @@ class TestCoalescing:
             calls = (client.predict(image(value)) for value in (1, 9, 3, 4))
             return await asyncio.gather(*calls, return_exceptions=True)
 
-        found = run(served, body, coalesce=Coalesce(max_batch=4, max_wait_s=0.5))
+        found = run(served, body, coalesce=Coalesce(max_batch=4, max_wait_s=30))
         assert isinstance(found[1], InferenceFailedError)
         assert [one.index for one in (found[0], *found[2:])] == [3, 0, 1]
         assert served.triton.count("ModelInfer") == 5
@@ -91,21 +91,23 @@ class TestCoalescing:
         async def body(client: AsyncResNetClient) -> None:
             await client.predict(image(0), version=1)
             served.triton.asked.clear()
-            tasks = [asyncio.create_task(client.predict(image(value), version=1)) for value in range(3)]
+            tasks = [asyncio.create_task(client.predict(image(value), version=1)) for value in range(2)]
             await asyncio.sleep(0.1)
             tasks[1].cancel()
+            # The group is full without it.
+            tasks += [asyncio.create_task(client.predict(image(value), version=1)) for value in range(2)]
             found = await asyncio.gather(*tasks, return_exceptions=True)
-            assert [type(one) for one in found] == [Prediction, asyncio.CancelledError, Prediction]
-            assert [len(tensor) for _, tensor in served.triton.batches()] == [2]
+            assert [type(one) for one in found] == [Prediction, asyncio.CancelledError, Prediction, Prediction]
+            assert [len(tensor) for _, tensor in served.triton.batches()] == [3]
             served.triton.twist = hang
-            tasks = [asyncio.create_task(client.predict(image(value), version=1)) for value in range(2)]
+            tasks = [asyncio.create_task(client.predict(image(value), version=1)) for value in range(3)]
             await asyncio.to_thread(hang.entered.wait, 10)
             tasks[0].cancel()
             hang.release.set()
             found = await asyncio.gather(*tasks, return_exceptions=True)
-            assert [type(one) for one in found] == [asyncio.CancelledError, Prediction]
+            assert [type(one) for one in found] == [asyncio.CancelledError, Prediction, Prediction]
 
-        run(served, body, coalesce=Coalesce(max_batch=4, max_wait_s=0.4))
+        run(served, body, coalesce=Coalesce(max_batch=3, max_wait_s=30))
 
     def test_each_call_keeps_its_deadline(self, served: Served) -> None:
         """One whose time is up ends, and the one that shares its request is answered later."""
@@ -114,12 +116,14 @@ class TestCoalescing:
         async def body(client: AsyncResNetClient) -> list[Any]:
             await client.predict(image(0), version=1)
             served.triton.twist = hang
-            short = client.predict(image(1), version=1, timeout=0.4)
-            long = client.predict(image(2), version=1, timeout=20)
-            asyncio.get_running_loop().call_later(0.8, hang.release.set)
+            short = asyncio.create_task(client.predict(image(1), version=1, timeout=1))
+            long = asyncio.create_task(client.predict(image(2), version=1, timeout=30))
+            await asyncio.wait([short])
+            assert not long.done()
+            hang.release.set()
             return list(await asyncio.gather(short, long, return_exceptions=True))
 
-        late, answered = run(served, body, coalesce=Coalesce(max_batch=2, max_wait_s=0.4))
+        late, answered = run(served, body, coalesce=Coalesce(max_batch=2, max_wait_s=30))
         assert isinstance(late, DeadlineExceededError)
         assert answered.index == 3
         assert [len(tensor) for _, tensor in served.triton.batches()][-1] == 2

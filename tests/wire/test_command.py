@@ -64,7 +64,7 @@ def test_ctrl_c_ends_it_cleanly(photos: Path) -> None:
         assert entered.wait(20)
         process.send_signal(signal.SIGINT)
         try:
-            out, err = process.communicate(timeout=5)
+            out, err = process.communicate(timeout=20)
         finally:
             release.set()
     assert (process.returncode, out, err) == (130, "", "Interrupted.\n")

@@ -21,6 +21,7 @@ import pytest
 from scripts.host.errors import TaskFailure
 from scripts.sources.download import Patience, download
 from scripts.sources.zoo import ZooModel, fetch
+from tests.waiting import wait_until
 
 BODY = random.Random(2).randbytes(1_000_000)
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -115,7 +116,7 @@ def stall(handler: Handler) -> None:
     handler.wfile.write(BODY[: HALF - 1000])
     time.sleep(0.05)
     handler.wfile.write(BODY[HALF - 1000 : HALF])
-    handler.server.gate.wait(10)
+    handler.server.gate.wait(60)
 
 
 def gated(handler: Handler) -> None:
@@ -212,12 +213,9 @@ def failure(url: str, file: Path, **kwargs: object) -> str:
     return str(caught.value)
 
 
-def until(holds: Callable[[], bool]) -> None:
-    """Wait up to 10 s for *holds*."""
-    deadline = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+def has_half(file: Path) -> bool:
+    """Say whether one half of the download has come."""
+    return part(file).exists() and part(file).stat().st_size == HALF
 
 
 def test_file_arrives_with_progress_and_leaves_no_part(server: Server, file: Path) -> None:
@@ -515,9 +513,9 @@ def test_interrupt_keeps_the_part(server: Server, file: Path, child: Callable[[]
     """After Ctrl-C or a kill every byte that came is there, and the next run goes on from it."""
     server.script = [stall]
     running = child()
-    until(lambda: part(file).exists() and part(file).stat().st_size == HALF)
+    wait_until(lambda: has_half(file), "one half")
     running.process.send_signal(how)
-    running.process.communicate(timeout=10)
+    running.process.communicate(timeout=30)
     assert running.process.returncode == -how
     assert not file.exists()
     get(server.url, file)
@@ -529,12 +527,12 @@ def test_two_processes_share_one_download(server: Server, file: Path, child: Cal
     """The second process waits, shows how far the first is, and uses its file."""
     server.script = [gated]
     first = child()
-    until(lambda: part(file).exists() and part(file).stat().st_size == HALF)
+    wait_until(lambda: has_half(file), "one half")
     second = child()
     assert second.line() == f"{HALF}\n"
     server.gate.set()
     for one in (first, second):
-        assert one.process.communicate(timeout=10)[1] == ""
+        assert one.process.communicate(timeout=30)[1] == ""
         assert one.process.returncode == 0
     assert len(server.seen) == 1
     assert file.read_bytes() == BODY

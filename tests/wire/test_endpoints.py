@@ -1,7 +1,6 @@
 """Several addresses, over real gRPC: both clients use all of them, and do without those that are gone."""
 
 import asyncio
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +8,7 @@ import pytest
 
 from tests.doubles.blocking import Blocking
 from tests.doubles.fake_triton import FakeTriton, Refused, image
+from tests.waiting import wait_until
 from tests.wire.names import names
 from tests.wire.server import Served, serve
 from triton_sdk import AsyncResNetClient, Prediction, ResNetClient, RetryPolicy, ServerUnavailableError
@@ -116,11 +116,9 @@ def test_a_name_that_moves_is_followed(kind: Any) -> None:
         assert first.triton.batches()
         served.addresses = ["127.0.0.2"]
         # gRPC's own default is 30 s.
-        deadline = time.monotonic() + 6
-        while not second.triton.batches():
-            assert time.monotonic() < deadline
-            client.predict(image(1))
-            time.sleep(0.02)
+        wait_until(
+            lambda: client.predict(image(1)) and second.triton.batches(), "the new address", within_s=20, every_s=0.02
+        )
         left = len(first.triton.batches())
         for _ in range(20):
             client.predict(image(1))

@@ -4,11 +4,13 @@ import asyncio
 import gc
 import os
 import re
+import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
@@ -17,6 +19,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.waiting import wait_until
 from triton_sdk import AsyncResNetClient, Inference
 from triton_sdk.local import LocalTriton
 
@@ -24,16 +27,23 @@ _T = TypeVar("_T")
 # Asks without a proxy, whatever the environment says.
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
+# Where a test holds a model at work, and where the model says that it is.
+HELD, BUSY = (Path(tempfile.gettempdir(), f"triton-faults-{os.getpid()}-{what}") for what in ("held", "busy"))
+# As long as an image can say, which stands for as long as the model is held.
+HELD_S = 2.55
+
 # A model that takes its time without taking processors: each image says by its brightest value how many hundredths of
 # a second. Why the capsule is renamed: see the backend of the local server.
 _SLEEPER = """
 import ctypes
 import time
+from pathlib import Path
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
 USED = ctypes.c_char_p(b"used_dltensor")
+HELD, BUSY = Path("{held}"), Path("{busy}")
 
 
 class TritonPythonModel:
@@ -42,7 +52,13 @@ class TritonPythonModel:
 
     def answer(self, request):
         image = np.from_dlpack(pb_utils.get_input_tensor_by_name(request, "image"))
-        time.sleep(int(image.max()) / 100)
+        if image.max() == 255:
+            BUSY.touch()
+            while HELD.exists():
+                time.sleep(0.005)
+            BUSY.unlink()
+        else:
+            time.sleep(int(image.max()) / 100)
         capsule = np.full((len(image), 3), 1 / 3, np.float32).__dlpack__()
         scores = pb_utils.Tensor.from_dlpack("probabilities", capsule)
         ctypes.pythonapi.PyCapsule_SetName(ctypes.py_object(capsule), USED)
@@ -63,13 +79,24 @@ def write_sleeper(repository: Path, name: str = "sleeper", *, queue: int = 0) ->
     """Write a classifier that sleeps as long as the image says; it keeps *queue* requests waiting, 0 for any number."""
     folder = repository / name / "1"
     folder.mkdir(parents=True)
-    (folder / "model.py").write_text(_SLEEPER)
+    (folder / "model.py").write_text(_SLEEPER.format(held=HELD, busy=BUSY))
     (repository / name / "config.pbtxt").write_text(_SLEEPER_CONFIG.format(name=name, queue=queue))
 
 
 def pixels(seconds: float = 0.0, *, images: int = 1) -> NDArray[np.uint8]:
     """Return a prepared tensor, uint8 (images, 8, 8, 3), over each image of which the sleeper sleeps *seconds*."""
     return np.full((images, 8, 8, 3), round(seconds * 100), np.uint8)
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Hold a sleeper at the image of `HELD_S` until the block ends."""
+    BUSY.unlink(missing_ok=True)
+    HELD.touch()
+    try:
+        yield
+    finally:
+        HELD.unlink()
 
 
 class Client(Protocol):
@@ -163,10 +190,10 @@ class Load:
         self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(threads)]
         self.outcomes: list[Outcome] = []
 
-    def wait_for(self, calls: int, *, seconds: float = 20) -> None:
+    def wait_for(self, calls: int) -> None:
         """Wait until so many more calls are over."""
         wanted = len(self.outcomes) + calls
-        wait_until(lambda: len(self.outcomes) >= wanted, seconds=seconds)
+        wait_until(lambda: len(self.outcomes) >= wanted, f"{calls} more calls")
 
     @property
     def errors(self) -> list[BaseException]:
@@ -194,14 +221,6 @@ def at_once(call: Callable[[], object], times: int) -> list[Outcome]:
     """Make a call so many times at once."""
     with ThreadPoolExecutor(times) as pool:
         return list(pool.map(lambda _: outcome(call), range(times)))
-
-
-def wait_until(true: Callable[[], bool], *, seconds: float = 10) -> None:
-    """Wait until something is *true*."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"not true after {seconds:g} s"
-        time.sleep(0.005)
 
 
 def metric(server: LocalTriton, name: str, model: str) -> int:

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from tests.doubles.pictures import jpeg
 from tests.live.faults import scene
+from tests.waiting import wait_until
 from triton_sdk import AsyncResNetClient, ClientClosedError, Coalesce, Inference
 from triton_sdk.local import LocalTriton
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(180)
 
 
 @asynccontextmanager
@@ -33,11 +34,15 @@ async def storm_proof(server: LocalTriton, **settings: Any) -> AsyncIterator[Asy
 async def storm(
     call: Callable[[int], Coroutine[Any, Any, Any]], *, calls: int, longest: float, seed: int = 0
 ) -> dict[int, Any]:
-    """Make so many calls at once, cancel each after up to *longest* seconds, and return what came of the others."""
+    """Make so many calls at once, cancel most after up to *longest* seconds, and return what came of the others.
+
+    Each tenth is left alone and the first is cancelled at once, so that on a machine of any speed there are both.
+    """
     draw, loop = random.Random(seed), asyncio.get_running_loop()
     tasks = [asyncio.create_task(call(number)) for number in range(calls)]
-    for task in tasks:
-        loop.call_later(draw.uniform(0, longest), task.cancel)
+    for number, task in enumerate(tasks):
+        if number % 10 != 9:
+            loop.call_later(draw.uniform(0, longest) if number else 0, task.cancel)
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     return {n: found for n, found in enumerate(outcomes) if not isinstance(found, asyncio.CancelledError)}
 
@@ -63,14 +68,14 @@ def test_a_storm_of_cancellations_leaves_the_others_their_own_answers(
                     assert isinstance(answer, Inference)
                     np.testing.assert_allclose(answer.scores, expected[number % 256], atol=1e-6)
                 survivors += len(answers)
-                await asyncio.gather(*(client.infer(grey(level), timeout=5) for level in range(50)))
-            assert 0 < survivors < 500 * storms
+                await asyncio.gather(*(client.infer(grey(level), timeout=30) for level in range(50)))
+            assert 50 * storms <= survivors < 500 * storms
 
     asyncio.run(scenario(1))
     threads, descriptors = scene.threads(), scene.descriptors()
     asyncio.run(scenario(3))
-    scene.wait_until(lambda: scene.threads() <= threads + scene.ELASTIC_THREADS)
-    scene.wait_until(lambda: scene.descriptors() <= descriptors)
+    wait_until(lambda: scene.threads() <= threads + scene.ELASTIC_THREADS)
+    wait_until(lambda: scene.descriptors() <= descriptors)
 
 
 def test_cancelled_decoding_makes_room_again(server: LocalTriton) -> None:
@@ -81,9 +86,9 @@ def test_cancelled_decoding_makes_room_again(server: LocalTriton) -> None:
         async with storm_proof(server) as client:
             expected = await client.predict(photo)
             answers = await storm(lambda _: client.predict(photo), calls=200, longest=0.2)
-            assert len(answers) < 200
+            assert 20 <= len(answers) < 200
             assert all(answer == expected for answer in answers.values())
-            assert await asyncio.gather(*(client.predict(photo, timeout=10) for _ in range(8))) == [expected] * 8
+            assert await asyncio.gather(*(client.predict(photo, timeout=30) for _ in range(8))) == [expected] * 8
 
     asyncio.run(scenario())
 
@@ -106,9 +111,9 @@ def test_lists_and_streams_may_be_given_up(server: LocalTriton) -> None:
     async def scenario() -> None:
         async with storm_proof(server) as client:
             lists = await storm(lambda _: client.predict_many([grey(1)[0]] * 200, batch_size=4), calls=20, longest=0.2)
-            assert len(lists) < 20
+            assert 2 <= len(lists) < 20
             await asyncio.gather(*(leave_early(client, results) for results in range(20)))
-            assert len(await client.predict_many([grey(1)[0]] * 20, timeout=10)) == 20
+            assert len(await client.predict_many([grey(1)[0]] * 20, timeout=30)) == 20
 
     asyncio.run(scenario())
 
@@ -121,7 +126,7 @@ def test_closing_in_a_storm_ends_every_call(server: LocalTriton) -> None:
             tasks = [asyncio.create_task(client.infer(grey(n))) for n in range(300)]
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             await client.close()
-            outcomes = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)
-            assert {type(found) for found in outcomes} == {Inference, ClientClosedError}
+            outcomes = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 30)
+            assert Inference in {type(found) for found in outcomes} <= {Inference, ClientClosedError}
 
     asyncio.run(scenario())

@@ -8,9 +8,10 @@ import pytest
 from tests.live.faults import scene
 from tests.live.faults.conftest import Connect
 from tests.live.faults.scene import pixels
+from tests.waiting import wait_until
 from triton_sdk.local import LocalTriton
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 # What memory may grow by, which is 230 bytes for each of 18,000 requests; it was below half of that.
 FLAT = 4 << 20
 
@@ -29,9 +30,9 @@ def left_behind(server: LocalTriton, use: Callable[[], None]) -> int:
     memory = scene.resident()
     use()
     # gRPC closes in the background.
-    scene.wait_until(lambda: scene.threads() <= threads + scene.ELASTIC_THREADS)
-    scene.wait_until(lambda: scene.descriptors() <= ours)
-    scene.wait_until(lambda: scene.descriptors(server.pid) <= theirs)
+    wait_until(lambda: scene.threads() <= threads + scene.ELASTIC_THREADS)
+    wait_until(lambda: scene.descriptors() <= ours)
+    wait_until(lambda: scene.descriptors(server.pid) <= theirs)
     return scene.resident() - memory
 
 

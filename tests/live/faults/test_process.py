@@ -14,10 +14,11 @@ import pytest
 from tests.live.faults import scene
 from tests.live.faults.conftest import Connect
 from tests.live.faults.scene import Client, Load, outcome, pixels
+from tests.waiting import wait_until
 from triton_sdk import DeadlineExceededError, ServerUnavailableError
 from triton_sdk.local import LocalTriton, Runtime
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 
 def kill_in_flight(server: LocalTriton, client: Client) -> float:
@@ -39,11 +40,12 @@ def time_to_recover(successor: LocalTriton, client: Client, *, away: float) -> f
         time.sleep(away)
         successor.start()
         ready = time.monotonic()
-        scene.wait_until(lambda: any(call.error is None for call in load.outcomes))
+        wait_until(lambda: any(call.error is None for call in load.outcomes))
     assert {type(error) for error in load.errors} == {ServerUnavailableError}
     return next(call.end for call in load.outcomes if call.error is None) - ready
 
 
+@pytest.mark.timing
 def test_a_killed_server_is_noticed_at_once_and_so_is_its_successor(
     connect: Connect, tmp_path: Path, runtime: Runtime
 ) -> None:
@@ -77,12 +79,13 @@ def frozen(server: LocalTriton) -> Iterator[None]:
     os.kill(server.pid, signal.SIGSTOP)
     try:
         # Its threads stop one by one.
-        scene.wait_until(lambda: scene.states(server.pid) == {"T"})
+        wait_until(lambda: scene.states(server.pid) == {"T"})
         yield
     finally:
         os.kill(server.pid, signal.SIGCONT)
 
 
+@pytest.mark.timing
 def test_a_frozen_server_costs_no_more_than_the_deadline(connect: Connect, server: LocalTriton) -> None:
     """Each call to a stopped process ends by its deadline, on an old or a new connection; it goes on, and so do they.
 
