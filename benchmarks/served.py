@@ -9,8 +9,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.contenders.harness import INPUT, OUTPUT, SIDE
+from benchmarks.photographs import photograph
 from scripts.packaging import package
-from tests.doubles.pictures import encoded, photograph
 
 CLASSES: Final = 1000
 MAX_BATCH: Final = 32
@@ -104,5 +104,5 @@ def pictures(folder: Path, size: tuple[int, int], *, count: int) -> tuple[str, .
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{size[0]}x{size[1]}-{seed}.jpg" for seed in range(count)]
     for seed, path in enumerate(paths):
-        path.write_bytes(encoded(photograph(*size, seed=seed), "JPEG", quality=QUALITY[size]))
+        photograph(*size, seed=seed).save(path, "JPEG", quality=QUALITY[size])
     return tuple(map(str, paths))

@@ -51,7 +51,7 @@ MAY = {
         "cluster", "check_env",
     },
     "tasks.py": {"tasks"},
-    "benchmarks": {"triton_sdk", "triton_sdk.local", "packaging", "tests"},
+    "benchmarks": {"triton_sdk", "triton_sdk.local", "packaging"},
 }  # fmt: skip
 
 # Import, and the only files (or folders) that have it.

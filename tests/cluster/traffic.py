@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -20,6 +21,7 @@ import attrs
 import numpy as np
 
 from tests.doubles import small_classifiers
+from tests.waiting import wait_until
 from triton_sdk import AsyncResNetClient, ResNetClient, TritonError
 from triton_sdk.telemetry import CallReport, on_call
 
@@ -37,27 +39,36 @@ class Totals:
     """What became of calls.
 
     Attributes:
-        calls: How many there were.
-        failed: How many of them the caller saw fail.
+        threads: How many the client for threads made.
+        coroutines: How many the client for coroutines made.
+        failed: How many of them the caller saw fail, and how many callers died of any other error.
         retries: How often the client tried again by itself.
         worst_ms: The longest time that one took.
         versions: How many each version of the model answered.
         errors: The first errors.
     """
 
-    calls: int = 0
+    threads: int = 0
+    coroutines: int = 0
     failed: int = 0
     retries: int = 0
     worst_ms: float = 0.0
     versions: dict[int, int] = attrs.field(factory=dict)
     errors: list[str] = attrs.field(factory=list)
 
+    @property
+    def calls(self) -> int:
+        """How many there were."""
+        return self.threads + self.coroutines
+
     @classmethod
-    def of(cls, reports: Sequence[CallReport]) -> Self:
-        """Sum reports up."""
-        errors = [repr(report.error) for report in reports if report.error is not None]
+    def of(cls, threads: Sequence[CallReport], coroutines: Sequence[CallReport], deaths: Sequence[str]) -> Self:
+        """Sum up the reports of both clients, and the errors of which callers died."""
+        reports = [*threads, *coroutines]
+        errors = [*deaths, *(repr(report.error) for report in reports if report.error is not None)]
         return cls(
-            calls=len(reports),
+            threads=len(threads),
+            coroutines=len(coroutines),
             failed=len(errors),
             retries=sum(report.retries for report in reports),
             worst_ms=round(max((report.latency_s for report in reports), default=0.0) * 1000, 1),
@@ -67,7 +78,8 @@ class Totals:
 
     def __add__(self, other: "Totals") -> "Totals":
         return Totals(
-            calls=self.calls + other.calls,
+            threads=self.threads + other.threads,
+            coroutines=self.coroutines + other.coroutines,
             failed=self.failed + other.failed,
             retries=self.retries + other.retries,
             worst_ms=max(self.worst_ms, other.worst_ms),
@@ -98,12 +110,14 @@ class Traffic:
 
     def until(self, calls: int, *, within_s: float = 60.0) -> Totals:
         """Return what became of the calls since the last time, once there were as many as *calls*."""
-        deadline = time.monotonic() + within_s
         totals = self.taken()
-        while totals.calls < calls:
-            assert time.monotonic() < deadline, f"{totals.calls} calls, not {calls}, in {within_s:.0f} s"
-            time.sleep(0.5)
+
+        def enough() -> bool:
+            nonlocal totals
             totals += self.taken()
+            return totals.calls >= calls
+
+        wait_until(enough, f"{calls} calls", within_s=within_s, every_s=0.5, told=lambda: str(totals))
         return totals
 
 
@@ -129,50 +143,80 @@ def traffic(inside: Sequence[str], url: str, *, model: str, log: IO[bytes]) -> I
             process.communicate(timeout=30)
 
 
+class Record:
+    """What became of the calls since the last time, filled by many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.threads: list[CallReport] = []
+        self.coroutines: list[CallReport] = []
+        self._deaths: list[str] = []
+
+    def taken(self) -> Totals:
+        """Sum up, and begin anew."""
+        with self._lock:
+            totals = Totals.of(self.threads, self.coroutines, self._deaths)
+            for found in (self.threads, self.coroutines, self._deaths):
+                found.clear()
+            return totals
+
+    @contextlib.contextmanager
+    def caller(self) -> Iterator[None]:
+        """Count a caller that dies in the block, of whatever error."""
+        try:
+            yield
+        except BaseException as error:
+            with self._lock:
+                self._deaths.append(f"a caller died: {error!r}")
+
+    def add(self, to: list[CallReport], report: CallReport) -> None:
+        """Add what became of a call to one of the lists."""
+        with self._lock:
+            to.append(report)
+
+
 def main(url: str, model: str) -> None:
     """Call until standard input ends."""
-    lock = threading.Lock()
-    reports: list[CallReport] = []
-
-    def record(report: CallReport) -> None:
-        with lock:
-            reports.append(report)
-
-    stop = threading.Event()
-    with ResNetClient(url, model=model, hooks=[on_call(record)]) as client:
+    record, stop = Record(), threading.Event()
+    with ResNetClient(url, model=model, hooks=[on_call(partial(record.add, record.threads))]) as client:
         client.wait_ready(timeout=START_S)
-        threads = [threading.Thread(target=_call, args=(client, stop)) for _ in range(CALLERS)]
-        threads.append(threading.Thread(target=lambda: asyncio.run(_call_async(url, model, record, stop))))
+        threads = [threading.Thread(target=_call, args=(client, record, stop)) for _ in range(CALLERS)]
+        threads.append(threading.Thread(target=_run_coroutines, args=(url, model, record, stop)))
         for thread in threads:
             thread.start()
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         for _ in sys.stdin:
-            with lock:
-                taken, reports = reports, []
-            sys.stdout.write(json.dumps(attrs.asdict(Totals.of(taken))) + "\n")
+            sys.stdout.write(json.dumps(attrs.asdict(record.taken())) + "\n")
             sys.stdout.flush()
         stop.set()
         for thread in threads:
             thread.join()
 
 
-def _call(client: ResNetClient, stop: threading.Event) -> None:
-    while not stop.is_set():
-        with contextlib.suppress(TritonError):  # they are counted
-            client.predict(PIXELS)
-        time.sleep(PAUSE_S)
-
-
-async def _call_async(url: str, model: str, record: Any, stop: threading.Event) -> None:
-    async def call() -> None:
+def _call(client: ResNetClient, record: Record, stop: threading.Event) -> None:
+    with record.caller():
         while not stop.is_set():
-            with contextlib.suppress(TritonError):
-                await client.predict(PIXELS)
-            await asyncio.sleep(PAUSE_S)
+            with contextlib.suppress(TritonError):  # they are counted
+                client.predict(PIXELS)
+            time.sleep(PAUSE_S)
 
-    async with AsyncResNetClient(url, model=model, hooks=[on_call(record)]) as client:
-        await asyncio.gather(*(call() for _ in range(CALLERS)))
+
+def _run_coroutines(url: str, model: str, record: Record, stop: threading.Event) -> None:
+    async def call(client: AsyncResNetClient) -> None:
+        with record.caller():
+            while not stop.is_set():
+                with contextlib.suppress(TritonError):
+                    await client.predict(PIXELS)
+                await asyncio.sleep(PAUSE_S)
+
+    async def all_calls() -> None:
+        hooks = [on_call(partial(record.add, record.coroutines))]
+        async with AsyncResNetClient(url, model=model, hooks=hooks) as client:
+            await asyncio.gather(*(call(client) for _ in range(CALLERS)))
+
+    with record.caller():
+        asyncio.run(all_calls())
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from scripts.repository.lint.model import lint
 from scripts.repository.lint.version import NEWEST_IR, NEWEST_OPSET
 from scripts.repository.manifest import Manifest, Measured, Origin
 from tests.doubles import small_classifiers
+from tests.properties import examples
 from triton_sdk.contract import ModelContract, TensorSpec
 
 CONTRACT = ModelContract(
@@ -359,7 +360,7 @@ def test_a_repository_without_models_is_said(tmp_path: Path) -> None:
         lint(tmp_path / "missing")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     name=st.sampled_from(["config.pbtxt", "labels.txt", "1/model.onnx", "1/golden.npz", "1/manifest.json"]),
     position=st.floats(0, 1),

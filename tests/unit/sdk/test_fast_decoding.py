@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.doubles.pictures import encoded, jpeg, photograph, png
+from benchmarks.photographs import photograph
+from tests.doubles.pictures import encoded, jpeg, png
 from triton_sdk._wire import cores
 from triton_sdk.config import ClientConfig
 from triton_sdk.errors import ConfigurationError

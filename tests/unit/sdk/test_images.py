@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps
 
-from tests.doubles.pictures import FORMATS, difference, encoded, jpeg, photograph, png, reference
+from benchmarks.photographs import photograph
+from tests.doubles.pictures import FORMATS, difference, encoded, jpeg, png, reference
+from tests.properties import examples
 from triton_sdk.contract import IMAGENET_MEAN, IMAGENET_STD, Layout, ModelContract, TensorSpec
 from triton_sdk.errors import ConfigurationError, InvalidImageError
 from triton_sdk.images import ImageLike, normalise, to_pixels, to_tensor
@@ -142,7 +144,7 @@ def test_the_callers_array_is_not_changed() -> None:
 # --------------------------------------------------------------------------------------------------------- colour modes
 
 
-@settings(deadline=None, max_examples=80)
+@examples(80)
 @given(
     mode=st.sampled_from(["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "HSV"]),
     width=st.integers(5, 300),
@@ -341,7 +343,7 @@ SMALL = {
 }
 
 
-@settings(deadline=None, max_examples=600)
+@examples(600)
 @given(
     kind=st.sampled_from(sorted(SMALL)),
     # Damage to headers is the most telling.
@@ -363,7 +365,7 @@ def test_damaged_files_give_pixels_or_our_error(
     assert found.shape == (16, 24, 3)
 
 
-@settings(deadline=None, max_examples=200)
+@examples(200)
 @given(magic=st.sampled_from([content[:16] for content in SMALL.values()]), tail=st.binary(max_size=200))
 def test_random_bytes_give_pixels_or_our_error(magic: bytes, tail: bytes) -> None:
     """Random bytes behind the first bytes of each format are refused as anything else is."""
@@ -466,7 +468,7 @@ def test_a_crop_that_does_not_fit_is_a_configuration_error(resize: int, height: 
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-@settings(deadline=None, max_examples=30)
+@examples(30)
 @given(
     mean=st.tuples(*[st.floats(0, 1)] * 3) | st.just(IMAGENET_MEAN),
     std=st.tuples(*[st.floats(0.01, 1)] * 3) | st.just(IMAGENET_STD),
