@@ -14,6 +14,7 @@ def wait_until(
     within_s: float = PATIENCE_S,
     every_s: float = 0.01,
     told: Callable[[], str] = str,
+    error: type[Exception] = AssertionError,
 ) -> None:
     """Wait until *true* says yes.
 
@@ -23,12 +24,13 @@ def wait_until(
         within_s: How long, in seconds.
         every_s: The pause between two questions, in seconds.
         told: Gives more for the message, such as the end of a log.
+        error: What is raised.
 
     Raises:
-        AssertionError: If it does not in time.
+        AssertionError: If it does not in time; or *error*.
     """
     deadline = time.monotonic() + within_s
     while not true():
         if time.monotonic() > deadline:
-            raise AssertionError(f"{what}: not within {within_s:g} s {told()}".rstrip())
+            raise error(f"{what}: not within {within_s:g} s. {told()}".rstrip())
         time.sleep(every_s)

@@ -13,7 +13,7 @@ import attrs
 
 from tests.cluster.namespace import Network
 from tests.cluster.pki import Authority
-from tests.cluster.processes import child, wait_until
+from tests.cluster.processes import child, wait_until_ready
 
 ETCD = "http://127.0.0.1:2379"
 ISSUER = "https://kubernetes.default.svc.cluster.local"
@@ -37,7 +37,7 @@ class Parts:
         """Wait until a program answers at *where*, an address without a host."""
         scheme, _, path = where.partition("://")
         ask = functools.partial(_healthy, f"{scheme}://{self.network.address}{path}", self.authority.certificate)
-        wait_until(program, ask, process=process, log=self.folder / "logs" / f"{program}.log")
+        wait_until_ready(program, ask, process=process, log=self.folder / "logs" / f"{program}.log")
 
     def pki(self, name: str) -> str:
         """Return the path of a certificate or key."""

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import attrs
 
 from tests.cluster.plane import ControlPlane
-from tests.cluster.processes import wait_until
+from tests.cluster.processes import wait_until_ready
 
 GROUP = "custom.metrics.k8s.io"
 VERSIONS = ("v1beta1", "v1beta2")
@@ -90,7 +90,7 @@ def custom_metrics(plane: ControlPlane) -> Iterator[Metrics]:
         listed = {"apiVersion": "v1", "kind": "List", "items": _objects(plane, port)}
         plane.kubectl("create", "--filename=-", stdin=json.dumps(listed))
         try:
-            wait_until(
+            wait_until_ready(
                 "custom metrics", functools.partial(_available, plane), log=plane.folder / "logs" / "kube-apiserver.log"
             )
             yield metrics

@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.cluster.node_machine import Machine
 from tests.cluster.node_runtime import SOCKET
 from tests.cluster.plane import ControlPlane
-from tests.cluster.processes import wait_until
+from tests.cluster.processes import wait_until_ready
 
 DOMAIN = "cluster.local"
 READY = "jsonpath={.status.conditions[?(@.type=='Ready')].status}"
@@ -60,7 +60,7 @@ def kubelet(machine: Machine, plane: ControlPlane, *, name: str, folder: Path) -
         return done.stdout.strip() == b"True"
 
     with machine.start("kubelet", *command) as process:
-        wait_until("the node", ready, log=machine.logs / "kubelet.log", process=process)
+        wait_until_ready("the node", ready, log=machine.logs / "kubelet.log", process=process)
         yield
 
 
@@ -76,7 +76,7 @@ def services(machine: Machine, plane: ControlPlane, *, name: str, folder: Path) 
     config.write_text(json.dumps(_kube_proxy(plane, name, health)), encoding="utf-8")
     with machine.start("kube-proxy", str(plane.bin / "kube-proxy"), f"--config={config}") as process:
         log = machine.logs / "kube-proxy.log"
-        wait_until("kube-proxy", lambda: _answers(f"http://{health}/healthz"), log=log, process=process)
+        wait_until_ready("kube-proxy", lambda: _answers(f"http://{health}/healthz"), log=log, process=process)
         yield
 
 
@@ -96,7 +96,9 @@ def dns(machine: Machine, plane: ControlPlane, *, folder: Path) -> Iterator[None
     try:
         with machine.start("coredns", str(plane.bin / "coredns"), f"-conf={corefile}") as process:
             log = machine.logs / "coredns.log"
-            wait_until("the cluster's DNS", lambda: _answers(f"http://{node}:8181/ready"), log=log, process=process)
+            wait_until_ready(
+                "the cluster's DNS", lambda: _answers(f"http://{node}:8181/ready"), log=log, process=process
+            )
             yield
     finally:
         machine.run("ip", "address", "delete", f"{address}/32", "dev", "lo")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import attrs
 
-from tests.cluster.processes import child, wait_until
+from tests.cluster.processes import child, wait_until_ready
 from tests.image.ground import PATH
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -84,7 +84,7 @@ def machine(
     # If this process is killed, so is unshare, with process 1: and where that ends, all of its namespace does.
     command = ("setpriv", "--pdeathsig=KILL", *network, "unshare", *namespaces, "sh", "-c", script)
     with _cgroup(folder.name) as cgroup, child("machine", command, logs=logs) as process:
-        wait_until("the node's namespaces", up.exists, log=logs / "machine.log", process=process, within_s=20)
+        wait_until_ready("the node's namespaces", up.exists, log=logs / "machine.log", process=process, within_s=20)
         own = ("--mount", "--net", "--ipc", "--uts", f"--pid=/proc/{process.pid}/ns/pid_for_children")
         with _ended(process):
             yield Machine(inside=("nsenter", f"--target={process.pid}", *own), cgroup=cgroup, logs=logs)

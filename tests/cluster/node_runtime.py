@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tests.cluster.node_machine import Machine
-from tests.cluster.processes import wait_until
+from tests.cluster.processes import wait_until_ready
 
 SOCKET = "/run/containerd/containerd.sock"
 # What Kubernetes' own images are in, as containerd sees it.
@@ -54,7 +54,7 @@ def containerd(machine: Machine, *, folder: Path, pod_cidr: str) -> Iterator[Non
     pause.write_bytes(_image(PAUSE, {"pause": _pause()}))
     with machine.start("containerd", "containerd", f"--config={config}") as process:
         log = machine.logs / "containerd.log"
-        wait_until("containerd", lambda: _answers(machine), log=log, process=process, within_s=30)
+        wait_until_ready("containerd", lambda: _answers(machine), log=log, process=process, within_s=30)
         load(machine, pause)
         yield
 

@@ -4,7 +4,6 @@ import contextlib
 import json
 import re
 import secrets
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import attrs
 from tests.cluster.plane import Access, ControlPlane
 from tests.cluster.simulated import GPU
 from tests.cluster.user import RELEASE, User
+from tests.waiting import wait_until
 
 IMAGE = f"triton-test/none@sha256:{'0' * 64}"
 VALUES = {"rollout": {"minReadySeconds": 0}}
@@ -125,7 +125,10 @@ def row(said: str, name: str) -> str:
 
 def wait_for(what: str, look: Callable[[], object], expected: object, *, within_s: float = 60) -> None:
     """Wait until *look* gives what is expected."""
-    deadline = time.monotonic() + within_s
-    while (seen := look()) != expected:
-        assert time.monotonic() < deadline, f"{what}: {seen}, not {expected}"
-        time.sleep(0.5)
+    seen: list[object] = []
+
+    def as_expected() -> bool:
+        seen[:] = [look()]
+        return seen == [expected]
+
+    wait_until(as_expected, what, within_s=within_s, every_s=0.5, told=lambda: f"It is {seen[0]}, not {expected}.")

@@ -2,9 +2,10 @@
 
 import contextlib
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+
+from tests.waiting import wait_until
 
 LAST = 3000
 
@@ -41,7 +42,7 @@ def child(
                 process.wait()
 
 
-def wait_until(
+def wait_until_ready(
     what: str,
     ready: Callable[[], bool],
     *,
@@ -54,11 +55,16 @@ def wait_until(
     Raises:
         RuntimeError: If it does not in time, or *process* has ended; with the last lines of *log*.
     """
-    deadline = time.monotonic() + within_s
-    while not ready():
-        ended = None if process is None else process.poll()
-        if ended is not None or time.monotonic() > deadline:
-            why = f"did not in {within_s:.0f} s" if ended is None else f"ended with status {ended}"
-            last = log.read_text(errors="replace")[-LAST:] if log.exists() else ""
-            raise RuntimeError(f"{what}: {why}. {log.name} ends with:\n{last}")
-        time.sleep(0.1)
+
+    def told() -> str:
+        last = log.read_text(errors="replace")[-LAST:] if log.exists() else ""
+        return f"{log.name} ends with:\n{last}"
+
+    def ready_now() -> bool:
+        if ready():
+            return True
+        if process is not None and (status := process.poll()) is not None:
+            raise RuntimeError(f"{what}: ended with status {status}. {told()}")
+        return False
+
+    wait_until(ready_now, what, within_s=within_s, every_s=0.1, told=told, error=RuntimeError)

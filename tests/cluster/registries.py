@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.cluster.plane import ControlPlane
-from tests.cluster.processes import child, wait_until
+from tests.cluster.processes import child, wait_until_ready
 from tests.image.ground import PATH, Missing
 from tests.image.hub import HASH
 
@@ -48,5 +48,5 @@ def registry(plane: ControlPlane, *, port: int, login: bool, folder: Path) -> It
         def answers() -> bool:
             return subprocess.run(asked, check=False, timeout=10).returncode == 0
 
-        wait_until(name, answers, log=folder / f"{name}.log", process=process)
+        wait_until_ready(name, answers, log=folder / f"{name}.log", process=process)
         yield address

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import attrs
 
 from tests.cluster.plane import ControlPlane
-from tests.cluster.processes import child, wait_until
+from tests.cluster.processes import child, wait_until_ready
 
 # kwok manages the nodes of one block, and leaves all others alone: the real one too.
 MANAGED = "triton-test/simulated"
@@ -75,7 +75,7 @@ def simulated_nodes(
             plane.kubectl(
                 "create", "--filename=-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": nodes})
             )
-            wait_until("kwok", ready, process=kwok, log=plane.folder / "logs" / f"{log}.log")
+            wait_until_ready("kwok", ready, process=kwok, log=plane.folder / "logs" / f"{log}.log")
             yield names
         finally:
             plane.kubectl("delete", "node", f"--selector={MANAGED}={name}", "--wait=false")

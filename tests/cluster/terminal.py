@@ -6,13 +6,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import attrs
 
 from tests.cluster.user import ROOT, User
+from tests.waiting import wait_until
 
 WITHIN_S = 100.0
 
@@ -31,11 +31,14 @@ class Terminal:
 
     def press_ctrl_c(self, *, after: str) -> None:
         """Send what a terminal sends to all that runs on it, as soon as a pattern is printed."""
-        deadline = time.monotonic() + WITHIN_S
-        while re.search(after, self.said()) is None:
-            assert self.process.poll() is None, self.said()
-            assert time.monotonic() < deadline, self.said()
-            time.sleep(0.02)
+
+        def printed() -> bool:
+            running = self.process.poll() is None
+            found = re.search(after, self.said()) is not None
+            assert found or running, self.said()
+            return found
+
+        wait_until(printed, after, within_s=WITHIN_S, told=self.said)
         os.killpg(self.process.pid, signal.SIGINT)
 
     def end(self) -> int:
@@ -51,7 +54,7 @@ class Terminal:
 def terminal(user: User, task: Sequence[str], *, folder: Path) -> Iterator[Terminal]:
     """Run a task of the user's, which ends with the block; *folder* takes what it prints."""
     log = folder / "said"
-    with log.open("wb") as stream, _heeding_ctrl_c():
+    with log.open("wb") as stream:
         process = subprocess.Popen(
             [sys.executable, "-m", "invoke", *task],
             cwd=ROOT,
@@ -69,13 +72,3 @@ def terminal(user: User, task: Sequence[str], *, folder: Path) -> Iterator[Termi
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         user.heard.append(opened.said())
-
-
-@contextlib.contextmanager
-def _heeding_ctrl_c() -> Iterator[None]:
-    """Let programs that are started here hear of Ctrl-C: what a shell runs in the background is told to ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

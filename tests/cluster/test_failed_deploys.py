@@ -6,7 +6,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from tests.cluster.terminal import Terminal, terminal
 from tests.cluster.user import RELEASE, ROOT
 from tests.image.conftest import lack
 from tests.image.ground import Missing
+from tests.waiting import wait_until
 
 # Of what a test does itself: what it stands on may have to be built first.
 pytestmark = pytest.mark.timeout(240, func_only=True)
@@ -249,10 +249,10 @@ def test_a_helm_that_was_killed(serving: Deployment, broken: str) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as helm:
-        deadline = time.monotonic() + AT_ONCE_S
-        while serving.revision()[1] != "pending-upgrade" and time.monotonic() < deadline:
-            time.sleep(0.1)
-        helm.kill()
+        try:
+            wait_until(lambda: serving.revision()[1] == "pending-upgrade", "a pending upgrade", within_s=AT_ONCE_S)
+        finally:
+            helm.kill()
     number, state = serving.revision()
     assert state == "pending-upgrade"
     said = fails(serving, saying=("in the state pending-upgrade", f"revision {number}", "a Helm was killed"))

@@ -24,6 +24,7 @@ from tests.cluster.images import MODEL, Archive
 from tests.cluster.plane import ControlPlane
 from tests.cluster.user import RELEASE, ROOT, User
 from tests.doubles.tcp_proxy import TcpProxy
+from tests.waiting import wait_until
 from triton_sdk import ResNetClient
 
 NAMESPACE = "test-forward"
@@ -75,10 +76,7 @@ def quiet(_: str) -> None:
 
 def until(what: str, holds: Callable[[], bool], *, within_s: float = WITHIN_S) -> None:
     """Wait until something holds."""
-    deadline = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < deadline, f"{what}: not within {within_s:g} s"
-        time.sleep(0.05)
+    wait_until(holds, what, within_s=within_s, every_s=0.05)
 
 
 def forwarding_kubectls() -> dict[int, str]:

@@ -8,7 +8,6 @@ import json
 import re
 import shlex
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import pytest
 from tests.cluster.deployment import Deployment, Offer, deployment
 from tests.cluster.plane import Access, ControlPlane
 from tests.cluster.user import RELEASE
+from tests.waiting import wait_until
 
 # Of what a test does itself: what it stands on may have to be built first.
 pytestmark = pytest.mark.timeout(240, func_only=True)
@@ -46,10 +46,7 @@ def row(said: str, name: str) -> str:
 
 def wait_for(what: str, holds: Callable[[], bool]) -> None:
     """Wait until something holds."""
-    deadline = time.monotonic() + READY_S
-    while not holds():
-        assert time.monotonic() < deadline, f"{what}: not within {READY_S:g} s"
-        time.sleep(0.2)
+    wait_until(holds, what, within_s=READY_S, every_s=0.2)
 
 
 def test_a_deployment_says_what_it_does_and_what_runs(deployed: Deployment, first_words: list[str]) -> None:

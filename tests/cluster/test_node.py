@@ -17,6 +17,7 @@ import pytest
 from tests.cluster.images import MODEL, REPOSITORY, Archive
 from tests.cluster.node import Node
 from tests.cluster.plane import ControlPlane
+from tests.waiting import wait_until
 
 APP = "server"
 PRE_STOP_S = 3
@@ -25,10 +26,7 @@ WITHIN_S = 60.0
 
 def wait_for(what: str, holds: Callable[[], bool]) -> None:
     """Wait until something holds."""
-    deadline = time.monotonic() + WITHIN_S
-    while not holds():
-        assert time.monotonic() < deadline, f"{what}: not within {WITHIN_S:g} s"
-        time.sleep(0.1)
+    wait_until(holds, what, within_s=WITHIN_S, every_s=0.1)
 
 
 def answers(url: str) -> bool:

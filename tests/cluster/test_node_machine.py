@@ -5,8 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ import pytest
 from tests.cluster.node_machine import CGROUPS, machine
 from tests.image.conftest import lack
 from tests.image.ground import Missing, need
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 PID_NAMESPACE = ("readlink", "/proc/self/ns/pid")
@@ -56,14 +55,6 @@ def groups(name: str) -> list[Path]:
     return [*CGROUPS.glob(name), *CGROUPS.glob(f"*/{name}")]
 
 
-def wait_for(holds: Callable[[], bool]) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_nothing_outlives_the_block(tmp_path: Path) -> None:
     """Processes that lost their parent, mounts, and the control groups that were made for pods all go."""
     with machine(
@@ -91,9 +82,9 @@ def test_no_program_outlives_a_killed_test_run(tmp_path: Path) -> None:
         assert run.stdout is not None
         inside = run.stdout.readline().strip()
         # Process 1 and what it waits for; a program, what it waits for, and what it left behind.
-        wait_for(lambda: len(processes(inside)) == 5)
+        wait_until(lambda: len(processes(inside)) == 5)
         run.send_signal(signal.SIGKILL)
-    wait_for(lambda: not processes(inside))
+    wait_until(lambda: not processes(inside))
     for group in groups(tmp_path.name):
         group.rmdir()
 

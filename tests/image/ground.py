@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import attrs
 import platformdirs
 
 from tests import environment
+from tests.waiting import wait_until
 
 # Debian with CPython 3.11 and its libpython; without what an image does not need.
 SUITE = "bookworm"
@@ -139,11 +139,16 @@ def _daemon(folder: Path, bridge: str) -> Iterator[str]:
             start_new_session=True,
         )
         try:
-            deadline = time.monotonic() + START_S
-            while not _answers({"DOCKER_HOST": host}):
-                if daemon.poll() is not None or time.monotonic() > deadline:
-                    raise Missing("dockerd does not start: " + log.read_text(errors="replace")[-2000:])
-                time.sleep(0.2)
+
+            def told() -> str:
+                return log.read_text(errors="replace")[-2000:]
+
+            def answers() -> bool:
+                if daemon.poll() is not None:
+                    raise Missing(f"dockerd does not start: {told()}")
+                return _answers({"DOCKER_HOST": host})
+
+            wait_until(answers, "dockerd", within_s=START_S, every_s=0.2, told=told, error=Missing)
             yield host
         finally:
             daemon.send_signal(signal.SIGTERM)

@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +14,7 @@ from pathlib import Path
 import attrs
 
 from tests.image.ground import Missing, need
+from tests.waiting import wait_until
 
 ACCOUNT = "123456789012"
 # What moto's token decodes to, and a bcrypt hash of it.
@@ -46,11 +46,16 @@ def _running(*command: str, port: int, log: Path) -> Iterator[None]:
     with log.open("wb") as stream:
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream)
         try:
-            deadline = time.monotonic() + READY_S
-            while not _listens(port):
-                if child.poll() is not None or time.monotonic() > deadline:
-                    raise Missing(f"{command[0]} does not start: {log.read_text(errors='replace')[-1000:]}")
-                time.sleep(0.1)
+
+            def told() -> str:
+                return log.read_text(errors="replace")[-1000:]
+
+            def listens() -> bool:
+                if child.poll() is not None:
+                    raise Missing(f"{command[0]} does not start: {told()}")
+                return _listens(port)
+
+            wait_until(listens, command[0], within_s=READY_S, every_s=0.1, told=told, error=Missing)
             yield
         finally:
             child.terminate()

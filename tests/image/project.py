@@ -8,7 +8,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ import attrs
 
 from scripts.host.settings import VARIABLES
 from tests.image.ground import PATH, Engine
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 # What a build reads, and git's own list of what it may not.
@@ -144,12 +144,13 @@ def serving(engine: Engine, image: str, *, options: tuple[str, ...] = HARDENED) 
     name = engine.docker("run", "--detach", *options, *published, image)
     container = Container(id=name, http_port=port, engine=engine)
     try:
-        deadline = time.monotonic() + READY_S
-        while not _ready(container):
+
+        def ready() -> bool:
             running = engine.docker("inspect", "--format={{.State.Running}}", name)
             assert running == "true", container.logs()[-3000:]
-            assert time.monotonic() < deadline, container.logs()[-3000:]
-            time.sleep(0.2)
+            return _ready(container)
+
+        wait_until(ready, image, within_s=READY_S, every_s=0.2, told=lambda: container.logs()[-3000:])
         yield container
     finally:
         engine.docker("rm", "--force", name)
