@@ -147,7 +147,7 @@ def test_a_killed_server_is_a_typed_error_and_the_client_recovers(packaged: Path
         before = client.predict(photo)
         os.kill(server.pid, signal.SIGKILL)
         with pytest.raises(ServerUnavailableError):
-            client.predict(photo, timeout=10)
+            client.predict(photo, timeout=30)
     with LocalTriton(packaged, grpc_port=port, runtime=runtime), client:
         client.wait_ready(timeout=30)
         assert client.predict(photo) == before

@@ -45,7 +45,7 @@ def test_the_whole_of_the_client(served: Served) -> None:
     """Every call works against a real gRPC server."""
 
     async def body(client: AsyncResNetClient) -> None:
-        await client.wait_ready(timeout=10)
+        await client.wait_ready(timeout=30)
         assert await client.ready()
         assert not await client.ready(version=9)
         assert await client.versions() == (1, 2)
@@ -140,7 +140,7 @@ class TestCancellation:
             await client.predict(image(1))
             served.triton.twist = hang
             task = asyncio.create_task(client.predict(image(2)))
-            await asyncio.to_thread(hang.entered.wait, 10)
+            await asyncio.to_thread(hang.entered.wait, 30)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
@@ -183,7 +183,7 @@ class TestCancellation:
             await client.predict(image(1))
             served.triton.twist = hang
             task = asyncio.create_task(client.predict_many(source(), batch_size=2, in_flight=2))
-            await asyncio.to_thread(hang.entered.wait, 10)
+            await asyncio.to_thread(hang.entered.wait, 30)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
@@ -313,7 +313,7 @@ class TestLife:
             served.triton.twist = hang
             tasks = [asyncio.create_task(client.predict(image(1))) for _ in range(20)]
             tasks.append(asyncio.create_task(client.predict_many([image(1)] * 100, batch_size=2)))  # type: ignore[arg-type]
-            await asyncio.to_thread(hang.entered.wait, 10)
+            await asyncio.to_thread(hang.entered.wait, 30)
             await client.close()
             async with asyncio.timeout(5):
                 return await asyncio.gather(*tasks, return_exceptions=True)
@@ -333,7 +333,7 @@ class TestLife:
             await client.predict(image(1))
             served.triton.twist = hang
             tasks = [asyncio.create_task(client.predict(image(1))) for _ in range(2)]
-            await asyncio.to_thread(hang.entered.wait, 10)
+            await asyncio.to_thread(hang.entered.wait, 30)
             await client.close()
             return await asyncio.gather(*tasks, return_exceptions=True)
 

@@ -109,7 +109,7 @@ def slow_link(port: int, *, seconds: float) -> Iterator[int]:
 
 def test_the_whole_of_the_client(client: ResNetClient) -> None:
     """Every call works against a real gRPC server."""
-    client.wait_ready(timeout=10)
+    client.wait_ready(timeout=30)
     assert client.ready()
     assert client.ready(version=1)
     assert not client.ready(version=9)
@@ -225,9 +225,9 @@ class TestConnection:
         """The error at the deadline has gRPC's own reason."""
         with (
             ResNetClient(f"127.0.0.1:{closed_port}") as client,
-            pytest.raises(DeadlineExceededError, match=r"after 0\.4 s: UNAVAILABLE: "),
+            pytest.raises(DeadlineExceededError, match=r"after 1\.5 s: UNAVAILABLE: "),
         ):
-            client.wait_ready(timeout=0.4)
+            client.wait_ready(timeout=1.5)
 
     def test_a_client_finds_the_server_that_came_late(self, closed_port: int) -> None:
         """A client made before its server waits for it."""
@@ -244,6 +244,7 @@ class TestConnection:
         with slow_link(served.port, seconds=0.15) as port, ResNetClient(f"127.0.0.1:{port}", model="clf") as client:
             assert client.ready(timeout=20)
 
+    @pytest.mark.timing
     def test_the_same_client_recovers_from_a_restart(self, kind: Any) -> None:
         """While the server is away each call fails at once; 2 s after it is back, the same client works again."""
         with serve(FakeTriton()) as first:
@@ -273,7 +274,7 @@ class TestConnection:
             client.contract()
             first.triton.twist = hang
             answer = pool.submit(client.infer, batch(1))
-            entered.wait(10)
+            assert entered.wait(30)
             first.server.stop(0).wait()
             release.set()
             with serve(FakeTriton(versions=(3,)), port=first.port):
@@ -292,10 +293,10 @@ class TestConnection:
         served.triton.twist = hang
         with ThreadPoolExecutor(1) as pool:
             answer = pool.submit(shared.infer, batch(1))
-            entered.wait(10)
+            assert entered.wait(30)
             shared.close()
             with pytest.raises(ClientClosedError):
-                answer.result(5)
+                answer.result(20)
             release.set()
 
 
@@ -320,7 +321,7 @@ def test_threads_share_a_client(shared: ResNetClient, served: Served) -> None:
     barrier = threading.Barrier(16)
 
     def ask(thread: int) -> list[int]:
-        barrier.wait(10)
+        barrier.wait(30)
         return [shared.predict(image(thread + turn), version=1).index for turn in range(20)]
 
     with ThreadPoolExecutor(16) as pool:
@@ -334,7 +335,7 @@ import os, sys
 from tests.doubles.fake_triton import image
 from triton_sdk import ResNetClient
 
-client = ResNetClient(sys.argv[1], model="clf", timeout=10)
+client = ResNetClient(sys.argv[1], model="clf", timeout=30)
 before = client.predict(image(1)).index
 child = os.fork()
 if not child:

@@ -101,7 +101,7 @@ class TestCoalescing:
             assert [len(tensor) for _, tensor in served.triton.batches()] == [3]
             served.triton.twist = hang
             tasks = [asyncio.create_task(client.predict(image(value), version=1)) for value in range(3)]
-            await asyncio.to_thread(hang.entered.wait, 10)
+            await asyncio.to_thread(hang.entered.wait, 30)
             tasks[0].cancel()
             hang.release.set()
             found = await asyncio.gather(*tasks, return_exceptions=True)

@@ -43,13 +43,13 @@ def echo() -> Iterator[str]:
         yield f"127.0.0.1:{listener.getsockname()[1]}"
         listener.shutdown(socket.SHUT_RDWR)
     for thread in threads:
-        thread.join(10)
+        thread.join(30)
 
 
 def connect(proxy: TcpProxy) -> socket.socket:
     """Return a connection through *proxy*."""
     host, _, port = proxy.url.rpartition(":")
-    return socket.create_connection((host, int(port)), timeout=10)
+    return socket.create_connection((host, int(port)), timeout=30)
 
 
 def exchange(connection: socket.socket, data: bytes) -> bytes:

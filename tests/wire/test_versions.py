@@ -105,10 +105,10 @@ def test_a_held_candidate_holds_nobody(predict: Predict, served: Served) -> None
     reports: queue.SimpleQueue[ShadowReport] = queue.SimpleQueue()
     shadow = Shadow(1, 2, 1.0, reports.put, timeout=30)
     with Held(served, 2) as held:
-        predictions = [predict(image(value), version=shadow, timeout=10) for value in range(10)]
-        assert held.arrived.acquire(timeout=10)
+        predictions = [predict(image(value), version=shadow, timeout=30) for value in range(10)]
+        assert held.arrived.acquire(timeout=30)
         assert reports.empty()
-    found = [reports.get(timeout=10) for _ in range(10)]
+    found = [reports.get(timeout=30) for _ in range(10)]
     assert {report.primary for report in found} == set(predictions)
     assert {prediction.model_version for prediction in predictions} == {1}
     for report in found:
@@ -130,7 +130,7 @@ def test_a_broken_candidate_is_only_reported(predict: Predict, served: Served) -
     served.triton.twist = twist
     for _ in range(5):
         assert predict(image(1), version=Shadow(1, 2, 1.0, reports.put)).model_version == 1
-    assert [type(reports.get(timeout=10).error) for _ in range(5)] == [InferenceFailedError] * 5
+    assert [type(reports.get(timeout=30).error) for _ in range(5)] == [InferenceFailedError] * 5
 
 
 def test_a_report_function_that_blocks_holds_nobody(predict: Predict) -> None:
@@ -143,9 +143,9 @@ def test_a_report_function_that_blocks_holds_nobody(predict: Predict) -> None:
 
     try:
         predict(image(1), version=Shadow(1, 2, 1.0, report))
-        assert begun.acquire(timeout=10)
+        assert begun.acquire(timeout=30)
         for _ in range(20):
-            assert predict(image(1), version=Shadow(1, 2, 1.0, report), timeout=10).model_version == 1
+            assert predict(image(1), version=Shadow(1, 2, 1.0, report), timeout=30).model_version == 1
     finally:
         go_on.set()
 
@@ -159,9 +159,9 @@ def test_what_is_too_much_is_dropped(served: Served) -> None:
             client.predict(image(0), version=version)
         with Held(served, 2):
             for _ in range(40):
-                client.predict(image(1), version=shadow, timeout=10)
+                client.predict(image(1), version=shadow, timeout=30)
         for _ in range(32):
-            assert reports.get(timeout=10).error is None
+            assert reports.get(timeout=30).error is None
         with pytest.raises(queue.Empty):
             reports.get(timeout=0.1)
 
@@ -174,7 +174,7 @@ def test_closing_does_not_wait_for_the_candidate(kind: str, served: Served) -> N
         with predicting(kind, served.url, model="clf") as predict:
             predict(image(0), version=1)
             predict(image(1), version=Shadow(1, 2, 1.0, reports.put, timeout=30))
-            assert held.arrived.acquire(timeout=10)
+            assert held.arrived.acquire(timeout=30)
         assert reports.empty()
 
 

@@ -107,7 +107,7 @@ def test_a_server_that_comes_back_is_found_however_long_it_was_away(connect: Con
         client.infer(pixels())
         proxy.refuse()
         with Load(lambda: client.infer(pixels()), threads=1, pause=0.02) as load:
-            begin.wait(10)
+            begin.wait(30)
             time.sleep(away)
             proxy.accept()
             back = time.monotonic()

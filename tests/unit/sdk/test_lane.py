@@ -27,7 +27,7 @@ def test_no_more_decode_at_once_than_there_are_cores(lane: Lane) -> None:
         with lock:
             at_work += 1
             most = max(most, at_work)
-        pair.wait(10)
+        pair.wait(30)
         with lock:
             at_work -= 1
 
