@@ -71,7 +71,7 @@ def test_roundings_hardly_add_up(simd: bool, width: int, height: int) -> None:
         assert np.count_nonzero(np.abs(found.astype(int) - reference(picture, 228)) > 1) <= (4 if simd else 0)
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(
     size=st.tuples(st.integers(1, 500), st.integers(1, 500)),
     resize=st.sampled_from([96, 110, 128]),
