@@ -80,15 +80,19 @@ def test_roundings_hardly_add_up(simd: bool, width: int, height: int) -> None:
     fit=st.sampled_from(["crop", "squash"]),
 )
 def test_each_filter_and_fit_equals_the_reference(
-    size: tuple[int, int], resize: int, crop: tuple[int, int], interpolation: Interpolation, fit: Fit
+    simd: bool, size: tuple[int, int], resize: int, crop: tuple[int, int], interpolation: Interpolation, fit: Fit
 ) -> None:
-    """With the other filters, and squashed, pixels still are those of Pillow's resize and then its crop."""
+    """With the other filters, and squashed, pixels still are those of Pillow's resize and then its crop.
+
+    The extra `simd` resizes with the filter `bilinear` alone; what holds above of its roundings holds here.
+    """
     assume(max(size) <= 50 * min(size) and max(crop) <= 50 * min(crop))
     picture = photograph(*size)
     found = to_pixels(picture, resize=resize, height=crop[0], width=crop[1], interpolation=interpolation, fit=fit)
     filtered = Image.Resampling[interpolation.upper()]
     expected = reference(picture, resize, *crop, filtered=filtered, squash=fit == "squash")
-    assert difference(found, expected) <= (1 if interpolation == "bilinear" else 0)
+    assert difference(found, expected) <= ((2 if simd else 1) if interpolation == "bilinear" else 0)
+    assert np.count_nonzero(np.abs(found.astype(int) - expected) > 1) <= 4
 
 
 @pytest.mark.parametrize("size", [(300, 100), (100, 300), (120, 120), (500, 11), (7, 300), (96, 64), (33, 22)])
