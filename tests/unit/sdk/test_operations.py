@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks.photographs import photograph
 from tests.doubles.fake_triton import FakeTriton, image
-from tests.doubles.pictures import photograph
 from tests.doubles.scripted import ScriptedTransport, drive, infer, predict, session
 from triton_sdk import ConfigurationError, DeadlineExceededError, InvalidImageError, InvalidRequestError, ServerError
 from triton_sdk._flow import operations
