@@ -154,6 +154,10 @@ class Publication:
                 f"All versions of {self.target.name} share its labels ({label_file or 'it has none'}), and those given "
                 "are others. Leave --labels out, or package under another model name."
             )
+        if names is None and decision.names is not None:
+            self.progress(
+                f"The other versions of {self.target.name} have no names of classes, so this one has none either"
+            )
         return names
 
     def _put_version(self, tree: Path, contract: ModelContract, *, version: int, labels: Decided[int]) -> Manifest:

@@ -22,7 +22,9 @@ _SCORES = {"classificationmultilabel": "multi-label"}
 
 
 def claims(metadata: Mapping[str, Any], place: Place) -> Iterator[Claim]:
-    """Yield what the keys ``Image.*`` and ``CustomVision.*`` of *metadata* say."""
+    """Yield what the keys ``Image.*`` and ``CustomVision.*`` of *metadata* say, however they are capitalised."""
+    usual = {key.lower(): key for key in (FORMAT, GAMMA, RANGE)}
+    metadata = {usual.get(key.lower(), key): value for key, value in metadata.items()}
     yield from _format(metadata, place)
     yield from _scaling(metadata, place)
     if any(key.startswith(_CUSTOM) for key in metadata):

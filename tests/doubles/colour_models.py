@@ -69,3 +69,17 @@ def _model(
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     helper.set_model_props(model, dict(metadata or {}))
     return model
+
+
+def with_more(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return *model* with a second output, its means, and with a second input that scales them: ``keep_prob``."""
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    scaled = helper.make_node("Mul", ["means", "keep_prob"], ["kept"])
+    for node in result.graph.node:
+        node.input[:] = ["kept" if name == "means" else name for name in node.input]
+    result.graph.node.insert(2, scaled)
+    result.graph.input.append(helper.make_tensor_value_info("keep_prob", TensorProto.FLOAT, []))
+    result.graph.output.append(helper.make_tensor_value_info("means", TensorProto.FLOAT, ["n", 3]))
+    onnx.checker.check_model(result)
+    return result

@@ -1,6 +1,8 @@
 """Other people's files, packaged and asked: the answers are right, or what is missing is asked for."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from scripts.graph.session import Session
 from scripts.host.errors import TaskFailure
@@ -97,6 +100,17 @@ def test_one_channel_is_served_as_pictures(put: Put) -> None:
     assert answer(done, GREEN)[0] > answer(done, RED)[0] > answer(done, BLUE)[0]
 
 
+def test_an_output_is_chosen_and_another_input_is_made_a_constant(put: Put) -> None:
+    """What the refusals of a model with several of them advise: --freeze, then --output."""
+    model = colour_models.with_more(colour_models.strongest_colour(gain=4, metadata=colour_models.ULTRALYTICS))
+    with pytest.raises(TaskFailure, match="--freeze keep_prob=VALUE"):
+        put(model)
+    with pytest.raises(TaskFailure, match="--output y, --output means"):
+        put(model, freeze={"keep_prob": (0.5,)})
+    done = put(model, freeze={"keep_prob": (0.5,)}, output="y")
+    assert answer(done, RED)[0] == pytest.approx(np.exp(2) / (np.exp(2) + 2), abs=1e-5)
+
+
 def test_contradictions_are_shown_and_a_flag_decides(put: Put) -> None:
     """The file says bytes and a file beside it says 0.5/0.5: neither is followed in silence."""
     model = colour_models.strongest_colour(gain=0.1, metadata=colour_models.BGR_BYTES)
@@ -161,3 +175,44 @@ def test_a_known_file_is_known_under_any_name(put: Put, monkeypatch: pytest.Monk
     assert done.preprocessing is not None
     assert str(done.preprocessing.resize) == "known model: known-12"
     assert done.preprocessing.resize.value == 36
+
+
+def test_the_task_takes_every_flag_and_prints_the_record(tmp_path: Path) -> None:
+    """`invoke package-model` with all that an owner can say: the table names each flag, and --strict is content."""
+    model = colour_models.strongest_colour(gain=4, dims=("n", 3, "height", "width"))
+    onnx.save_model(model, tmp_path / "theirs.onnx")
+    (tmp_path / "names.txt").write_text("blue\ngreen\nred\n")
+    for name, level in (("blue", (0, 0, 200)), ("green", (0, 200, 0)), ("red", (200, 0, 0))):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for number in range(4):
+            Image.new("RGB", (30 + number, 40), level).save(tmp_path / "pictures" / name / f"{number}.png")
+    flags = (
+        "--colour bgr --scale 1/255 --mean 0 --std 1 --size 32x48 --interpolation bicubic --fit squash --scores logits "
+        f"--onnx {tmp_path / 'theirs.onnx'} --repository {tmp_path / 'models'} --labels {tmp_path / 'names.txt'} "
+        f"--images {tmp_path / 'pictures'} --min-accuracy 0.9 --image-hashes --strict"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "invoke", "package-model", *flags.split()],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    table = {line.split()[0]: line for line in done.stdout.splitlines() if " flag: --" in line}
+    assert table.keys() == {
+        "colour",
+        "scale",
+        "mean",
+        "std",
+        "size",
+        "resize",
+        "interpolation",
+        "fit",
+        "scores",
+        "labels",
+    }
+    assert "as packaged" in done.stdout
+    assert "assumed" not in done.stdout + done.stderr
+    assert (tmp_path / "models" / "theirs" / "1" / "manifest.json").exists()

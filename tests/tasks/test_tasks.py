@@ -75,7 +75,7 @@ def test_help_names_every_task() -> None:
         (("package-model",), "Which model?"),
         (("package-model", "--model", "resnet51"), "--onnx PATH"),
         (("package-model", "--model", "resnet50", "--version", "one"), "--version takes a whole number"),
-        (("package-model", "--model", "resnet50", "--mean", "0.5"), "--mean takes three numbers"),
+        (("package-model", "--model", "resnet50", "--mean", "0.5,0.5"), "--mean takes one number, or three"),
         (("package-model", "--onnx", "missing.onnx"), "missing.onnx"),
         (("serve", "--repository", "no-such-folder"), "Package one first"),
         (("serve", "--http-port", "eight"), "--http-port takes a whole number"),

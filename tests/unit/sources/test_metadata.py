@@ -51,7 +51,7 @@ IMAGE_CASES: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
         {"Image.NominalPixelRange": "NominalRange_16_235"},
         {"scaling": Scaling(scale=219 / 255, mean=(-16.0,), std=(1.0,))},
     ),
-    "other spelling": ({"Image.BitmapPixelFormat": " bgr8 "}, {"colour": "bgr"}),
+    "other spelling": ({"image.bitmapPixelFormat": " bgr8 "}, {"colour": "bgr"}),
     "nothing": ({"author": "somebody"}, {}),
     "Custom Vision that stretches": (
         {
