@@ -1,7 +1,7 @@
 """Decide each field of the preprocessing record: a flag wins, then what the sources agree on, then an assumption."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 
@@ -20,8 +20,6 @@ from scripts.repository.preprocessing import (
 from scripts.sources.claims import Claim, Share
 from triton_sdk import labels as class_names
 from triton_sdk.contract import RESIZE_PER_CROP, Fit, Interpolation
-
-_T = TypeVar("_T")
 
 
 @attrs.frozen(kw_only=True)

@@ -6,13 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import onnx
 import pytest
 from PIL import Image
 
+from scripts.graph import compare, rewrite
 from scripts.graph.pixels import Pixels
 from scripts.host.errors import TaskFailure
+from scripts.packaging import build
 from scripts.packaging.package import Images, Source, Wishes, package
 from scripts.packaging.trial.judge import Trial
 from scripts.repository import golden
@@ -123,6 +126,23 @@ def test_a_wrong_preparation_is_found_out(case: str, attempt: Try, tmp_path: Pat
     assert again.tried.accuracy is not None
     assert again.tried.accuracy >= 0.9
     assert published.exists()
+
+
+def test_the_proof_shares_nothing_with_packaging_s_own(
+    attempt: Try, tmp_path: Path, published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If packaging writes a wrong order of channels and its own proof is blind to it, the pictures are not."""
+    true_fuse = rewrite.fuse
+
+    def turned(model: onnx.ModelProto, classifier: Any, *, pixels: Pixels) -> onnx.ModelProto:
+        return true_fuse(model, classifier, pixels=attrs.evolve(pixels, colour="bgr"))
+
+    monkeypatch.setattr(build, "fuse", turned)
+    monkeypatch.setattr(compare, "fused_difference", lambda *_, **__: 0.0)
+    (shown,) = attempt(trained.classifier(pixels=IMAGENET), trained.write(tmp_path / "pictures", count=40))
+    assert shown.rows[-1] == ("as packaged", "30% right", "")
+    assert "no better than chance" in shown.refusal
+    assert not published.exists()
 
 
 def test_what_is_no_better_than_chance_is_not_published(attempt: Try, tmp_path: Path, published: Path) -> None:

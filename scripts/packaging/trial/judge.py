@@ -15,7 +15,8 @@ from scripts.repository.manifest import Tried
 # kernels of another processor moved single ones by 0.09.
 _FAR = 0.1
 _ALL_THE_SAME = "If the version shall be published all the same, give --min-accuracy 0."
-# A result that chance alone gives this often keeps a version from being published.
+# A result that chance alone gives this often keeps a version from being published; less often does, where another way
+# does better.
 _PLAUSIBLE = 0.05
 # Ways that a message names.
 _NAMED = 3
@@ -102,7 +103,9 @@ def labelled(
     warning = refusal = ""
     if least is not None and accuracy < least:
         refusal = f"{found}, where --min-accuracy asks for {least:.0%}. {advice}"
-    elif least is None and by_chance > _PLAUSIBLE and verdict.could_tell(labels):
+    elif (
+        least is None and by_chance > (_PLAUSIBLE if 0 in like else verdict.SIGNIFICANT) and verdict.could_tell(labels)
+    ):
         refusal = f"{found}, which is no better than chance. {advice} {_ALL_THE_SAME}"
     elif least is None and far:
         refusal = f"{found}, and more than {_FAR:g} is another answer. {advice} {_ALL_THE_SAME}"
