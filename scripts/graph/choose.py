@@ -11,7 +11,10 @@ from scripts.graph.order import needs
 from scripts.graph.walk import images_of
 from scripts.host.errors import TaskFailure
 
-_SHOWN = 12
+# How many names a message lists: of all values, and of those near the output.
+_SHOWN, _NEAREST = 12, 4
+_WEIGHTED = frozenset({"MatMul", "Gemm", "Conv", "QLinearMatMul", "QLinearConv", "QGemm", "MatMulInteger"})
+_NO_SCORES = frozenset({"QuantizeLinear", "Greater", "Less", "Equal", "ArgMax", "Shape", "Reshape", "Cast"})
 
 
 def choose_output(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
@@ -41,6 +44,27 @@ def choose_output(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     graph.output.append(chosen)
     _prune(graph, name)
     return result
+
+
+def earlier_values(model: onnx.ModelProto, name: str) -> list[str]:
+    """Return what the value *name* was made from, the nearest first, each as the flag that chooses it and its operator.
+
+    What stands before a layer with weights are no scores yet, and whole numbers and decisions are no longer any.
+    """
+    makers = {output: node for node in model.graph.node for output in node.output if output}
+    found, waiting = dict[str, str](), [name]
+    while waiting and len(found) < _NEAREST:
+        node = makers.get(waiting.pop(0))
+        if node is None or node.op_type in _WEIGHTED:
+            continue
+        made = [value for value in node.input if value in makers and makers[value].op_type != "Constant"]
+        waiting += made
+        found |= {
+            value: f"--output {value} ({makers[value].op_type})"
+            for value in made
+            if makers[value].op_type not in _NO_SCORES
+        }
+    return list(found.values())[:_NEAREST]
 
 
 def freeze(model: onnx.ModelProto, values: Mapping[str, Sequence[float]]) -> onnx.ModelProto:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from scripts.graph import scores as meaning
+from scripts.graph.choose import earlier_values
 from scripts.graph.scores import Kind, Told
 from scripts.graph.session import Session
 from scripts.graph.trial import CHANNELS, NUMPY, random_batch, varied_scores
@@ -120,7 +121,7 @@ def inspect(model: onnx.ModelProto, *, size: tuple[int, int] | None = None, told
     _image_dims(value)
     session = Session(model)
     layout, batch, spec, given = _tried(session, value, size)
-    output = _scores(scores, given)
+    output = _scores(model, scores, given)
     return Classifier(
         input=spec,
         output=output,
@@ -251,13 +252,14 @@ def _try(session: Session, spec: TensorSpec, batch: int | None) -> NDArray[Any]:
     return np.concatenate([np.atleast_1d(session.outputs({spec.name: images[i : i + 1]})[0]) for i in range(3)])
 
 
-def _scores(value: onnx.ValueInfoProto, given: NDArray[Any]) -> TensorSpec:
+def _scores(model: onnx.ModelProto, value: onnx.ValueInfoProto, given: NDArray[Any]) -> TensorSpec:
     """Return the specification of the output, judged by what it gave for three images."""
     shape = given.shape
     if not shape or shape[0] != 3 or sum(dim != 1 for dim in shape[1:]) > 1 or 0 in shape or given.dtype.kind != "f":
+        earlier = ", ".join(earlier_values(model, value.name))
         raise _no_classifier(
             f"its output {value.name!r} is {given.dtype} {shape} for 3 images, where float scores (3, classes) "
-            "were expected. If a value inside holds them, choose it with --output NAME"
+            f"were expected{f'. If an earlier value holds them, choose it: {earlier}' if earlier else ''}"
         )
     if not np.isfinite(given).all():
         raise TaskFailure(f"The model answers NaN or infinity in {value.name!r} for random images.")

@@ -1,5 +1,6 @@
 """Say what the scores of a classifier are: by the operators that make them, and by numbers; never by a guess."""
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import attrs
@@ -8,6 +9,7 @@ import onnx
 from numpy.typing import NDArray
 
 from scripts.graph.bounds import Range
+from scripts.graph.choose import earlier_values
 from scripts.graph.ranges import range_of
 from scripts.host.errors import TaskFailure
 
@@ -21,11 +23,11 @@ Served = Literal["probabilities", "multi-label"]
 _SUM_TOLERANCE = 2e-3
 # Where steps make the sum of all classes as uncertain as this, a sum of about 1 proves nothing.
 _UNPROVEN = 0.25
+# Logarithms in coarser steps than this say nothing.
+_LARGEST_LOG_STEP = 0.5
 # Operators that bound each class by itself, so that several may be true, and those that only tell the best class.
 _EACH = frozenset({"Sigmoid", "Tanh", "Erf", "Softsign", "Clip", "Reciprocal"})
 _DECIDED = frozenset({"Hardmax", "OneHot", "ArgMax", "TopK"})
-# Values that a message names.
-_SHOWN = 4
 
 
 def served_as(kind: Kind) -> Served:
@@ -66,17 +68,14 @@ def decide(model: onnx.ModelProto, rows: NDArray[np.float32], *, told: Told | No
     """
     name = model.graph.output[0].name
     seen = _Seen.of(range_of(model, name), rows)
-    possible = [f"--scores {word}" for word in TOLD if not _objection(word, seen)]
-    ways = "; or choose ".join(
-        filter(None, [" or ".join(possible), f"an earlier value with --output{_before(model, name)}"])
-    )
+    ways = _ways([word for word in TOLD if not _objection(word, seen)], earlier_values(model, name))
     if told is None:
         kind = _single(seen) if seen.classes == 1 else _several(seen)
         if kind is None:
-            raise TaskFailure(f"It is not certain what the scores in {name!r} are: {seen}. What you can do: {ways}.")
+            raise TaskFailure(f"It is not certain what the scores in {name!r} are: {seen}. {ways}")
         return kind
     if objection := _objection(told, seen):
-        raise TaskFailure(f"--scores {told} cannot be: {objection}, and {seen}. What you can do: {ways}.")
+        raise TaskFailure(f"--scores {told} cannot be: {objection}, and {seen}. {ways}")
     if told == "multi-label":
         if seen.classes == 1:
             return "probabilities" if seen.inside else "logits"
@@ -84,15 +83,12 @@ def decide(model: onnx.ModelProto, rows: NDArray[np.float32], *, told: Told | No
     return told
 
 
-def _before(model: onnx.ModelProto, name: str) -> str:
-    """Return the values that the output was made from, the nearest first, in words."""
-    makers = {output: node for node in model.graph.node for output in node.output}
-    found = list[str]()
-    while (node := makers.get(name)) is not None and node.input and len(found) < _SHOWN:
-        name = node.input[0]
-        if name in makers:
-            found.append(f"{name!r} ({makers[name].op_type})")
-    return f": {', '.join(found)}" if found else ""
+def _ways(possible: Sequence[Told], earlier: Sequence[str]) -> str:
+    """Return in a sentence what an owner can do."""
+    say = f"say {' or '.join(f'--scores {word}' for word in possible)}" if possible else ""
+    choose = f"choose an earlier value: {', '.join(earlier)}" if earlier else ""
+    way = ", or ".join(filter(None, [say, choose])) or "export the model again, with its logits as the output"
+    return f"{way[0].upper()}{way[1:]}."
 
 
 @attrs.frozen(kw_only=True)
@@ -133,6 +129,8 @@ class _Seen:
         inside = low >= -room and high <= 1 + room
         with np.errstate(over="ignore"):
             powers = np.exp(exact).sum(axis=1)
+        # A step of the logarithm is a factor of the power.
+        log_tolerance = _SUM_TOLERANCE + float(np.expm1(min(by_operators.step, _LARGEST_LOG_STEP) / 2))
         spread = float(np.ptp(sums)) <= _SUM_TOLERANCE * max(abs(sums).max(), 1e-9)
         return cls(
             range=by_operators,
@@ -143,7 +141,7 @@ class _Seen:
             tolerance=tolerance,
             inside=inside,
             normal=inside and float(np.abs(sums - 1).max()) <= tolerance,
-            log_normal=high <= room and float(np.abs(powers - 1).max()) <= _SUM_TOLERANCE,
+            log_normal=high <= room and float(np.abs(powers - 1).max()) <= log_tolerance,
             steady=low >= -room and spread and float(np.ptp(exact, axis=0).max()) > room,
         )
 

@@ -151,12 +151,37 @@ HEADS: dict[str, Head] = {
         kind="probabilities",
         weights={"axes": np.array([2, 3])},
     ),
+    "softmax of a convolution": Head(
+        nodes=[node("Unsqueeze", "raw axes", "deep"), node("Softmax", "deep", axis=1)],
+        kind="probabilities",
+        weights={"axes": np.array([2, 3])},
+    ),
+    "softmax in signed bytes": Head(
+        nodes=[node("Softmax", "raw", "p", axis=1), *quantised("p")],
+        kind="probabilities",
+        weights={"s": _F(1 / 256), "z": np.int8(-128)},
+    ),
+    "squares of a softmax, normalised": Head(
+        nodes=[
+            node("Softmax", "raw", "p", axis=1),
+            node("Mul", "p p", "square"),
+            node("ReduceSum", "square axes", "sum"),
+            node("Div", "square sum"),
+        ],
+        kind="probabilities",
+        weights={"axes": np.array([1])},
+    ),
     # Logarithms of probabilities.
     "log-softmax": Head(nodes=[node("LogSoftmax", "raw", axis=1)], kind="log-probabilities"),
     "log of a softmax": Head(
         nodes=[node("Softmax", "raw", "p", axis=1), node("Clip", "p low", "k"), node("Log", "k")],
         kind="log-probabilities",
         weights={"low": _F(1e-7)},
+    ),
+    "log-softmax, Q and DQ": Head(
+        nodes=[node("LogSoftmax", "raw", "l", axis=1), *quantised("l")],
+        kind="log-probabilities",
+        weights={"s": _F(0.1), "z": np.uint8(255)},
     ),
     "less the logarithm of the sum of powers": Head(
         nodes=[node("ReduceLogSumExp", "raw", "lse", axes=[1]), node("Sub", "raw lse")], kind="log-probabilities"
@@ -218,6 +243,14 @@ HEADS: dict[str, Head] = {
         kind="multi-label",
         weights={"one": _F(1)},
     ),
+    "1 less a sigmoid": Head(
+        nodes=[node("Sigmoid", "raw", "g"), node("Sub", "one g")], kind="multi-label", weights={"one": _F(1)}
+    ),
+    "error function": Head(
+        nodes=[node("Erf", "raw", "e"), node("Mul", "e half", "m"), node("Add", "m half")],
+        kind="multi-label",
+        weights={"half": _F(0.5)},
+    ),
     # Logits.
     "nothing": Head(nodes=[node("Identity", "raw")], kind="logits"),
     "a bias": Head(
@@ -235,7 +268,19 @@ HEADS: dict[str, Head] = {
         kind="logits",
         weights={"c": np.arange(CLASSES, dtype=np.float32)},
     ),
+    "a gate of ReLU6": Head(nodes=[node("Clip", "raw zero six")], kind="logits", weights={"zero": _F(0), "six": _F(6)}),
     # Nobody can tell.
+    "a softmax without its first class": Head(
+        nodes=[node("Softmax", "raw", "p", axis=1), node("Slice", "p one five one")],
+        kind=None,
+        weights={"one": np.array([1]), "five": np.array([5])},
+    ),
+    "directions": Head(nodes=[node("LpNormalization", "raw", axis=1, p=2)], kind=None),
+    "a sigmoid beside a softmax": Head(
+        nodes=[_SPLIT, node("Sigmoid", "a", "g"), node("Softmax", "b", "p", axis=1), node("Concat", "g p", axis=1)],
+        kind=None,
+        weights=_PARTS,
+    ),
     "softmax over the batch": Head(nodes=[node("Softmax", "raw", axis=0)], kind=None),
     "heads of softmaxes": Head(
         nodes=[

@@ -1,5 +1,6 @@
 """Repositories that others wrote: Triton serves them, the linter lets them pass, the smoke test finds them healthy."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,11 @@ import pytest
 import tritonclient.grpc as grpcclient
 
 from scripts.graph.session import Session
+from scripts.packaging.package import Source, package
 from scripts.repository.lint.model import lint
 from scripts.server.checks import check_server
 from scripts.server.endpoint import Endpoint
-from tests.doubles import public_configs, tiny
+from tests.doubles import owners_models, public_configs, tiny
 from triton_sdk import ResNetClient
 from triton_sdk.local import LocalTriton, Runtime
 
@@ -80,3 +82,22 @@ def test_nodes_in_another_order_are_served(tmp_path: Path, runtime: Runtime) -> 
     assert [finding for finding in lint(tmp_path) if finding.severity == "error"] == []
     with LocalTriton(tmp_path, runtime=runtime) as server, ResNetClient(server.grpc_url, model="turned") as client:
         assert client.infer(np.zeros((1, 8, 8, 3), np.uint8)).scores.shape == (1, 3)
+
+
+def test_what_must_be_alone_is_served_alone(tmp_path: Path, runtime: Runtime) -> None:
+    """Packaged with --max-batch 1, a model whose answers depend on batch-mates disturbs none of many callers."""
+    file = tmp_path / "own.onnx"
+    file.write_bytes(owners_models.batch_statistics().SerializeToString())
+    repository = tmp_path / "models"
+    done = package(Source.onnx(file), model="own", repository=repository, max_batch=1, progress=lambda _: None)
+    pictures = np.random.default_rng(0).integers(0, 256, (24, 1, 1, 3), dtype=np.uint8).repeat(32, 1).repeat(32, 2)
+    with LocalTriton(repository, runtime=runtime) as server:
+        endpoint = Endpoint(http=server.http_url, grpc=server.grpc_url, metrics=server.metrics_url)
+        results = list(check_server(endpoint, repository=repository, complete=True))
+        assert [(result.check, result.state) for result in results if result.state == "failed"] == []
+        with ResNetClient(server.grpc_url, model="own") as client, ThreadPoolExecutor(8) as pool:
+            alone = list(pool.map(lambda picture: client.infer(picture[np.newaxis]).scores[0], pictures))
+            together = client.infer(pictures).scores
+    expected = Session(done.path / "model.onnx").alone(pictures)
+    np.testing.assert_allclose(np.stack(alone), expected, atol=1e-5)
+    np.testing.assert_allclose(together, expected, atol=1e-5)

@@ -133,6 +133,10 @@ def _check_label_lines(path: Path, dims: list[int]) -> Iterator[Finding]:
             "all. It takes a line for each class, in the order of their indices.",
         )
     kept = [what for mark, what in _KEPT.items() if mark in text]
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        kept = ["bytes that are no UTF-8"]
     if kept:
         yield warning(
             "labels-bytes",

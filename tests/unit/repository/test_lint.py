@@ -142,6 +142,12 @@ CASES: dict[str, tuple[str, str, Edit, str]] = {
         replace("max_batch_size: 8", "# max_batch_size: 8"),
         r"\[16, 16, 3\].*\[-1, 16, 16, 3\]",
     ),
+    "labels of another code page": (
+        "warning",
+        "labels-bytes",
+        lambda r: (r / "good" / "labels.txt").write_bytes("ä\nb\nc\nd\ne\n".encode("latin-1")),
+        "bytes that are no UTF-8",
+    ),
     "labels of Windows": (
         "warning",
         "labels-bytes",
