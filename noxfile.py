@@ -35,9 +35,10 @@ if not {"-l", "--list", "-h", "--help", "--version"} & set(sys.argv):
 
 @nox.session
 def smoke(session: nox.Session) -> None:
-    """Package three models, serve them on a real Triton, check them; or check the server of --url or TRITON_URL."""
+    """Package three models, serve them on a real Triton (`-- --gpu`: on GPUs), check them; or check --url's server."""
     session.install("--quiet", "-e", ".[tasks]")
-    if session.posargs or os.environ.get("TRITON_URL"):
+    gpu = [argument for argument in session.posargs if argument == "--gpu"]
+    if session.posargs != gpu or (os.environ.get("TRITON_URL") and not gpu):
         session.run("invoke", "smoke-test", *session.posargs)
         return
     with tempfile.TemporaryDirectory(prefix="triton-smoke-") as folder:
@@ -46,7 +47,7 @@ def smoke(session: nox.Session) -> None:
         session.run(*package, "--model", "resnet50", "--seed", "1")
         session.run(*package, "--model", "resnet50", "--seed", "2")
         session.run(*package, "--model", "mobilenetv2", "--seed", "1")
-        session.run("invoke", "smoke-test", "--local", "--repository", repository)
+        session.run("invoke", "smoke-test", "--local", *gpu, "--repository", repository)
 
 
 @nox.session

@@ -17,6 +17,9 @@ os.putenv("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime
 
+# Of the module: the package may be onnxruntime-gpu.
+VERSION: str = onnxruntime.__version__
+
 # Failures come back as exceptions; the log would only repeat them on the terminal.
 _ONLY_FATAL = 4
 onnxruntime.set_default_logger_severity(_ONLY_FATAL)

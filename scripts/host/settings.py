@@ -17,8 +17,8 @@ from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
 
 ROOT = Path(__file__).resolve().parents[2]
-# Where TRITON_BASE_IMAGE is not set: the first release in which NVIDIA mended what its bulletins of 2025 and 2026 list.
-BASE_IMAGE = "nvcr.io/nvidia/tritonserver:26.07-py3"
+# Where TRITON_BASE_IMAGE is not set: the oldest release for production; scripts/repository/lint/gpu.py says why.
+BASE_IMAGE = "nvcr.io/nvidia/tritonserver:26.08-py3"
 
 
 def _pattern(pattern: str, wrong: str) -> Callable[[str], str]:

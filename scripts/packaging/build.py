@@ -2,12 +2,13 @@
 
 import platform
 from collections.abc import Callable, Sequence
-from importlib import metadata
 from pathlib import Path
 
 import attrs
+import numpy
 import onnx
 
+from scripts.graph import session
 from scripts.graph.choose import choose_output, freeze
 from scripts.graph.inspect import Classifier, image_size, inspect
 from scripts.graph.rewrite import declare_batch, free_batch, fuse, give_probabilities
@@ -75,7 +76,9 @@ class Built:
             tools={
                 "triton-sdk": __version__,
                 "python": platform.python_version(),
-                **{name: metadata.version(name) for name in ("onnx", "onnxruntime", "numpy")},
+                "onnx": onnx.__version__,
+                "onnxruntime": session.VERSION,
+                "numpy": numpy.__version__,
             },
         )
 

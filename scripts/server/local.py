@@ -6,7 +6,7 @@ from pathlib import Path
 from scripts.host.errors import TaskFailure
 from scripts.host.shell import Command, attach
 from scripts.repository.versions import packaged, require
-from triton_sdk.local import LocalTriton
+from triton_sdk.local import LocalTriton, gpu_choice
 
 
 def left_out(repository: Path) -> list[str]:
@@ -24,9 +24,15 @@ def choice(repository: Path) -> tuple[str, ...]:
 
 
 def local_server(
-    repository: Path, *, progress: Callable[[str], None], http_port: int = 0, grpc_port: int = 0, metrics_port: int = 0
+    repository: Path,
+    *,
+    progress: Callable[[str], None],
+    http_port: int = 0,
+    grpc_port: int = 0,
+    metrics_port: int = 0,
+    gpu: bool = False,
 ) -> LocalTriton:
-    """Return a local server for the packaged models of *repository*, not yet started.
+    """Return a local server for the packaged models of *repository*, not yet started, on *gpu* if that is asked for.
 
     Raises:
         TaskFailure: If no version is packaged.
@@ -41,6 +47,7 @@ def local_server(
         metrics_port=metrics_port,
         args=choice(repository),
         progress=progress,
+        gpu=gpu,
     )
 
 
@@ -50,6 +57,7 @@ def serve(
     http_port: int,
     grpc_port: int,
     metrics_port: int,
+    gpu: bool,
     progress: Callable[[str], None],
     announce: Callable[[LocalTriton], None],
 ) -> None:
@@ -60,7 +68,7 @@ def serve(
         LocalServerError: If the server cannot be installed or started, or stops unasked.
     """
     with local_server(
-        repository, http_port=http_port, grpc_port=grpc_port, metrics_port=metrics_port, progress=progress
+        repository, http_port=http_port, grpc_port=grpc_port, metrics_port=metrics_port, gpu=gpu, progress=progress
     ) as server:
         announce(server)
         server.wait()
@@ -79,7 +87,7 @@ def docker_command(
             "docker", "run", "--rm", "--init", "--shm-size=256m", *(["--gpus=all"] if gpu else []), *ports,
             f"--volume={repository.resolve()}:/models:ro", image,
             "tritonserver", "--model-repository=/models", "--disable-auto-complete-config",
-            *choice(repository),
+            *choice(repository), *(gpu_choice(repository) if gpu else ()),
         )
     )  # fmt: skip
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         "grpc_port": "Port of the gRPC API; 0 takes a free one.",
         "metrics_port": "Port of the metrics; 0 takes a free one.",
         "docker": "Serve with TRITON_BASE_IMAGE, or NVIDIA's image, instead of the pip wheel's server.",
-        "gpu": "With --docker: give the container the GPUs.",
+        "gpu": "Serve on the NVIDIA GPUs of this machine; with --docker: give the container the GPUs.",
         "dry_run": "With --docker: only print the command.",
     }
 )
@@ -48,8 +48,8 @@ def serve(
             "grpc_port": number(grpc_port, name="grpc-port", least=0, most=65535),
             "metrics_port": number(metrics_port, name="metrics-port", least=0, most=65535),
         }
-        if not docker and (gpu or dry_run):
-            raise TaskFailure("--gpu and --dry-run belong to --docker.")
+        if dry_run and not docker:
+            raise TaskFailure("--dry-run belongs to --docker.")
         if docker:
             image = settings.load().get("TRITON_BASE_IMAGE") or settings.BASE_IMAGE
             command = local.docker_command(folder, image=image, gpu=gpu, **ports)
@@ -68,12 +68,13 @@ def serve(
                 say(line)
             say("Ctrl-C ends the server.")
 
-        local.serve(folder, progress=step, announce=announce, **ports)
+        local.serve(folder, gpu=gpu, progress=step, announce=announce, **ports)
 
 
 @task(
     help={
         "local": "Start a server on this machine for the check, and stop it afterwards.",
+        "gpu": "With --local: start it on the NVIDIA GPUs of this machine.",
         "url": "Check a running server: HOST or HOST:HTTP_PORT (default: TRITON_URL, port 8000).",
         "all_pods": "Check every pod of the deployment in turn, instead of one that is ready.",
         "repository": "Folder with the packaged models: their golden data says what is right.",
@@ -84,6 +85,7 @@ def serve(
 def smoke_test(
     c: Context,
     local: bool = False,
+    gpu: bool = False,
     url: str = "",
     all_pods: bool = False,
     repository: str = REPOSITORY,
@@ -105,6 +107,8 @@ def smoke_test(
     from scripts.server.verdict import Verdict
 
     with reporting(), contextlib.ExitStack() as stack:
+        if gpu and not local:
+            raise TaskFailure("--gpu belongs to --local: a server that runs elsewhere has its GPUs already.")
         folder = Path(repository)
         in_cluster = bool(all_pods or release or namespace or context)
         server = choose(local=local, url=url, cluster=in_cluster, settings=settings.load())
@@ -114,7 +118,7 @@ def smoke_test(
             results = pod_checks.check_pods(kubectl, target, repository=folder, all_pods=all_pods, progress=step)
         else:
             if server == "local":
-                started = stack.enter_context(local_server(folder, progress=step))
+                started = stack.enter_context(local_server(folder, progress=step, gpu=gpu))
                 server = Endpoint(http=started.http_url, grpc=started.grpc_url, metrics=started.metrics_url)
             of, results = server.http, check_server(server, repository=folder, complete=local)
         found = []

@@ -1,6 +1,7 @@
 """A real Triton on this machine, for development and tests."""
 
 try:
+    from triton_sdk.local._driver import Driver, find_driver, gpu_choice
     from triton_sdk.local._interpreters import Interpreter, find_interpreter
     from triton_sdk.local._runtime import BACKEND, REQUIREMENTS, Progress, Runtime, provision
     from triton_sdk.local._server import LocalTriton
@@ -12,10 +13,13 @@ except ModuleNotFoundError as _error:
 __all__ = [
     "BACKEND",
     "REQUIREMENTS",
+    "Driver",
     "Interpreter",
     "LocalTriton",
     "Progress",
     "Runtime",
+    "find_driver",
     "find_interpreter",
+    "gpu_choice",
     "provision",
 ]

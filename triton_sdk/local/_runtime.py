@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import filelock
 import platformdirs
 
 from triton_sdk.errors import LocalServerError
+from triton_sdk.local._driver import find_driver
 from triton_sdk.local._interpreters import WAY_OUT, Interpreter, find_interpreter
 
 Progress = Callable[[str], None]
@@ -26,6 +28,7 @@ BACKEND = HERE / "_backends" / "onnxruntime" / "model.py"
 # What pip says that is worth showing; the rest is about files that are already there.
 STAGES = ("Downloading", "Installing", "WARNING: Retrying", "Successfully installed")
 ERROR_LINES = 15
+CPU_SIZE, GPU_SIZE = "100 MB to download, 300 MB on disk", "1.6 GB to download, 2.6 GB on disk"
 
 
 @attrs.frozen(kw_only=True)
@@ -96,19 +99,25 @@ class Runtime:
         return all(path.exists() for path in (self.python, self.server, self.stub, self.backend, library))
 
 
-def provision(*, progress: Progress = lambda _: None, cache: Path | None = None) -> Runtime:
+def provision(*, progress: Progress = lambda _: None, cache: Path | None = None, gpu: bool = False) -> Runtime:
     """Return the runtime, installed first if it is not there yet; several processes may do so at once.
 
     Args:
         progress: Called with a line for each stage of an installation.
         cache: Folder for it; the user's cache folder where None.
+        gpu: Whether it is to use NVIDIA's GPUs; such a runtime is one beside that for CPUs.
 
     Raises:
-        LocalServerError: If there is no Triton for this platform, no usable Python, or the installation failed.
+        LocalServerError: If there is no Triton for this platform, no usable Python, no driver of a GPU where that is
+            asked for, or the installation failed.
     """
     interpreter = find_interpreter()
+    packages = REQUIREMENTS.read_text(encoding="utf-8")
+    if gpu:
+        packages = on_gpus(packages, find_driver().packages.read_text(encoding="utf-8"))
     cache = cache or platformdirs.user_cache_path("triton-sdk")
-    name = f"runtime-{interpreter.minor}-{digest(interpreter, REQUIREMENTS.read_bytes(), BACKEND.read_bytes())}"
+    kind = "runtime-gpu" if gpu else "runtime"
+    name = f"{kind}-{interpreter.minor}-{digest(interpreter, packages.encode(), BACKEND.read_bytes())}"
     runtime = Runtime(folder=cache / name, minor=interpreter.minor)
     if runtime.complete:
         return runtime
@@ -116,10 +125,16 @@ def provision(*, progress: Progress = lambda _: None, cache: Path | None = None)
         cache.mkdir(parents=True, exist_ok=True)
         with held(filelock.FileLock(cache / f"{name}.lock"), progress):
             if not runtime.complete:
-                install(runtime, interpreter, progress)
+                install(runtime, interpreter, packages, progress)
     except OSError as error:
         raise LocalServerError(f"Cannot install the local Triton in {cache}: {error}.") from error
     return runtime
+
+
+def on_gpus(requirements: str, packages: str) -> str:
+    """Return *requirements* with *packages*, those for GPUs, in the place of onnxruntime."""
+    kept = re.sub(r"(?m)^onnxruntime==(?:.*\\\n)*.*\n", "", requirements)
+    return f"{kept}\n{packages}"
 
 
 def digest(interpreter: Interpreter, *contents: bytes) -> str:
@@ -142,7 +157,7 @@ def held(lock: filelock.BaseFileLock, progress: Progress) -> Iterator[None]:
         lock.release()
 
 
-def install(runtime: Runtime, interpreter: Interpreter, progress: Progress) -> None:
+def install(runtime: Runtime, interpreter: Interpreter, packages: str, progress: Progress) -> None:
     """Make *runtime* in a folder of its own and rename it into place, so that it is never seen half made."""
     cache, name = runtime.folder.parent, runtime.folder.name
     for remains in (*cache.glob(f"{name}.partial-*"), *cache.glob(name)):
@@ -151,15 +166,15 @@ def install(runtime: Runtime, interpreter: Interpreter, progress: Progress) -> N
         shutil.rmtree(remains, ignore_errors=True)
     staging = Path(tempfile.mkdtemp(prefix=f"{name}.partial-", dir=cache))
     try:
-        build(Runtime(folder=staging, minor=runtime.minor), interpreter, progress)
+        build(Runtime(folder=staging, minor=runtime.minor), interpreter, packages, progress)
         staging.rename(runtime.folder)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
 
 
-def build(runtime: Runtime, interpreter: Interpreter, progress: Progress) -> None:
-    """Fill the folder of *runtime*."""
+def build(runtime: Runtime, interpreter: Interpreter, packages: str, progress: Progress) -> None:
+    """Fill the folder of *runtime* with *packages*, the text of a requirements file."""
     progress(f"Making a virtual environment with Python {interpreter.version}")
     run(
         [
@@ -168,11 +183,14 @@ def build(runtime: Runtime, interpreter: Interpreter, progress: Progress) -> Non
         ],
         progress=progress,
     )
-    progress("Installing Triton and ONNX Runtime (100 MB to download, 300 MB on disk; once)")
+    listed = runtime.folder / "requirements.txt"
+    listed.write_text(packages, encoding="utf-8")
+    size = GPU_SIZE if "\nonnxruntime-gpu==" in packages else CPU_SIZE
+    progress(f"Installing Triton and ONNX Runtime ({size}; once)")
     run(
         [
             *(str(runtime.python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"),
-            *("--require-hashes", "--no-deps", "--only-binary", ":all:", "-r", str(REQUIREMENTS)),
+            *("--require-hashes", "--no-deps", "--only-binary", ":all:", "-r", str(listed)),
         ],
         progress=progress,
     )

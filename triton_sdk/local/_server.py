@@ -17,6 +17,7 @@ import attrs
 from triton_sdk.errors import LocalServerError
 from triton_sdk.local import _logs
 from triton_sdk.local._checks import check_repository, check_shared_memory
+from triton_sdk.local._driver import gpu_choice
 from triton_sdk.local._ports import LOOPBACK, Ports
 from triton_sdk.local._runtime import Progress, Runtime, provision
 
@@ -51,6 +52,8 @@ class LocalTriton:
 
     It needs no GPU, no container and no rights. It ends with this process, however that ends.
 
+    On GPUs a model is served by its ``configs/gpu.pbtxt`` where it has one, elsewhere by its ``config.pbtxt``.
+
     Args:
         repository: The model repository. Configurations must be complete: nothing is filled in by the server.
         http_port: 0 for any free one; likewise the other two.
@@ -60,6 +63,7 @@ class LocalTriton:
         start_timeout: Longest wait until all models are ready, in seconds.
         progress: Called with a line for each stage.
         runtime: An installed runtime; :func:`provision` is asked where None.
+        gpu: Whether to serve on NVIDIA's GPUs.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class LocalTriton:
         start_timeout: float = 120.0,
         progress: Progress = lambda _: None,
         runtime: Runtime | None = None,
+        gpu: bool = False,
     ) -> None:
         self._repository = Path(repository).absolute()
         self._wanted = Ports(http=http_port, grpc=grpc_port, metrics=metrics_port)
@@ -80,6 +85,7 @@ class LocalTriton:
         self._start_timeout = start_timeout
         self._progress = progress
         self._runtime = runtime
+        self._gpu = gpu
         self._process: _Process | None = None
         self._last_log = ""
 
@@ -112,7 +118,7 @@ class LocalTriton:
         if self._process is not None:
             raise LocalServerError("This local Triton is already running.")
         check_repository(self._repository, self._args)
-        runtime = self._runtime or provision(progress=self._progress)
+        runtime = self._runtime or provision(progress=self._progress, gpu=self._gpu)
         check_shared_memory(self._repository, progress=self._progress)
         for attempt in range(1, PORT_TRIES + 1):
             self._progress(f"Starting Triton on {self._repository}")
@@ -245,6 +251,8 @@ class LocalTriton:
             "backend-config": f"python,shm-region-prefix-name={identity}",
         }
         given = [f"--{name}={value}" for name, value in options.items()]
+        if self._gpu:
+            given.extend(gpu_choice(self._repository))
         return [str(runtime.server), *given, "--disable-auto-complete-config", *self._args]
 
     def _ready(self, process: _Process) -> bool:

@@ -138,6 +138,99 @@ def test_a_container_s_quota_bounds_the_cores(
     assert backend.usable_cores(quota) == (everything if cores is None else cores)
 
 
+def configured(
+    accelerator: dict[str, str] | None = None, *, name: str = "cuda", parameters: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """Return a configuration as Triton's JSON has it, with these *parameters* and this accelerator for GPUs."""
+    config: dict[str, Any] = {"name": "tiny"}
+    config["parameters"] = {key: {"string_value": value} for key, value in (parameters or {}).items()}
+    if accelerator is not None:
+        listed = [{"name": name, "parameters": accelerator}]
+        config["optimization"] = {"execution_accelerators": {"gpu_execution_accelerator": listed}}
+    return config
+
+
+def test_a_gpu_s_options_are_those_of_the_real_backend(backend: ModuleType) -> None:
+    """The accelerator's options pass through, and where there are parameters they alone say search and memory."""
+    assert backend.cuda_options(configured(), device=1) == {"device_id": "1"}
+    accelerator = {"cudnn_conv_algo_search": "HEURISTIC", "gpu_mem_limit": "5", "prefer_nhwc": "1", "use_tf32": "0"}
+    assert backend.cuda_options(configured(accelerator), device=0) == {**accelerator, "device_id": "0"}
+    found = backend.cuda_options(configured(accelerator, parameters={"image.resize": "256"}), device=0)
+    assert found["prefer_nhwc"] == "1"
+    assert found["use_tf32"] == "0"
+    assert found["cudnn_conv_algo_search"] == "EXHAUSTIVE"
+    assert found["gpu_mem_limit"] == str(2**64 - 1)
+    parameters = {"cudnn_conv_algo_search": "1", "gpu_mem_limit": "9", "arena_extend_strategy": "1"}
+    found = backend.cuda_options(configured(parameters=parameters), device=0)
+    assert found["cudnn_conv_algo_search"] == "HEURISTIC"
+    assert found["gpu_mem_limit"] == "9"
+    assert found["arena_extend_strategy"] == "kSameAsRequested"
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        (
+            configured(parameters={"cudnn_conv_algo_search": "HEURISTIC"}),
+            "'HEURISTIC', where a whole number",
+        ),
+        (configured(parameters={"cudnn_conv_algo_search": "3"}), "unsupported cudnn_conv_algo_search value 3"),
+        (configured(parameters={"arena_extend_strategy": "2"}), "unsupported arena_extend_strategy value 2"),
+        (configured({}, name="openvino"), "unknown Execution Accelerator 'openvino'"),
+        (configured({}, name="tensorrt"), "tensorrt is not supported by the local server"),
+        (configured({"do_copy_in_default_stream": "maybe"}), "'maybe', where true or false"),
+    ],
+)
+def test_what_the_real_backend_refuses_on_a_gpu_is_refused(
+    backend: ModuleType, config: dict[str, Any], reason: str
+) -> None:
+    """Words for numbers, numbers that mean nothing, and accelerators that are not there."""
+    with pytest.raises(ModelRefusedError, match=reason):
+        backend.cuda_options(config, device=0)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "reason"),
+    [
+        ({"execution_mode": "2"}, "unsupported execution_mode value 2"),
+        ({"intra_op_thread_count": "many"}, "'many', where a whole number"),
+        ({"enable_mem_arena": "perhaps"}, "'perhaps', where true or false"),
+    ],
+)
+def test_session_parameters_that_mean_nothing_are_refused(
+    backend: ModuleType, parameters: dict[str, str], reason: str
+) -> None:
+    """They keep the model from loading on a CPU too."""
+    with pytest.raises(ModelRefusedError, match=reason):
+        backend.session_options(configured(parameters=parameters), 2)
+
+
+def test_a_session_flushes_denormals_and_takes_what_is_said_of_memory(backend: ModuleType) -> None:
+    """Denormal numbers count as zero; arena and pattern can be switched off, and the graph's optimisation set."""
+    config = configured(parameters={"enable_mem_arena": "false", "enable_mem_pattern": "0"})
+    config["optimization"] = {"graph": {"level": -1}}
+    options = backend.session_options(config, 2)
+    assert options.get_session_config_entry("session.set_denormal_as_zero") == "1"
+    assert (options.enable_cpu_mem_arena, options.enable_mem_pattern) == (False, False)
+    assert options.graph_optimization_level == ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    shrinks = configured(parameters={"memory.enable_memory_arena_shrinkage": "cpu:0"})
+    assert backend.run_options(shrinks).get_run_config_entry("memory.enable_memory_arena_shrinkage") == "cpu:0"
+
+
+@pytest.mark.parametrize(
+    ("kind", "running", "words"),
+    [
+        ("GPU", "CUDAExecutionProvider", "on GPU 2 (CUDAExecutionProvider)"),
+        ("CPU", "CPUExecutionProvider", "on the CPU (CPUExecutionProvider)"),
+        ("GPU", "CPUExecutionProvider", "on the CPU (CPUExecutionProvider), though it may use a GPU: this runtime is"),
+    ],
+)
+def test_the_log_says_where_a_model_runs(backend: ModuleType, kind: str, running: str, words: str) -> None:
+    """The provider, and the GPU's number, or that a GPU goes unused."""
+    args = {"model_instance_kind": kind, "model_instance_device_id": "2"}
+    assert backend.where(args, running).startswith(words)
+
+
 def described(name: str, *, dims: list[int], data_type: str = "TYPE_FP32", **more: Any) -> dict[str, Any]:
     """Return a tensor as Triton's JSON configuration has it."""
     return {"name": name, "data_type": data_type, "dims": dims, **more}

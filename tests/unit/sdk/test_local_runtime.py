@@ -7,6 +7,7 @@ import pytest
 from triton_sdk.errors import LocalServerError
 from triton_sdk.local import _runtime
 from triton_sdk.local._checks import check_repository, check_shared_memory
+from triton_sdk.local._driver import CUDAS, Driver
 from triton_sdk.local._interpreters import Interpreter
 from triton_sdk.local._runtime import Runtime, digest
 from triton_sdk.local._server import LocalTriton
@@ -21,6 +22,21 @@ def test_every_requirement_is_pinned_and_hashed() -> None:
     assert len(entries) == 7
     for entry in entries:
         assert re.match(r"[a-z-]+==[\d.]+ (; python_version [<>=]+ \"3\.13\" )?\\\n", entry), entry
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), entry
+
+
+@pytest.mark.parametrize("cuda", CUDAS)
+def test_a_runtime_for_gpus_has_another_onnxruntime(cuda: int) -> None:
+    """It is the same runtime with onnxruntime-gpu and NVIDIA's packages, pinned and hashed, in onnxruntime's place."""
+    packages = Driver(gpus=1, cuda=(cuda, 4)).packages.read_text(encoding="utf-8")
+    text = _runtime.on_gpus(_runtime.REQUIREMENTS.read_text(encoding="utf-8"), packages)
+    entries = [entry for entry in re.split(r"\n(?=\S)", re.sub(r"(?m)^(#.*)?\n", "", text)) if entry.strip()]
+    names = [entry.partition("==")[0] for entry in entries]
+    assert "onnxruntime" not in names
+    assert {"onnxruntime-gpu", "nvidia-pytriton", "numpy", "protobuf"} < set(names)
+    assert any(name.startswith("nvidia-cudnn") for name in names)
+    for entry in entries:
+        assert re.match(r"[a-z0-9-]+==[\d.]+ (; python_version [<>=]+ \"3\.13\" )?\\\n", entry), entry
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), entry
 
 

@@ -37,6 +37,17 @@ def test_a_repository_of_packaged_models_is_served_as_it_is(repository: Path) ->
     assert choice(repository) == ()
 
 
+def test_a_container_with_gpus_takes_the_configurations_for_them(repository: Path) -> None:
+    """Only with GPUs, and only where a model has such a configuration: Triton takes one name."""
+    without = docker_command(repository, image="h/triton:1", http_port=1, grpc_port=2, metrics_port=3, gpu=True)
+    assert "--model-config-name=gpu" not in without.argv
+    (repository / "packaged" / "configs").mkdir()
+    (repository / "packaged" / "configs" / "gpu.pbtxt").touch()
+    for gpu in (True, False):
+        command = docker_command(repository, image="h/triton:1", http_port=1, grpc_port=2, metrics_port=3, gpu=gpu)
+        assert ("--model-config-name=gpu" in command.argv) is gpu
+
+
 def test_nothing_packaged_is_refused(tmp_path: Path) -> None:
     """The message says how to package."""
     with pytest.raises(TaskFailure, match="invoke package-model"):
