@@ -16,6 +16,7 @@ from scripts.image.commit import Revision
 from scripts.image.commit import of as revision_of
 from scripts.image.labels import KIND, REVISION
 from scripts.image.layers import Models
+from scripts.repository.lint.gpu import check_base
 from triton_sdk import __version__
 
 Kind = Literal["full", "slim", "cpu"]
@@ -52,6 +53,8 @@ class Order:
     def __attrs_post_init__(self) -> None:
         if self.kind == "cpu" and self.platform not in (None, CPU_PLATFORM):
             raise TaskFailure(f"The CPU image is for {CPU_PLATFORM} only: there is no wheel for {self.platform}.")
+        for finding in check_base(self.base_image) if self.kind != "cpu" else ():
+            raise TaskFailure(finding.message)
         if self.minimal and self.kind != "slim":
             raise TaskFailure("An image to put the backend on is for a slim image only.")
 

@@ -126,11 +126,13 @@ def package_model(
 @task(help={"repository": "Folder to look at."})
 def lint_repository(c: Context, repository: str = REPOSITORY) -> None:
     """Find, without a server, what Triton would refuse or silently do otherwise."""
+    from scripts.host import settings
     from scripts.host.terminal import reporting, say, table
+    from scripts.repository.lint.gpu import check_base
     from scripts.repository.lint.model import lint
 
     with reporting():
-        findings = lint(Path(repository))
+        findings = [*lint(Path(repository)), *check_base(settings.load().get("TRITON_BASE_IMAGE") or "")]
         if findings:
             rows = [(f.severity, f.model, str(f.version or ""), f"{f.message} [{f.rule}]") for f in findings]
             table(f"Findings in {repository}", ("", "model", "version", "what and why"), rows)

@@ -21,7 +21,9 @@ def is_sane_name(name: str) -> bool:
     return len(name) <= 64 and _SANE_NAME.fullmatch(name) is not None
 
 
-def check_config(config: Mapping[str, Any], *, text: str, folder: str, versions: tuple[int, ...]) -> Iterator[Finding]:
+def check_config(
+    config: Mapping[str, Any], *, text: str, folder: str, versions: tuple[int, ...], for_gpus: bool = False
+) -> Iterator[Finding]:
     """Yield what is wrong in a configuration.
 
     Args:
@@ -29,12 +31,14 @@ def check_config(config: Mapping[str, Any], *, text: str, folder: str, versions:
         text: The same as it stands in the file: only there a field left out differs from one set to zero.
         folder: Name of the model's folder.
         versions: The model's version folders.
+        for_gpus: Whether only servers with GPUs use it.
     """
     yield from _check_name(config, folder)
     yield from _check_completeness(config, text)
     yield from _check_batching(config)
     yield from _check_version_policy(config, versions)
-    yield from _check_instances(config)
+    if not for_gpus:
+        yield from _check_instances(config)
     yield from _check_warmup(config)
     if config.get("response_cache", {}).get("enable"):
         yield warning(

@@ -11,6 +11,7 @@ from scripts.host.errors import TaskFailure
 from scripts.repository import config_pbtxt
 from scripts.repository.lint.config import check_config
 from scripts.repository.lint.finding import Finding, error, warning
+from scripts.repository.lint.gpu import GPU_CONFIG, check_engine_names, check_gpu
 from scripts.repository.lint.version import check_version
 from scripts.repository.versions import CONFIG, version_folders
 
@@ -30,6 +31,7 @@ def lint(repository: Path) -> list[Finding]:
         raise TaskFailure(f"{repository} is no folder. Name the folder that holds the models.")
     folders = sorted(path for path in repository.iterdir() if path.is_dir())
     findings = [finding for folder in folders for finding in lint_model(folder)]
+    findings.extend(check_engine_names({folder.name: _for_gpus(folder) for folder in folders}, repository))
     if not folders:
         findings.append(warning("no-models", f"{repository.name} holds no model: Triton starts and serves nothing."))
     return findings
@@ -90,20 +92,31 @@ def _read_config(
         config = config_pbtxt.parse(path)
     except TaskFailure as problem:
         return None, [error("config-syntax", str(problem))]
-    text = path.read_text(encoding="utf-8")
-    return config, list(check_config(config, text=text, folder=folder.name, versions=versions))
+    text, for_gpus = path.read_text(encoding="utf-8"), path.stem == GPU_CONFIG
+    findings = list(check_config(config, text=text, folder=folder.name, versions=versions, for_gpus=for_gpus))
+    return config, [*findings, *check_gpu(config, name=path.stem, versions=version_folders(folder))]
 
 
 def _check_other_configs(folder: Path, *, versions: tuple[int, ...]) -> Iterator[Finding]:
     for path in sorted((folder / _OTHER_CONFIGS).glob("*.pbtxt")):
-        yield warning(
-            "other-config",
-            f"A server started with --model-config-name={path.stem} uses {_OTHER_CONFIGS}/{path.name} instead of "
-            f"{CONFIG}, version policy and parameters included. Remove it unless that is meant.",
-        )
+        if path.stem != GPU_CONFIG:
+            yield warning(
+                "other-config",
+                f"A server started with --model-config-name={path.stem} uses {_OTHER_CONFIGS}/{path.name} instead of "
+                f"{CONFIG}, version policy and parameters included. Remove it unless that is meant.",
+            )
         _, findings = _read_config(path, folder=folder, versions=versions)
         for finding in findings:
             yield attrs.evolve(finding, message=f"{_OTHER_CONFIGS}/{path.name}: {finding.message}")
+
+
+def _for_gpus(folder: Path) -> Mapping[str, Any]:
+    """Return the configuration that a server on GPUs uses; empty where it cannot be read, which is said elsewhere."""
+    own = folder / _OTHER_CONFIGS / f"{GPU_CONFIG}.pbtxt"
+    try:
+        return config_pbtxt.parse(own if own.is_file() else folder / CONFIG)
+    except TaskFailure:
+        return {}
 
 
 def _check_labels(folder: Path, config: Mapping[str, Any]) -> Iterator[Finding]:

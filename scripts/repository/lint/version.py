@@ -18,9 +18,9 @@ from scripts.repository.manifest import Manifest
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import ContractError
 
-# Triton 26.07, the oldest image that production may use, carries ONNX Runtime 1.27.0 (the server project's
+# Triton 26.08, the oldest image that production may use, carries ONNX Runtime 1.28.0 (the server project's
 # docs/introduction/compatibility.md), and that one loads models up to these two: tried with its wheel, one by one.
-IMAGE = "Triton 26.07 (ONNX Runtime 1.27)"
+IMAGE = "Triton 26.08 (ONNX Runtime 1.28)"
 NEWEST_IR = 13
 NEWEST_OPSET = 26
 
