@@ -166,14 +166,14 @@ def test_versions_can_be_switched_unless_told_otherwise(library: Library) -> Non
     """All models are loaded at the start, in a mode that takes orders; `none` leaves it to the image."""
     explicit = library.render(LEAST).container["args"]
     assert {"--model-control-mode=explicit", "--load-model=*"} <= set(explicit)
-    none = library.render(merge(LEAST, {"modelControl": "none"})).container["args"]
+    none = library.render(merge(LEAST, CPU, {"modelControl": "none"})).container["args"]
     assert not [argument for argument in none if "model" in argument.partition("=")[0]]
 
 
 def test_a_configuration_of_ones_own_restarts_the_pods(library: Library) -> None:
     """A model's config lies beside the image's, the server is told its name, and another text is another pod."""
     texts = ('name: "m"\nmax_batch_size: 8\n', 'name: "m"\nmax_batch_size: 16\n')
-    first, second = (library.render(merge(LEAST, {"models": {"m": {"config": text}, "n": {}}})) for text in texts)
+    first, second = (library.render(merge(LEAST, CPU, {"models": {"m": {"config": text}, "n": {}}})) for text in texts)
     assert first.one("ConfigMap")["data"] == {"m.pbtxt": texts[0]}
     (mount,) = (m for m in first.container["volumeMounts"] if m["name"] == "models")
     assert mount["mountPath"] == "/models/m/configs/release.pbtxt"
@@ -182,9 +182,21 @@ def test_a_configuration_of_ones_own_restarts_the_pods(library: Library) -> None
         r.one("Deployment")["spec"]["template"]["metadata"]["annotations"]["checksum/models"] for r in (first, second)
     ]
     assert sums[0] != sums[1]
-    without = library.render(merge(LEAST, {"models": {"m": {"config": ""}}}))
+    without = library.render(merge(LEAST, CPU, {"models": {"m": {"config": ""}}}))
     assert not without.all("ConfigMap")
     assert "model-config-name" not in without.text
+
+
+def test_on_gpus_the_models_configurations_for_them_are_taken(library: Library) -> None:
+    """Triton takes one name: there a configuration of one's own lies in the place of the image's for GPUs."""
+    plain = library.render(LEAST)
+    assert "--model-config-name=gpu" in plain.container["args"]
+    assert not plain.all("ConfigMap")
+    own = library.render(merge(LEAST, {"models": {"m": {"config": 'name: "m"'}}}))
+    names = [argument for argument in own.container["args"] if argument.startswith("--model-config-name")]
+    assert names == ["--model-config-name=gpu"]
+    (mount,) = (m for m in own.container["volumeMounts"] if m["name"] == "models")
+    assert mount["mountPath"] == "/models/m/configs/gpu.pbtxt"
 
 
 def test_more_arguments_come_last(library: Library) -> None:

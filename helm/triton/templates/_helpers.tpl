@@ -109,6 +109,14 @@ costs nothing.
 {{- toJson $texts -}}
 {{- end -}}
 
+{{/*
+The name of the configurations that the server prefers to its models' config.pbtxt. Triton takes one name, so on GPUs
+those of this release lie in the place of the image's own for GPUs.
+*/}}
+{{- define "triton.configName" -}}
+{{- ternary "gpu" "release" .Values.gpu.enabled -}}
+{{- end -}}
+
 {{/* What no pod of this chart may do: so Pod Security's level `restricted` takes them. */}}
 {{- define "triton.podSecurity" -}}
 runAsNonRoot: true
