@@ -98,7 +98,7 @@ ONLY_IN = {
         "triton_sdk/local/_backends/onnxruntime/model.py",
         "benchmarks/contenders/floor.py",
     ],
-    "matplotlib": ["benchmarks/plot.py"],
+    "matplotlib": ["benchmarks/plot.py", "benchmarks/gpu_plot.py"],
 }
 # The settings; the default of a `from_env`; a terminal's program; pytest's plugin, which asks for CI.
 READ_THE_ENVIRONMENT = {
