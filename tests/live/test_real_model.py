@@ -81,6 +81,7 @@ def test_its_photographs_prove_how_it_was_trained(
             package.Source.onnx(data / "models" / "mobilenetv2-int8.onnx"),
             model="mobilenetv2",
             repository=tmp_path / "models",
+            max_batch=1,
             wishes=package.Wishes(labels=imagenet(), **wishes),
             images=package.Images(source=tmp_path / "list.csv"),
             tried=shown.append,

@@ -197,11 +197,14 @@ def test_pictures_that_do_not_tell_are_said_not_to(attempt: Try, tmp_path: Path,
 
 
 def test_ways_that_answer_alike_are_not_told_apart(attempt: Try, tmp_path: Path) -> None:
-    """A model that was trained on x/255 answers as well with 0.5/0.5's numbers: the owner hears that both fit."""
+    """A model of x/255 answers as well with ImageNet's numbers: who has not said which hears that both fit."""
     pictures = trained.write(tmp_path / "pictures", count=40)
-    (shown,) = attempt(trained.classifier(pixels=UNIT), pictures, mean=(0.0,), std=(1.0,))
+    model = trained.classifier(pixels=UNIT)
+    (shown,) = attempt(model, pictures)
     assert shown.refusal == ""
-    assert "cannot tell the packaged way from: " in shown.warning
+    assert "cannot tell the packaged way from: x/255 (--scale 1/255 --mean 0,0,0 --std 1,1,1)" in shown.warning
+    (shown,) = attempt(model, pictures, colour="rgb", mean=(0.0,), std=(1.0,), fit="crop")
+    assert shown.warning == ""  # the owner has said all that could be otherwise
 
 
 @pytest.mark.parametrize("right", [True, False])

@@ -1,7 +1,7 @@
 """Judge what the owner's pictures showed: what to tell the owner, and whether the version may be published."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import attrs
 import numpy as np
@@ -58,64 +58,101 @@ class Trial:
     refusal: str
 
 
+@attrs.frozen(kw_only=True, eq=False)
+class Known:
+    """What the owner knows of the pictures, and what the served version answered.
+
+    Attributes:
+        answers: Of the served version, to all pictures, float32 ``(n, classes)``.
+        labels: The right classes, or the best ones of the owner's own program.
+        outputs: What that program gave, float32 ``(n, classes)``; None where only classes are known.
+        chosen: The places of the pictures that every way was tried on.
+    """
+
+    answers: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    outputs: NDArray[np.float32] | None
+    chosen: NDArray[np.int64]
+
+    @property
+    def word(self) -> str:
+        """What a good answer is called."""
+        return "right" if self.outputs is None else "as yours"
+
+    @property
+    def accuracy(self) -> float:
+        """The share of answers that are the owner's."""
+        return float(verdict.right(self.answers, self.labels).mean())
+
+    @property
+    def difference(self) -> float | None:
+        """How far a probability is from the owner's, at most."""
+        return None if self.outputs is None else float(np.abs(self.answers.astype(np.float64) - self.outputs).max())
+
+    def rights(self, result: Result) -> NDArray[np.bool_]:
+        """Return which of the chosen pictures a way got right."""
+        return verdict.right(result.probabilities, self.labels[self.chosen])
+
+    def losses(self, result: Result) -> NDArray[np.float64]:
+        """Return how far a way is from what is known, for each of the chosen pictures."""
+        if self.outputs is None:
+            return verdict.losses(result.probabilities, self.labels[self.chosen])
+        apart = np.abs(result.probabilities.astype(np.float64) - self.outputs[self.chosen])
+        return np.asarray(apart.max(axis=1))
+
+    def __str__(self) -> str:
+        text = f"Of {len(self.labels)} pictures {self.accuracy:.0%} are {self.word}"
+        return text if self.difference is None else f"{text}; a probability differs from yours by {self.difference:.2g}"
+
+
 def labelled(
-    tried: Tried,
-    results: Sequence[Result],
-    *,
-    answers: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    outputs: NDArray[np.float32] | None,
-    chosen: NDArray[np.int64],
-    least: float | None,
+    tried: Tried, results: Sequence[Result], known: Known, *, least: float | None, assumed: Collection[str]
 ) -> Trial:
-    """Judge by what the owner knows of the pictures: their classes, or his own program's answers."""
-    what = "right" if outputs is None else "as yours"
-    known = labels[chosen]
-    rights = [verdict.right(result.probabilities, known) for result in results]
-    if outputs is None:
-        losses = [verdict.losses(result.probabilities, known) for result in results]
-    else:
-        losses = [np.abs(result.probabilities.astype(np.float64) - outputs).max(axis=1) for result in results]
+    """Judge by what the owner knows of the pictures.
+
+    Args:
+        tried: For the manifest.
+        results: How each way did, the packaged one first.
+        known: What the owner knows.
+        least: The accuracy that has to be reached; None asks for more than chance.
+        assumed: The fields of the record that nothing told.
+    """
+    rights, losses = [known.rights(result) for result in results], [known.losses(result) for result in results]
     order = sorted(range(len(results)), key=lambda at: (-rights[at].sum(), losses[at].mean()))
     best = order[0]
-    # What the pictures do not tell from the best: neither more often right nor nearer by more than chance.
+    # What the pictures do not tell from the best: neither less often right nor farther off by more than chance.
     like = [
         at
         for at in order
         if not verdict.better(rights[best], rights[at], of=len(results)) and not verdict.apart(losses[best], losses[at])
     ]
     rows = [
-        (results[at].way.name, f"{rights[at].mean():.0%} {what}", results[at].way.flags)
+        (results[at].way.name, f"{rights[at].mean():.0%} {known.word}", results[at].way.flags)
         for at in [*(at for at in dict.fromkeys([*order[:_SHOWN], *like]) if at), 0]
     ]
-    accuracy = float(verdict.right(answers, labels).mean())
-    by_chance = verdict.chance(answers, labels)
-    found = f"Of {len(labels)} pictures {accuracy:.0%} are {what}"
-    far = False
-    if outputs is not None:
-        found += f"; a probability differs from yours by at most {tried.difference:.2g}"
-        far = bool(losses[0].mean() > _FAR)
-    if 0 in like:
-        telling = verdict.chance(results[best].probabilities, known) <= verdict.SIGNIFICANT
-        advice = _cannot_tell([results[at].way for at in like if at], telling=telling)
+    alike = [results[at].way for at in like]
+    packaged = results[0].way
+    if packaged in alike:
+        telling = verdict.chance(results[best].probabilities, known.labels[known.chosen]) <= verdict.SIGNIFICANT
+        advice = _cannot_tell([way for way in alike if way is not packaged], telling=telling)
     else:
-        advice = _advice([results[at].way for at in like], packaged=rows[-1][1], best=rows[0][1])
+        advice = _advice(alike, packaged=rows[-1][1], best=rows[0][1])
+    by_chance = verdict.chance(known.answers, known.labels)
+    believed = _PLAUSIBLE if packaged in alike else verdict.SIGNIFICANT
     warning = refusal = ""
-    if least is not None and accuracy < least:
-        refusal = f"{found}, where --min-accuracy asks for {least:.0%}. {advice}"
-    elif (
-        least is None and by_chance > (_PLAUSIBLE if 0 in like else verdict.SIGNIFICANT) and verdict.could_tell(labels)
-    ):
-        refusal = f"{found}, which is no better than chance. {advice} {_ALL_THE_SAME}"
-    elif least is None and far:
-        refusal = f"{found}, and more than {_FAR:g} is another answer. {advice} {_ALL_THE_SAME}"
+    if least is not None and known.accuracy < least:
+        refusal = f"{known}, where --min-accuracy asks for {least:.0%}. {advice}"
+    elif least is None and by_chance > believed and verdict.could_tell(known.labels):
+        refusal = f"{known}, which is no better than chance. {advice} {_ALL_THE_SAME}"
+    elif least is None and known.outputs is not None and losses[0].mean() > _FAR:
+        refusal = f"{known}, and more than {_FAR:g} is another answer. {advice} {_ALL_THE_SAME}"
     elif by_chance > verdict.SIGNIFICANT:
-        warning = f"{found}: cannot tell whether that is more than chance. Give more pictures, of at least two classes"
-    elif 0 not in like:
-        warning = f"{found}, and another way to prepare them does better. {advice}"
-    elif len(like) > 1:
-        warning = f"{found}. {advice}"
-    return Trial(tried=tried, found=found, rows=rows, warning=warning, refusal=refusal)
+        warning = f"{known}: cannot tell whether that is more than chance. Give more pictures, of at least two classes"
+    elif packaged not in alike:
+        warning = f"{known}, and another way to prepare them does better. {advice}"
+    elif open_ways := [way for way in alike if way is not packaged and way.differs(packaged) <= set(assumed)]:
+        warning = f"{known}. {_cannot_tell(open_ways, telling=True)}"
+    return Trial(tried=tried, found=str(known), rows=rows, warning=warning, refusal=refusal)
 
 
 def _advice(like: Sequence[Way], *, packaged: str, best: str) -> str:

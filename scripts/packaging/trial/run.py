@@ -17,7 +17,7 @@ from scripts.graph.session import Session
 from scripts.host.errors import TaskFailure
 from scripts.packaging.build import MODEL, Built
 from scripts.packaging.trial import verdict, ways
-from scripts.packaging.trial.judge import Result, Trial, labelled, unlabelled
+from scripts.packaging.trial.judge import Known, Result, Trial, labelled, unlabelled
 from scripts.packaging.trial.pictures import Pictures
 from scripts.packaging.trial.ways import Way
 from scripts.repository import config_pbtxt, golden
@@ -70,20 +70,13 @@ def run(built: Built, pictures: Pictures, *, least: float | None, hashes: bool, 
     tried = Tried(pictures=len(pictures.paths), kept=kept)
     if labels is None:
         return unlabelled(tried, results)
-    outputs = pictures.outputs
-    if outputs is not None:
-        difference = float(np.abs(outputs.astype(np.float64) - answers).max())
-        tried = attrs.evolve(tried, difference=difference)
-    accuracy = float(verdict.right(answers, labels).mean())
-    tried = attrs.evolve(tried, accuracy=accuracy)
+    known = Known(answers=answers, labels=labels, outputs=pictures.outputs, chosen=chosen)
     return labelled(
-        tried,
+        attrs.evolve(tried, accuracy=known.accuracy, difference=known.difference),
         results,
-        answers=answers,
-        labels=labels,
-        outputs=None if outputs is None else outputs[chosen],
-        chosen=chosen,
+        known,
         least=least,
+        assumed=built.decision.record.assumed(),
     )
 
 

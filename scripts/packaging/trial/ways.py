@@ -39,6 +39,15 @@ class Way:
     framing: Framing
     flags: str
 
+    def differs(self, base: "Way") -> set[str]:
+        """Return the fields of the record in which this way is another than *base*."""
+        fields = {"fit"} if self.framing.fit != base.framing.fit else set[str]()
+        if self.pixels.colour != base.pixels.colour:
+            fields.add("colour")
+        elif self.pixels != base.pixels:
+            fields |= {"scale", "mean", "std"}
+        return fields
+
 
 def packaged(pixels: Pixels, framing: Framing) -> Way:
     """Return the way in which the model is packaged."""
