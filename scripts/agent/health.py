@@ -1,0 +1,101 @@
+"""Whether the server answers: by its traffic, or, if there is none, by a real question."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from scripts.agent import golden
+from scripts.agent.errors import AgentError
+from scripts.agent.follow import Follower
+
+# How often a model is looked at, and how long its answer may take, in seconds.
+_EVERY_S = 10.0
+_ANSWER_S = 10.0
+# A server that has not answered for so long does not recover by itself.
+DEAD_AFTER_S = 120.0
+
+
+@dataclass(kw_only=True)
+class _Pulse:
+    """When a model answered last."""
+
+    version: int = 0
+    counted: int = 0
+    answered: float = 0.0
+    looked: float = 0.0
+    why: str = ""
+
+
+@dataclass(kw_only=True)
+class Health:
+    """The health of every model's stable version.
+
+    A backend that hangs leaves Triton's own probes green, so a model is healthy if its counter of successes grows, or
+    else if it answers a golden image.
+
+    Attributes:
+        follower: Knows what is served.
+        clock: Gives the monotonic time, in seconds.
+    """
+
+    follower: Follower
+    clock: Callable[[], float] = time.monotonic
+    _pulses: dict[str, _Pulse] = field(default_factory=dict)
+
+    def look(self) -> None:
+        """Look at each model that has not been looked at for a while."""
+        with self.follower.lock:
+            stable = {name: state.stable for name, state in self.follower.models.items()}
+        for name, version in stable.items():
+            pulse = self._pulses.setdefault(name, _Pulse(answered=self.clock()))
+            if version is None:
+                pulse.version = 0
+                continue
+            if version != pulse.version:
+                # It has just been checked.
+                self._pulses[name] = _Pulse(version=version, answered=self.clock(), looked=self.clock())
+            elif self.clock() - pulse.looked >= _EVERY_S:
+                pulse.looked = self.clock()
+                pulse.why = self._ask(name, version, pulse)
+                if not pulse.why:
+                    pulse.answered = self.clock()
+
+    def problem(self) -> str:
+        """Return why the server should get no traffic; empty: it should."""
+        with self.follower.lock:
+            if not self.follower.models:
+                return "nothing is served yet"
+            for name, state in self.follower.models.items():
+                if state.stable is None:
+                    faults = [f"version {n}: {one.why}" for n, one in state.versions.items() if one.why]
+                    return f"{name} serves no version yet{': ' if faults else ''}{'; '.join(faults)}"
+        for name, pulse in self._pulses.items():
+            if pulse.why:
+                return f"{name} version {pulse.version} does not answer: {pulse.why}"
+        return ""
+
+    def dead(self) -> str:
+        """Return why the server has to be restarted; empty: it has not."""
+        for name, pulse in self._pulses.items():
+            silent = self.clock() - pulse.answered
+            if pulse.why and silent >= DEAD_AFTER_S:
+                return f"{name} version {pulse.version} has not answered for {silent:.0f} s: {pulse.why}"
+        return ""
+
+    def _ask(self, name: str, version: int, pulse: _Pulse) -> str:
+        """Return why the version does not answer; empty: it does."""
+        try:
+            counted = self.follower.triton.successes(name).get(version, (0, 0))[0]
+            if counted > pulse.counted:
+                pulse.counted = counted
+                return ""
+            served = self.follower.served
+            right = golden.load(served.versions(name)[version])
+            if right is None:
+                return "" if self.follower.triton.is_ready(name, version) else "Triton says that it is not ready"
+            self.follower.triton.infer(
+                name, version, right.input, 0, batched=served.is_batched(name), timeout_s=_ANSWER_S
+            )
+        except (AgentError, KeyError) as error:
+            return str(error)
+        return ""

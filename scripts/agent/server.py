@@ -1,0 +1,141 @@
+"""The agent's HTTP API: health, state, plan and metrics."""
+
+import hmac
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from scripts.agent import metrics
+from scripts.agent.errors import OutdatedPlanError, PlanError
+from scripts.agent.follow import Follower
+from scripts.agent.health import Health
+from scripts.agent.plan import LARGEST, Plan
+from scripts.agent.plans import Plans
+from scripts.agent.triton import KEY_HEADER
+
+SCHEMA = 1
+_SILENCE_S = 30.0
+
+
+@dataclass(kw_only=True)
+class Api:
+    """What the agent answers.
+
+    Attributes:
+        follower: Knows what is served.
+        plans: Knows the plan.
+        health: Knows whether the server answers.
+        key: What a plan must be posted with; empty: nobody may post one, unless *open*.
+        open: Whether anybody who reaches the agent may post a plan: on a laptop's loopback.
+        changed: Called after a plan was taken.
+    """
+
+    follower: Follower
+    plans: Plans
+    health: Health
+    key: str
+    open: bool
+    changed: Callable[[], None]
+
+    def state(self) -> dict[str, Any]:
+        """Return what ``GET /v1/state`` answers."""
+        with self.follower.lock:
+            return {
+                "schema": SCHEMA,
+                "plan": {
+                    "digest": self.plans.current.digest,
+                    "generation": self.plans.current.generation,
+                    "source": self.plans.source,
+                    "fault": self.plans.fault or None,
+                    **{"models": self.plans.current.to_dict()["models"]},
+                },
+                "settled": self.follower.has_settled(self.plans.current),
+                "problem": self.health.problem() or None,
+                "restart_needed": self.follower.restart_needed,
+                "models": {name: state.to_dict() for name, state in sorted(self.follower.models.items())},
+            }
+
+    def take(self, body: bytes) -> tuple[HTTPStatus, dict[str, Any]]:
+        """Take a posted plan, and return the answer."""
+        try:
+            plan = Plan.parse(body)
+            after = json.loads(body).get("after")
+            if after is not None and (not isinstance(after, int) or isinstance(after, bool)):
+                raise PlanError("after is no generation.")
+            self.plans.post(plan, after=after)
+        except OutdatedPlanError as error:
+            return HTTPStatus.CONFLICT, {"error": str(error), "generation": self.plans.current.generation}
+        except PlanError as error:
+            return HTTPStatus.BAD_REQUEST, {"error": str(error)}
+        self.changed()
+        return HTTPStatus.OK, {"digest": plan.digest, "generation": plan.generation}
+
+    def may_post(self, key: str) -> bool:
+        """Return whether a caller with *key* may post a plan."""
+        return self.open or (bool(self.key) and hmac.compare_digest(key.encode(), self.key.encode()))
+
+
+def server(api: Api, *, host: str, port: int) -> ThreadingHTTPServer:
+    """Return a server for *api*, bound and not yet serving."""
+
+    class Handler(BaseHTTPRequestHandler):
+        """Answers one connection."""
+
+        timeout = _SILENCE_S
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            """Answer a question."""
+            path = self.path.partition("?")[0]
+            if path == "/v1/state":
+                self._json(HTTPStatus.OK, api.state())
+            elif path == "/healthz":
+                self._word(api.health.problem())
+            elif path == "/livez":
+                self._word(api.health.dead())
+            elif path == "/metrics":
+                text = metrics.text(api.follower, api.plans, api.health)
+                self._answer(HTTPStatus.OK, text.encode(), "text/plain; version=0.0.4")
+            else:
+                self._json(HTTPStatus.NOT_FOUND, {"error": f"There is no {path[:100]!r} here."})
+
+        def do_POST(self) -> None:
+            """Take a plan."""
+            self.close_connection = True  # what is left unread of a refused body is no next request
+            length = self.headers.get("Content-Length", "")
+            if self.path.partition("?")[0] != "/v1/plan":
+                self._json(HTTPStatus.NOT_FOUND, {"error": "A plan is posted to /v1/plan."})
+            elif not api.may_post(self.headers.get(KEY_HEADER, "")):
+                self._json(HTTPStatus.UNAUTHORIZED, {"error": f"The header {KEY_HEADER} has to carry the admin key."})
+            elif not length.isascii() or not length.isdigit():
+                self._json(HTTPStatus.LENGTH_REQUIRED, {"error": "The header Content-Length is missing."})
+            elif int(length) > LARGEST:
+                self._json(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"error": f"A plan has at most {LARGEST} bytes."})
+            else:
+                self._json(*api.take(self.rfile.read(int(length))))
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class calls it so
+            """Keep quiet: probes ask every few seconds."""
+
+        def _word(self, problem: str) -> None:
+            status = HTTPStatus.SERVICE_UNAVAILABLE if problem else HTTPStatus.OK
+            self._answer(status, (problem or "ok").encode() + b"\n", "text/plain; charset=utf-8")
+
+        def _json(self, status: HTTPStatus, data: dict[str, Any]) -> None:
+            self._answer(status, json.dumps(data).encode(), "application/json")
+
+        def _answer(self, status: HTTPStatus, body: bytes, kind: str) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    made = ThreadingHTTPServer((host, port), Handler, bind_and_activate=False)
+    made.daemon_threads = True
+    made.server_bind()
+    made.server_activate()
+    return made
