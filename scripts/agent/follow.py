@@ -8,12 +8,9 @@ from scripts.agent import golden
 from scripts.agent.compose import Served
 from scripts.agent.errors import AgentError
 from scripts.agent.library import Found, Library
-from scripts.agent.plan import CANDIDATE, ModelPlan, Plan
+from scripts.agent.plan import CANDIDATE, TRIAL, ModelPlan, Plan
 from scripts.agent.state import RESTART_AFTER, ModelState, Phase, VersionState
 from scripts.agent.triton import AwayError, Triton
-
-# A version is tried under this name before it joins its model, so that nobody who asks for the model meets it.
-_TRIAL = ".trial"
 
 
 @dataclass(kw_only=True)
@@ -202,7 +199,7 @@ class Follower:
         """Return whether the version loads and answers right as a model of its own."""
         if state.candidate is not None and state.candidate[0] == version and state.candidate[1].phase == "serving":
             return True
-        trial = name + _TRIAL
+        trial = name + TRIAL
         try:
             self._remove(trial)
             why = self._alone(trial, version, found, one)

@@ -7,7 +7,7 @@ from scripts.agent.errors import AgentError
 
 # Text format of protocol buffers: a comment, a string, a bracket or separator, or a word.
 _TOKEN = re.compile(r"""\s+|\#[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|[{}<>\[\]:,;]|[^\s\#"'{}<>\[\]:,;]+""")
-_OPEN, _CLOSE = "{<[", "}>]"
+_CLOSING = {"{": "}", "<": ">", "[": "]"}
 
 
 def serving(text: str, *, versions: Sequence[int]) -> str:
@@ -52,7 +52,9 @@ def _with(text: str, field: str, line: str) -> str:
     for name, start, end in _fields(text):
         if name == field:
             kept.append(text[position:start])
-            position = end
+            # Its line goes with it, if it had one to itself.
+            alone = text[end : end + 1] == "\n" and text[start - 1 : start] in ("", "\n")
+            position = end + alone
     kept.append(text[position:])
     rest = "".join(kept)
     return f"{rest}{'' if rest.endswith(chr(10)) or not rest else chr(10)}{line}\n"
@@ -72,15 +74,18 @@ def _fields(text: str) -> Iterator[tuple[str, int, int]]:
         if at < len(tokens) and tokens[at][0] == ":":
             at += 1
         first = at
-        depth = 0
+        closing: list[str] = []
         while at < len(tokens):
             token, _, end = tokens[at]
-            depth += (token in _OPEN) - (token in _CLOSE)
             at += 1
+            if token in _CLOSING:
+                closing.append(_CLOSING[token])
+            elif token in "}>]" and (not closing or closing.pop() != token):
+                raise AgentError(f"The configuration's field {name[:40]!r} closes a bracket that is not open.")
             # Strings that follow each other are one value.
-            if depth == 0 and not (token[0] in "\"'" and at < len(tokens) and tokens[at][0][0] in "\"'"):
+            if not closing and not (token[0] in "\"'" and at < len(tokens) and tokens[at][0][0] in "\"'"):
                 break
-        if at == first or depth != 0:
+        if at == first or closing:
             raise AgentError(f"The configuration's field {name[:40]!r} does not end.")
         if at < len(tokens) and tokens[at][0] in ";,":
             end = tokens[at][2]

@@ -11,6 +11,8 @@ from scripts.agent.errors import PlanError
 
 SCHEMA = 1
 CANDIDATE = ".candidate"
+# A version is tried under this name before it joins its model, so that nobody who asks for the model meets it.
+TRIAL = ".trial"
 # A plan of more bytes is none: a hundred models with a hundred versions each take a tenth of it.
 LARGEST = 2**20
 _LARGEST_NUMBER = 2**31 - 1
@@ -82,7 +84,7 @@ class Plan:
         if len(text) > LARGEST:
             raise PlanError(f"The plan has more than {LARGEST} bytes.")
         try:
-            data = json.loads(text)
+            data = json.loads(text, object_pairs_hook=_once)
         except (ValueError, RecursionError) as error:
             raise PlanError(f"The plan is not JSON: {error}.") from error
         faults: list[str] = []
@@ -105,12 +107,21 @@ class Plan:
 
 def is_model_name(name: str) -> bool:
     """Return whether *name* can name a model and leave room for its candidate's name."""
-    return _NAME.fullmatch(name) is not None and not name.endswith(CANDIDATE)
+    return _NAME.fullmatch(name) is not None and not name.endswith((CANDIDATE, TRIAL))
 
 
 def is_version(name: str) -> bool:
     """Return whether a folder of this name is a version: a positive whole number without a zero in front."""
     return name.isascii() and name.isdigit() and not name.startswith("0") and int(name) <= _LARGEST_NUMBER
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return *pairs* as a dictionary; a key that stands there twice has no meaning."""
+    data = dict(pairs)
+    if len(data) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"{next(key for key in keys if keys.count(key) > 1)!r} stands there twice")
+    return data
 
 
 def _model(name: str, data: object, faults: list[str]) -> ModelPlan:
