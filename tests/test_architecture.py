@@ -36,6 +36,7 @@ MAY = {
     "triton_sdk_pytest": {"triton_sdk", "triton_sdk.local"},
     "examples": {"triton_sdk"},
     "host": {"triton_sdk"},
+    "agent": set(),
     "graph": {"triton_sdk", "host"},
     "registry": {"host"},
     "repository": {"triton_sdk", "host", "graph"},
@@ -82,8 +83,8 @@ ONLY_IN = {
     "cykooz_resizer": ["triton_sdk/_pixels/resample.py"],
     "rich": ["scripts/host/terminal.py", "triton_sdk/__main__.py"],
     "dotenv": ["scripts/host/settings.py"],
-    "boto3": ["scripts/registry/aws.py"],
-    "botocore": ["scripts/registry/aws.py", "scripts/registry/ecr.py"],
+    "boto3": ["scripts/registry/aws.py", "scripts/agent/s3.py", "scripts/agent/stores.py"],
+    "botocore": ["scripts/registry/aws.py", "scripts/registry/ecr.py", "scripts/agent/s3.py"],
     "invoke": ["tasks.py", "scripts/tasks"],
     "onnx": [
         "scripts/graph",
@@ -103,6 +104,8 @@ ONLY_IN = {
 # The settings; the default of a `from_env`; a terminal's program; pytest's plugin, which asks for CI.
 READ_THE_ENVIRONMENT = {
     "scripts/host/settings.py",
+    # It runs in a pod too, where there is no `.env`.
+    "scripts/agent/__main__.py",
     "triton_sdk/_base.py",
     "triton_sdk/config.py",
     "triton_sdk/__main__.py",

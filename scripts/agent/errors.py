@@ -19,3 +19,7 @@ class StoreError(AgentError):
 
 class TakenError(StoreError):
     """The store holds other bytes under that version's number."""
+
+
+class LoadError(AgentError):
+    """Triton does not load a version."""

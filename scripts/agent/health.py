@@ -46,15 +46,17 @@ class Health:
         """Look at each model that has not been looked at for a while."""
         with self.follower.lock:
             stable = {name: state.stable for name, state in self.follower.models.items()}
+        for name in self._pulses.keys() - stable.keys():
+            del self._pulses[name]
         for name, version in stable.items():
             pulse = self._pulses.setdefault(name, _Pulse(answered=self.clock()))
             if version is None:
-                pulse.version = 0
-                continue
-            if version != pulse.version:
+                if pulse.version and not pulse.why:
+                    pulse.why = "Triton serves it no more"
+            elif version != pulse.version:
                 # It has just been checked.
                 self._pulses[name] = _Pulse(version=version, answered=self.clock(), looked=self.clock())
-            elif self.clock() - pulse.looked >= _EVERY_S:
+            elif pulse.why or self.clock() - pulse.looked >= _EVERY_S:
                 pulse.looked = self.clock()
                 pulse.why = self._ask(name, version, pulse)
                 if not pulse.why:
@@ -69,14 +71,14 @@ class Health:
                 if state.stable is None:
                     faults = [f"version {n}: {one.why}" for n, one in state.versions.items() if one.why]
                     return f"{name} serves no version yet{': ' if faults else ''}{'; '.join(faults)}"
-        for name, pulse in self._pulses.items():
+        for name, pulse in list(self._pulses.items()):
             if pulse.why:
                 return f"{name} version {pulse.version} does not answer: {pulse.why}"
         return ""
 
     def dead(self) -> str:
         """Return why the server has to be restarted; empty: it has not."""
-        for name, pulse in self._pulses.items():
+        for name, pulse in list(self._pulses.items()):
             silent = self.clock() - pulse.answered
             if pulse.why and silent >= DEAD_AFTER_S:
                 return f"{name} version {pulse.version} has not answered for {silent:.0f} s: {pulse.why}"
@@ -84,18 +86,17 @@ class Health:
 
     def _ask(self, name: str, version: int, pulse: _Pulse) -> str:
         """Return why the version does not answer; empty: it does."""
+        triton, served = self.follower.loader.triton, self.follower.loader.served
         try:
-            counted = self.follower.triton.successes(name).get(version, (0, 0))[0]
+            counted = triton.successes(name).get(version, (0, 0))[0]
             if counted > pulse.counted:
                 pulse.counted = counted
                 return ""
-            served = self.follower.served
             right = golden.load(served.versions(name)[version])
             if right is None:
-                return "" if self.follower.triton.is_ready(name, version) else "Triton says that it is not ready"
-            self.follower.triton.infer(
-                name, version, right.input, 0, batched=served.is_batched(name), timeout_s=_ANSWER_S
-            )
-        except (AgentError, KeyError) as error:
+                return "" if triton.is_ready(name, version) else "Triton says that it is not ready"
+            triton.infer(name, version, right.input, 0, batched=served.is_batched(name), timeout_s=_ANSWER_S)
+            pulse.counted = counted + 1
+        except (AgentError, OSError, KeyError) as error:
             return str(error)
         return ""

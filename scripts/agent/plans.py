@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scripts.agent.errors import AgentError, OutdatedPlanError, PlanError
-from scripts.agent.plan import LARGEST, Plan
+from scripts.agent.plan import LARGEST, ModelPlan, Plan
 
 # A ConfigMap reaches a pod's volume after 60 to 90 s. What it has not shown after twice as long, the release lacks.
 CATCH_UP_S = 180.0
@@ -23,6 +23,7 @@ class Plans:
         file: The file with the plan of the release; None: plans are posted only.
         clock: Gives the monotonic time, in seconds.
         current: The plan that is followed.
+        before: The part of each model that was changed, as it was before its last change.
         source: Where it came from: ``"default"``, ``"file"`` or ``"post"``.
         fault: What is wrong with the file; empty: nothing.
     """
@@ -31,6 +32,7 @@ class Plans:
     file: Path | None = None
     clock: Callable[[], float] = time.monotonic
     current: Plan = field(default_factory=Plan)
+    before: Plan = field(default_factory=Plan)
     source: str = "default"
     fault: str = ""
     _seen: Plan | None = None
@@ -43,16 +45,15 @@ class Plans:
         Raises:
             AgentError: If the plan that was kept cannot be read.
         """
-        try:
-            text = self.kept.read_bytes()
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            raise AgentError(f"{self.kept}: {error.strerror}.") from error
-        else:
-            self.current, self.source = Plan.parse(text), "post"
+        if (kept := _read(self.kept)) is not None:
+            self.current, self.source = kept, "post"
+        self.before = _read(self._kept_before) or Plan()
         self._since = self.clock()
         self.look()
+
+    @property
+    def _kept_before(self) -> Path:
+        return self.kept.with_name(f"{self.kept.name}.before")
 
     def look(self) -> None:
         """Take the file's plan if it is not older than what is followed, or has stayed so for long."""
@@ -106,10 +107,46 @@ class Plans:
     def _keep(self, plan: Plan) -> None:
         """Follow *plan*, now and after a restart."""
         if plan != self.current or not self.kept.exists():
-            new = self.kept.with_name(f".{self.kept.name}.new")
-            with new.open("w", encoding="utf-8") as file:
-                file.write(plan.to_json())
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(self.kept)
+            changed = {
+                name: self.current.models.get(name, ModelPlan())
+                for name in {*plan.models, *self.current.models}
+                if plan.models.get(name) != self.current.models.get(name)
+            }
+            before = Plan(models={**self.before.models, **changed})
+            _write(self._kept_before, before)
+            _write(self.kept, plan)
+            self.before = before
         self.current = plan
+
+
+def _read(path: Path) -> Plan | None:
+    """Return the plan that was kept; None: none was.
+
+    Raises:
+        AgentError: If it cannot be read.
+    """
+    try:
+        return Plan.parse(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise AgentError(f"{path}: {error.strerror}.") from error
+    except PlanError as error:
+        raise AgentError(f"{path}: {error} Remove the file; what it says is promoted anew.") from error
+
+
+def _write(path: Path, plan: Plan) -> None:
+    """Keep a plan, whole or not at all.
+
+    Raises:
+        AgentError: If it cannot be written.
+    """
+    new = path.with_name(f".{path.name}.new")
+    try:
+        with new.open("w", encoding="utf-8") as file:
+            file.write(plan.to_json())
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except OSError as error:
+        raise AgentError(f"The plan cannot be kept in {path}: {error.strerror}.") from error

@@ -64,7 +64,9 @@ class Bucket:
         """Download an object into the new file *target*, in parallel parts where it is large."""
         with self._errors(f"read {key}"):
             try:
-                self.client.download_file(self.bucket, self.prefix + key, str(target), Callback=_locked(moved))
+                self.client.download_file(
+                    self.bucket, self.prefix + key, str(target), Callback=_locked(moved), Config=_parts()
+                )
             except self._error as error:
                 if _code(error) in _ABSENT:
                     raise StoreError(f"{self.address}/{key} is missing. Publish the version again.") from error
@@ -73,7 +75,9 @@ class Bucket:
     def put(self, key: str, source: Path, moved: Moved) -> None:
         """Upload a file, in parallel parts where it is large; S3 shows it when it is whole."""
         with self._errors(f"write {key}"):
-            self.client.upload_file(str(source), self.bucket, self.prefix + key, Callback=_locked(moved))
+            self.client.upload_file(
+                str(source), self.bucket, self.prefix + key, Callback=_locked(moved), Config=_parts()
+            )
 
     def create(self, key: str, data: bytes) -> bool:
         """Write a small object, which S3 refuses where there is one."""
@@ -118,6 +122,13 @@ class Bucket:
             raise StoreError(f"The store {self.address}: cannot {doing}: {error.strerror or error}.") from error
 
 
+def patience() -> Any:
+    """Return how long boto3 waits: a store that is away shall be told in seconds, and tried again later."""
+    from botocore.config import Config
+
+    return Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 3})
+
+
 def bucket_of(address: str) -> tuple[str, str] | None:
     """Return the bucket and the prefix that an ``s3://`` address names, or None where it is no such address.
 
@@ -131,6 +142,13 @@ def bucket_of(address: str) -> tuple[str, str] | None:
         raise StoreError(f"MODEL_STORE={address} names no bucket: write s3://BUCKET/PREFIX.")
     prefix = parts.path.strip("/")
     return parts.netloc, f"{prefix}/" if prefix else ""
+
+
+def _parts() -> Any:
+    """Return how large objects are cut: four parts of 8 MiB at a time, since each of them is in memory."""
+    from boto3.s3.transfer import TransferConfig
+
+    return TransferConfig(max_concurrency=4)
 
 
 def _code(error: Exception) -> str:

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from scripts.agent import metrics
-from scripts.agent.errors import OutdatedPlanError, PlanError
+from scripts.agent.errors import AgentError, OutdatedPlanError, PlanError
 from scripts.agent.follow import Follower
 from scripts.agent.health import Health
 from scripts.agent.plan import LARGEST, Plan
@@ -18,6 +18,8 @@ from scripts.agent.triton import KEY_HEADER
 
 SCHEMA = 1
 _SILENCE_S = 30.0
+# So much of a refused body is read, in bytes, and a length has so many digits at most.
+_READ_ANYWAY, _DIGITS = 32 * LARGEST, 12
 
 
 @dataclass(kw_only=True)
@@ -42,6 +44,7 @@ class Api:
 
     def state(self) -> dict[str, Any]:
         """Return what ``GET /v1/state`` answers."""
+        image = self.follower.fetches.library.in_image()
         with self.follower.lock:
             return {
                 "schema": SCHEMA,
@@ -50,12 +53,17 @@ class Api:
                     "generation": self.plans.current.generation,
                     "source": self.plans.source,
                     "fault": self.plans.fault or None,
-                    **{"models": self.plans.current.to_dict()["models"]},
+                    "models": self.plans.current.to_dict()["models"],
                 },
+                "before": self.plans.before.to_dict()["models"],
+                "followed": self.follower.followed and self.follower.followed.digest,
                 "settled": self.follower.has_settled(self.plans.current),
                 "problem": self.health.problem() or None,
                 "restart_needed": self.follower.restart_needed,
-                "models": {name: state.to_dict() for name, state in sorted(self.follower.models.items())},
+                "models": {
+                    name: {"image": list(image.get(name, ())), **state.to_dict()}
+                    for name, state in sorted(self.follower.models.items())
+                },
             }
 
     def take(self, body: bytes) -> tuple[HTTPStatus, dict[str, Any]]:
@@ -70,6 +78,8 @@ class Api:
             return HTTPStatus.CONFLICT, {"error": str(error), "generation": self.plans.current.generation}
         except PlanError as error:
             return HTTPStatus.BAD_REQUEST, {"error": str(error)}
+        except AgentError as error:
+            return HTTPStatus.INSUFFICIENT_STORAGE, {"error": str(error)}
         self.changed()
         return HTTPStatus.OK, {"digest": plan.digest, "generation": plan.generation}
 
@@ -104,18 +114,30 @@ def server(api: Api, *, host: str, port: int) -> ThreadingHTTPServer:
 
         def do_POST(self) -> None:
             """Take a plan."""
-            self.close_connection = True  # what is left unread of a refused body is no next request
-            length = self.headers.get("Content-Length", "")
+            text = self.headers.get("Content-Length", "")
+            length = int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS else None
+            status, answer = self._refusal(length)
+            # What is left of a refused body is no next request, and a caller reads no answer before it has sent all.
+            self.close_connection = length is None or length > _READ_ANYWAY
+            body = b""
+            for start in range(0, min(length or 0, _READ_ANYWAY), LARGEST):
+                part = self.rfile.read(min(LARGEST, (length or 0) - start))
+                body = part if not status else b""
+            self._json(*((status, answer) if status else api.take(body)))
+
+        def _refusal(self, length: int | None) -> tuple[HTTPStatus | None, dict[str, Any]]:
+            """Return how a post is refused before its body is looked at; None: it is not."""
             if self.path.partition("?")[0] != "/v1/plan":
-                self._json(HTTPStatus.NOT_FOUND, {"error": "A plan is posted to /v1/plan."})
-            elif not api.may_post(self.headers.get(KEY_HEADER, "")):
-                self._json(HTTPStatus.UNAUTHORIZED, {"error": f"The header {KEY_HEADER} has to carry the admin key."})
-            elif not length.isascii() or not length.isdigit():
-                self._json(HTTPStatus.LENGTH_REQUIRED, {"error": "The header Content-Length is missing."})
-            elif int(length) > LARGEST:
-                self._json(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"error": f"A plan has at most {LARGEST} bytes."})
-            else:
-                self._json(*api.take(self.rfile.read(int(length))))
+                return HTTPStatus.NOT_FOUND, {"error": "A plan is posted to /v1/plan."}
+            if not api.may_post(self.headers.get(KEY_HEADER, "")):
+                if not api.key:
+                    return HTTPStatus.FORBIDDEN, {"error": "This agent has no admin key, so it takes no plan."}
+                return HTTPStatus.UNAUTHORIZED, {"error": f"The header {KEY_HEADER} has to carry the admin key."}
+            if length is None:
+                return HTTPStatus.LENGTH_REQUIRED, {"error": "The header Content-Length is missing."}
+            if length > LARGEST:
+                return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"error": f"A plan has at most {LARGEST} bytes."}
+            return None, {}
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class calls it so
             """Keep quiet: probes ask every few seconds."""

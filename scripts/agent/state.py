@@ -7,8 +7,6 @@ from typing import Any, Literal
 Phase = Literal["waiting", "fetching", "loading", "checking", "serving", "failed"]
 # Waits between tries, in seconds: they double from the first to the last.
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 5.0, 600.0
-# A model server that has failed to load so often has leaked what it took (docs/versions-in-production.md).
-RESTART_AFTER = 5
 
 
 @dataclass
@@ -24,6 +22,7 @@ class VersionState:
         fetched_bytes: How many bytes came from the store.
         failures: How often it failed since it last worked.
         next_try: When it may be tried again, on the monotonic clock.
+        poisoned: Whether Triton keeps the number from loading, since it failed to load in its model.
     """
 
     phase: Phase = "waiting"
@@ -34,6 +33,7 @@ class VersionState:
     fetched_bytes: int = 0
     failures: int = 0
     next_try: float = 0.0
+    poisoned: bool = False
     _since: float = field(default_factory=time.monotonic)
 
     def enter(self, phase: Phase) -> None:
@@ -43,7 +43,7 @@ class VersionState:
             self.seconds[self.phase] = round(now - self._since, 3)
         self.phase, self._since = phase, now
         if phase == "serving":
-            self.why, self.failures, self.next_try = "", 0, 0.0
+            self.why, self.failures, self.next_try, self.poisoned = "", 0, 0.0, False
 
     def fail(self, why: str) -> None:
         """Note a failure, and when the next try is due."""
@@ -79,11 +79,25 @@ class ModelState:
         wanted: The versions that the plan serves.
         versions: The state of each version that is planned or served.
         candidate: The number and the state of the candidate; None: there is none.
+        fault: What is wrong with the model as a whole; empty: nothing.
     """
 
     wanted: tuple[int, ...] = ()
     versions: dict[int, VersionState] = field(default_factory=dict)
     candidate: tuple[int, VersionState] | None = None
+    fault: str = ""
+
+    def want(self, versions: tuple[int, ...]) -> None:
+        """Let the plan serve *versions*; of the others, those that are served are still known."""
+        self.wanted = versions
+        known = {number: one for number, one in self.versions.items() if one.phase == "serving" or number in versions}
+        self.versions = {number: known.get(number) or VersionState() for number in {*versions, *known}}
+
+    @property
+    def missing(self) -> set[int]:
+        """The versions that are planned and not served."""
+        wanted = {number for number in self.wanted if self.versions[number].phase != "serving"}
+        return wanted | ({self.candidate[0]} if self.candidate and self.candidate[1].phase != "serving" else set())
 
     @property
     def stable(self) -> int | None:
@@ -94,12 +108,17 @@ class ModelState:
     def settled(self) -> bool:
         """Whether just what is planned is served."""
         served = {number for number, state in self.versions.items() if state.phase == "serving"}
-        return served == set(self.wanted) and (self.candidate is None or self.candidate[1].phase == "serving")
+        return (
+            not self.fault
+            and served == set(self.wanted)
+            and (self.candidate is None or self.candidate[1].phase == "serving")
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON-like data."""
         return {
             "stable": self.stable,
+            "fault": self.fault or None,
             "versions": {str(number): state.to_dict() for number, state in sorted(self.versions.items())},
             "candidate": self.candidate and {"version": self.candidate[0], **self.candidate[1].to_dict()},
         }

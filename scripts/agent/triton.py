@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from scripts.agent.errors import AgentError
 from scripts.agent.golden import Tensor
+from scripts.agent.plan import is_version
 
 KEY_HEADER = "triton-admin-key"
 _LOAD_S = 600.0
@@ -18,6 +19,10 @@ _REASON = 500
 
 class AwayError(AgentError):
     """Triton does not answer."""
+
+
+class SilentError(AwayError):
+    """Triton is there, and does not answer in time."""
 
 
 class RefusedError(AgentError):
@@ -48,12 +53,21 @@ class Triton:
         """
         return self._ask("GET", f"/v2/models/{quote(model)}/versions/{version}/ready")[0] == 200
 
-    def is_live(self) -> bool:
-        """Return whether the server's process answers."""
-        try:
-            return self._ask("GET", "/v2/health/live")[0] == 200
-        except AwayError:
-            return False
+    def ready(self) -> dict[str, set[int]]:
+        """Return the versions that answer, by model.
+
+        Raises:
+            RefusedError: If Triton does not say.
+            AwayError: If Triton does not answer.
+        """
+        status, _, body = self._ask("POST", "/v2/repository/index", b'{"ready": true}')
+        if status != 200:
+            raise RefusedError(f"Triton does not say what it serves: {_reason(body)}")
+        found: dict[str, set[int]] = {}
+        for entry in json.loads(body):
+            if entry.get("state") == "READY" and is_version(str(entry.get("version", ""))):
+                found.setdefault(entry["name"], set()).add(int(entry["version"]))
+        return found
 
     def load(self, model: str) -> None:
         """Load a model as its configuration on the disk says, or bring it up to that.
@@ -105,9 +119,9 @@ class Triton:
         if status != 200:
             raise RefusedError(_reason(body))
         length = int(answer.get("inference-header-content-length", len(body)))
-        described = json.loads(body[:length])["outputs"][0]
-        if described["datatype"] != "FP32":
-            raise RefusedError(f"it answers {described['datatype']}, not FP32")
+        kind = json.loads(body[:length])["outputs"][0]["datatype"]
+        if kind != "FP32":
+            raise RefusedError(f"it answers {kind}, not FP32")
         return body[length:]
 
     def successes(self, model: str) -> dict[int, tuple[int, int]]:
@@ -161,6 +175,8 @@ class Triton:
             connection.request(method, path, body, {**key, **(headers or {})})
             response = connection.getresponse()
             return response.status, {k.lower(): v for k, v in response.getheaders()}, response.read()
+        except TimeoutError as error:
+            raise SilentError(f"Triton on {self.host}:{self.port} has not answered for {timeout_s:g} s.") from error
         except (OSError, http.client.HTTPException) as error:
             raise AwayError(f"Triton on {self.host}:{self.port} does not answer: {error}.") from error
         finally:

@@ -41,11 +41,8 @@ def test_a_plan_is_read_as_it_was_written(plan: Plan) -> None:
 
 def test_the_digest_changes_with_the_plan() -> None:
     """Another version, candidate or digest is another plan."""
-    digests = {
-        Plan.parse(text(**changes)).digest
-        for changes in ({}, {"serve": [1]}, {"candidate": 3}, {"digests": {"1": DIGEST}}, {"serve": []})
-    }
-    assert len(digests) == 5
+    every: list[dict[str, Any]] = [{}, {"serve": [1]}, {"candidate": 3}, {"digests": {"1": DIGEST}}, {"serve": []}]
+    assert len({Plan.parse(text(**changes)).digest for changes in every}) == 5
 
 
 @pytest.mark.parametrize(

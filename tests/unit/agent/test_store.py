@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
+import moto
 import pytest
 
-from scripts.agent import files, s3, store
+from scripts.agent import files, s3
 from scripts.agent.errors import StoreError, TakenError
+from scripts.agent.folder import Folder, folder_of
 from scripts.agent.s3 import Bucket, bucket_of
-from scripts.agent.store import Folder, Objects, Store, StoredVersion, folder_of
+from scripts.agent.store import Objects, Store, StoredVersion
 
 SHARED = frozenset({"config.pbtxt", "labels.txt"})
 
@@ -35,7 +37,6 @@ def objects(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
         (tmp_path / "store").mkdir()
         yield Folder(tmp_path / "store")
         return
-    moto = pytest.importorskip("moto", reason="moto is in the extra `image`")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     with moto.mock_aws():
@@ -53,7 +54,8 @@ def stored(model: Path, version: int = 3) -> StoredVersion:
 
 def test_a_published_version_comes_back(objects: Objects, model: Path, tmp_path: Path) -> None:
     """Every byte of the version's files is fetched, and its manifest says the same as before."""
-    made, moved = stored(model), []
+    made = stored(model)
+    moved: list[int] = []
     assert Store(objects).publish(made, model, moved.append) is True
     assert sum(moved) == sum(file.size for file in (*made.files.values(), *made.shared.values()))
     found = Store(objects).find("cars", 3)
@@ -222,10 +224,9 @@ def test_addresses_name_folders_and_buckets() -> None:
 
 def test_what_s3_refuses_is_one_message(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bucket that is not there is told by its address."""
-    moto = pytest.importorskip("moto", reason="moto is in the extra `image`")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     with moto.mock_aws():
         bucket = Store(s3.Bucket(boto3.client("s3", region_name="us-east-1"), "nowhere", ""))
-        with pytest.raises(store.StoreError, match=r"The store s3://nowhere: cannot .*NoSuchBucket"):
+        with pytest.raises(StoreError, match=r"The store s3://nowhere: cannot .*NoSuchBucket"):
             bucket.publish(stored(model), model, lambda _: None)
