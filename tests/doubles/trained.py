@@ -72,6 +72,19 @@ def classifier(*, pixels: Pixels, fit: Fit = "crop", wide: bool = False, seed: i
     return _network(*weights, upto="y", matrix=fitted[:-1], bias=fitted[-1])
 
 
+def one_at_a_time(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a classifier of this module's that takes one image: its features are reshaped to one row."""
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    graph = result.graph
+    graph.initializer.append(numpy_helper.from_array(np.array([1, -1]), "row"))
+    flatten = next(node for node in graph.node if node.op_type == "Flatten")
+    flatten.CopyFrom(helper.make_node("Reshape", ["pooled", "row"], ["flat"]))
+    for value in (graph.input[0], graph.output[0]):
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+    return result
+
+
 def _network(
     kernel: NDArray[np.float64],
     shift: NDArray[np.float64],

@@ -37,6 +37,7 @@ def attempt(tmp_path: Path) -> Try:
     def attempted(model: onnx.ModelProto, images: Path, **options: Any) -> list[Trial]:
         onnx.save_model(model, tmp_path / "theirs.onnx")
         images_options = {name: options.pop(name) for name in ("least", "hashes") if name in options}
+        max_batch = options.pop("max_batch", None)
         shown: list[Trial] = []
         with contextlib.suppress(TaskFailure):
             package(
@@ -45,6 +46,7 @@ def attempt(tmp_path: Path) -> Try:
                 repository=tmp_path / "models",
                 wishes=Wishes(**{"labels": trained.CLASSES, **options}),
                 images=Images(source=images, **images_options),
+                max_batch=max_batch,
                 tried=shown.append,
                 progress=lambda _: None,
             )
@@ -258,6 +260,15 @@ def test_a_model_of_one_channel_is_tried_in_its_own_ways(attempt: Try, tmp_path:
     assert "With 0.5/0.5: 100% right; as packaged: 50% right" in shown.refusal
     assert "--scale 1/255 --mean 0.5 --std 0.5" in shown.refusal
     attempt(model, tmp_path / "pictures", labels=None, mean=(0.5,), std=(0.5,))
+    assert published.exists()
+
+
+def test_a_model_that_takes_one_image_at_a_time_is_asked_so(attempt: Try, tmp_path: Path, published: Path) -> None:
+    """With --max-batch 1 its batch stays 1, for the pictures as for the other ways to prepare them."""
+    pictures = trained.write(tmp_path / "pictures", count=12)
+    model = trained.one_at_a_time(trained.classifier(pixels=IMAGENET))
+    (shown,) = attempt(model, pictures, max_batch=1)
+    assert shown.rows[-1] == ("as packaged", "100% right", "")
     assert published.exists()
 
 

@@ -137,6 +137,8 @@ def _results(
     session, classifier = Session(built.original), built.classifier
     record = built.decision.record
     base = ways.packaged(record.pixels, record.framing)
+    # A model that is served one image at a time may know no other batch.
+    together = min(_BATCH, contract.max_batch)
     made: dict[Framing, NDArray[np.uint8]] = {}
 
     def asked(way: Way) -> Result:
@@ -144,8 +146,8 @@ def _results(
             made[way.framing] = np.stack([_pixels(path, way.framing, contract) for path in paths])
         images = made[way.framing]
         tensors = [
-            way.pixels.tensor(images[at : at + _BATCH], layout=classifier.layout, dtype=classifier.numpy_input)
-            for at in range(0, len(images), _BATCH)
+            way.pixels.tensor(images[at : at + together], layout=classifier.layout, dtype=classifier.numpy_input)
+            for at in range(0, len(images), together)
         ]
         scores = np.concatenate([session.scores(tensor) for tensor in tensors])
         with np.errstate(over="ignore", invalid="ignore"):
