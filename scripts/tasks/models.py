@@ -38,6 +38,8 @@ from scripts.tasks.flags import REPOSITORY
         "max_batch": "Most images in one request (default: 32, or what the model's other versions have).",
     },
     iterable=["freeze"],
+    # With so many flags Invoke would hand out letters that nobody guesses, -h among them, and an empty one.
+    auto_shortflags=False,
 )
 def package_model(
     c: Context,
