@@ -91,6 +91,7 @@ ONLY_IN = {
         "scripts/repository/lint/version.py",
         "scripts/sources",
         "scripts/packaging/build.py",
+        "scripts/packaging/gpu.py",
         "scripts/packaging/measure.py",
         "benchmarks/served.py",
     ],

@@ -72,27 +72,26 @@ def batch_difference(model: onnx.ModelProto, inputs: NDArray[np.generic]) -> flo
 
 
 def bucket_difference(
-    plain: Session, buckets: Session, images: NDArray[np.generic], *, limit: float, apart: bool
+    plain: Session, buckets: Session, images: NDArray[np.generic], *, limit: float
 ) -> tuple[float, int]:
     """Return how far a graph with branches for batch sizes lies from the plain one, and for how many images.
 
-    Both are asked for every number of images from 1 to all of them, until one differs by more than *limit*.
+    The one with branches is asked for every number of images from 1 to all of them, until one differs by more than
+    *limit*; the plain one only once, since what shares a batch changes nothing in what is packaged with batches.
 
     Args:
         plain: The graph without branches.
         buckets: The same with them.
         images: What both take, ``(n, ...)``; n is the largest batch.
         limit: Largest difference of a score that is allowed.
-        apart: Whether what shares a batch changes nothing, so that the plain graph need be asked only once.
 
     Raises:
         TaskFailure: If one of them fails.
     """
     largest, where = 0.0, 1
-    together = plain.scores(images)
+    answers = plain.scores(images)
     for count in range(1, len(images) + 1):
-        expected = together[:count] if apart else plain.scores(images[:count])
-        got = buckets.scores(images[:count])
+        expected, got = answers[:count], buckets.scores(images[:count])
         difference = _largest(expected, got) if expected.shape == got.shape else float("inf")
         # Written so that NaN counts as different.
         if not difference <= largest:

@@ -10,24 +10,25 @@ import onnx
 
 from scripts.graph import session
 from scripts.graph.choose import choose_output, freeze
+from scripts.graph.fold import fold_normalisation
 from scripts.graph.inspect import Classifier, image_size, inspect
 from scripts.graph.rewrite import declare_batch, free_batch, fuse, give_probabilities
 from scripts.graph.scores import served_as
 from scripts.graph.session import Session
 from scripts.host.errors import TaskFailure
+from scripts.packaging import gpu
 from scripts.packaging.decide import Decision, decide, decide_size, told_scores
+from scripts.packaging.gpu import MODEL, GpuWish, Pair
 from scripts.packaging.measure import Subject, measure
 from scripts.packaging.wishes import Wishes
 from scripts.repository import golden, manifest
 from scripts.repository.golden import Golden
-from scripts.repository.manifest import Manifest, Measured, Origin, Tried
+from scripts.repository.manifest import GpuGraph, Manifest, Measured, Origin, Tried
 from scripts.repository.preprocessing import FLAGS, Decided, Preprocessing, shown
 from scripts.sources.claims import Claim
 from scripts.sources.source import Progress, Source
 from triton_sdk import __version__
 from triton_sdk.contract import ModelContract, TensorSpec
-
-MODEL = "model.onnx"
 
 
 @attrs.frozen(kw_only=True)
@@ -42,6 +43,7 @@ class Built:
         classifier: What the model was before.
         decision: What was decided about its preprocessing.
         measured: What was measured.
+        gpu: Its graph for GPUs; None where it has none of its own.
     """
 
     folder: Path
@@ -51,6 +53,7 @@ class Built:
     classifier: Classifier
     decision: Decision
     measured: Measured
+    gpu: GpuGraph | None
 
     def manifest(self, contract: ModelContract, *, version: int, labels: Decided[int], tried: Tried | None) -> Manifest:
         """Return the manifest of these files as *version* of a model.
@@ -65,7 +68,10 @@ class Built:
             model=contract.model,
             version=version,
             origin=self.origin,
-            sha256={name: manifest.sha256(self.folder / name) for name in (MODEL, golden.FILE)},
+            # A second try to publish finds the manifest of the first.
+            sha256={
+                path.name: manifest.sha256(path) for path in sorted(self.folder.iterdir()) if path.name != manifest.FILE
+            },
             contract=contract,
             quantisation=self.classifier.quantisation,
             opset=self.classifier.opset,
@@ -73,6 +79,7 @@ class Built:
             preprocessing=attrs.evolve(self.decision.record, labels=labels),
             tried=tried,
             measured=self.measured,
+            gpu=self.gpu,
             tools={
                 "triton-sdk": __version__,
                 "python": platform.python_version(),
@@ -93,10 +100,11 @@ def build(
     wishes: Wishes,
     strict: bool,
     others: Sequence[Claim],
+    on_gpu: GpuWish | None,
     progress: Progress,
     decided: Callable[[Preprocessing], None],
 ) -> Built:
-    """Write ``model.onnx`` and ``golden.npz`` into the new folder *folder*.
+    """Write the graphs and ``golden.npz`` into the new folder *folder*.
 
     Args:
         source: Where the model comes from.
@@ -107,6 +115,7 @@ def build(
         wishes: What the owner says.
         strict: Refuse what is only assumed.
         others: What the model's other versions say.
+        on_gpu: What graph GPUs get; None for the same as CPUs.
         progress: Called with a line for each stage.
         decided: Called with the record before anything rests on it.
 
@@ -138,11 +147,15 @@ def build(
     decided(record)
     _say_assumed(record, strict=strict, progress=progress)
     contract = _contract(record, classifier, model=model, keep_input=keep_input, max_batch=max_batch)
-    if keep_input:
-        served = give_probabilities(original, classifier)
-    else:
-        progress("Writing preprocessing and softmax into the graph")
-        served = fuse(original, classifier, pixels=record.pixels)
+
+    def for_server(graph: onnx.ModelProto) -> onnx.ModelProto:
+        if keep_input:
+            return gpu.named(give_probabilities(graph, classifier), model)
+        return gpu.named(fuse(graph, classifier, pixels=record.pixels), model)
+
+    progress(f"Writing {'' if keep_input else 'preprocessing and '}softmax into the graph")
+    folded = fold_normalisation(original)
+    served = for_server(folded)
     folder.mkdir()
     onnx.save_model(served, folder / MODEL)
     pictures = golden.pictures(contract)
@@ -162,6 +175,15 @@ def build(
         progress(
             f"Note: all {len(answers)} generated images get class {answers[0].argmax()}; a trained model may well do so"
         )
+    beside = None
+    if on_gpu is not None:
+        half = for_server(gpu.halved(folded, classifier)) if on_gpu.precision == "fp16" else None
+        beside = Pair(
+            contract=contract,
+            limit=measured.proof_limit,
+            tolerance=measured.tolerance,
+            progress=progress,
+        ).write(served, half, folder, wish=on_gpu)
     return Built(
         folder=folder,
         contract=contract,
@@ -170,6 +192,7 @@ def build(
         classifier=classifier,
         decision=decision,
         measured=measured,
+        gpu=beside,
     )
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import attrs
 
 from scripts.host.errors import TaskFailure
-from scripts.packaging import staging
+from scripts.packaging import gpu, staging
 from scripts.packaging.build import Built, build
+from scripts.packaging.gpu import GpuWish
 from scripts.packaging.publish import Publication, max_batch_of, names_of_others, version_exists
 from scripts.packaging.trial.judge import Trial
 from scripts.packaging.trial.pictures import read
@@ -50,6 +51,7 @@ def package(
     strict: bool = False,
     keep_input: bool = False,
     max_batch: int | None = None,
+    on_gpu: GpuWish | None = gpu.USUAL,
     progress: Progress,
     decided: Callable[[Preprocessing], None] = lambda _record: None,
     images: Images | None = None,
@@ -66,6 +68,7 @@ def package(
         strict: Refuse what is only assumed.
         keep_input: Leave the graph's own input, so that its callers normalise.
         max_batch: Most images in one request; None takes the model's, or 32 for a new one.
+        on_gpu: What graph GPUs get; None for the same as CPUs.
         progress: Called with a line for each stage.
         decided: Called with the preprocessing record before anything rests on it.
         images: Pictures of the owner's that the version has to answer before it is published.
@@ -76,6 +79,10 @@ def package(
     """
     repository = repository.resolve()
     _check_request(repository / model, model=model, version=version, max_batch=max_batch)
+    largest = max_batch or max_batch_of(repository / model)
+    on_gpu = gpu.decided(repository / model, on_gpu, progress=progress)
+    if on_gpu is not None:
+        on_gpu.sizes(largest)
     try:
         with staging.stage(repository) as folder:
             built = build(
@@ -83,10 +90,11 @@ def package(
                 model=model,
                 folder=folder / "version",
                 keep_input=keep_input,
-                max_batch=max_batch or max_batch_of(repository / model),
+                max_batch=largest,
                 wishes=wishes,
                 strict=strict,
                 others=names_of_others(repository / model),
+                on_gpu=on_gpu,
                 progress=progress,
                 decided=decided,
             )

@@ -1,7 +1,7 @@
 """Bring a built version into a model repository, whole or not at all."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 
 import attrs
@@ -9,7 +9,8 @@ import attrs
 from scripts.host.errors import TaskFailure
 from scripts.packaging import staging
 from scripts.packaging.build import Built
-from scripts.repository import config_pbtxt, manifest
+from scripts.packaging.gpu import gpu_graph_missing, no_gpu_config
+from scripts.repository import config_pbtxt, gpu_pbtxt, manifest
 from scripts.repository.lint.model import lint_version
 from scripts.repository.manifest import Manifest, Tried
 from scripts.repository.preprocessing import Decided
@@ -17,7 +18,7 @@ from scripts.repository.versions import CONFIG, version_folders
 from scripts.sources.claims import Claim, Place
 from scripts.sources.source import Progress
 from triton_sdk import labels as class_names
-from triton_sdk.contract import ModelContract
+from triton_sdk.contract import Framing, ModelContract
 from triton_sdk.errors import ConfigurationError, ContractError
 
 # Another run may publish while this one is between looking and publishing; more often than this is no coincidence.
@@ -79,6 +80,8 @@ class Publication:
         contract = attrs.evolve(self.built.contract, labelled=names is not None)
         number = self.version or 1
         _write_shared(tree, config_pbtxt.render(contract), names, label_file=config_pbtxt.LABELS)
+        if self.built.gpu is not None:
+            _write_config(tree / gpu_pbtxt.FILE, gpu_pbtxt.render(contract, self.built.gpu.buckets))
         written = self._put_version(tree, contract, version=number, labels=self.built.decision.record.labels)
         self._check(tree, number, others=())
         staging.create_repository(self.target.parent)
@@ -103,22 +106,57 @@ class Publication:
             if (self.target / str(number)).exists():
                 raise staging.TakenError(str(self.target / str(number)))
             framing = self.built.contract.framing_for(None)
-            wanted = text
+            texts = {path: text, **self._gpu_config(model, others)}
+            wanted = {file: _with_framing(old, file, number, framing) for file, old in texts.items()}
             if model.framing_for(number) != framing:
-                wanted = config_pbtxt.with_version_framing(text, version=number, framing=framing)
                 self.progress(
                     f"{CONFIG}: clients make pictures for version {number} by {framing}, for the model's other "
                     f"versions by {model.framing_for(None)}"
                 )
-            _write_shared(tree, wanted, names, label_file=label_file)
+            _write_shared(tree, wanted[path], names, label_file=label_file)
+            for file in wanted.keys() - {path}:
+                _write_config(tree / file.relative_to(self.target), wanted[file])
             told = Decided[int](value=len(names or ()), source="other versions", where=label_file or "no labels")
             contract = attrs.evolve(self.built.contract, max_batch=model.max_batch, labelled=model.labelled)
             written = self._put_version(tree, contract, version=number, labels=told)
             self._check(tree, number, others=others)
             # Before the version: a parameter for a version that is not there does no harm, the reverse does.
-            with nullcontext() if wanted == text else staging.replaced(path, wanted, folder=self.folder):
+            with ExitStack() as changes:
+                for file, new in wanted.items():
+                    if not file.exists():
+                        staging.add(file, new, folder=self.folder)
+                    elif new != texts[file]:
+                        changes.enter_context(staging.replaced(file, new, folder=self.folder))
                 staging.publish_folder(tree / str(number), target=self.target / str(number))
             return written
+
+    def _gpu_config(self, model: ModelContract, others: Sequence[int]) -> dict[Path, str]:
+        """Return the path and the text of the model's configuration for GPUs, a new one where it has no versions yet.
+
+        Raises:
+            TaskFailure: If the version has no graph for it, or it has none for the version.
+        """
+        path, ours = self.target / gpu_pbtxt.FILE, self.built.gpu
+        if not path.is_file():
+            if ours is None:
+                return {}
+            if others:
+                raise no_gpu_config(self.target)
+            return {path: gpu_pbtxt.render(model, ours.buckets)}
+        if ours is None:
+            raise gpu_graph_missing(self.target)
+        batching = "dynamic_batching" in config_pbtxt.parse(path)
+        if batching and not ours.buckets:
+            self.progress(
+                f"Warning: {gpu_pbtxt.FILE} has batching on for all versions, which makes a GPU slow with this one's "
+                "plain graph. Package it under another model name"
+            )
+        elif ours.buckets and not batching:
+            self.progress(
+                f"Note: {gpu_pbtxt.FILE} has batching off for all versions. If all others have branches as well, add "
+                "dynamic_batching { max_queue_delay_microseconds: 0 }"
+            )
+        return {path: path.read_bytes().decode("utf-8")}
 
     def _check_contract(self, model: ModelContract) -> None:
         """Refuse what the model's configuration does not describe."""
@@ -222,11 +260,23 @@ def check_labels(labels: Sequence[str], *, classes: int) -> None:
 
 def _write_shared(tree: Path, config: str, names: Sequence[str] | None, *, label_file: str) -> None:
     """Write what a model's versions share into the new folder *tree*."""
-    tree.mkdir(parents=True)
-    (tree / CONFIG).write_text(config, encoding="utf-8", newline="")
+    _write_config(tree / CONFIG, config)
     if names is not None:
         (tree / label_file).parent.mkdir(parents=True, exist_ok=True)
         (tree / label_file).write_text("".join(f"{name}\n" for name in names), encoding="utf-8", newline="")
+
+
+def _write_config(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8", newline="")
+
+
+def _with_framing(text: str, path: Path, version: int, framing: Framing) -> str:
+    """Return the text of a configuration so that clients make pictures for *version* by *framing*."""
+    known = ModelContract.from_config(config_pbtxt.parse_text(text, where=str(path)))
+    if known.framing_for(version) == framing:
+        return text
+    return config_pbtxt.with_version_framing(text, version=version, framing=framing)
 
 
 def _described(contract: ModelContract) -> str:

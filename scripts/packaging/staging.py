@@ -100,6 +100,18 @@ def replaced(path: Path, text: str, *, folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def add(path: Path, text: str, *, folder: Path) -> None:
+    """Make a file *path* with *text* appear whole; *folder* is a staging folder on its filesystem."""
+    path.parent.mkdir(exist_ok=True)
+    path.parent.chmod(_FOLDER_MODE)
+    new = folder / f".{path.name}.new"
+    new.write_text(text, encoding="utf-8", newline="")
+    new.chmod(_FILE_MODE)
+    _sync(new)
+    new.replace(path)
+    _sync(path.parent)
+
+
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the file *path* for this run alone, even while others replace it; wait for whoever holds it.

@@ -104,9 +104,19 @@ _FULL_BATCH = """,
   }}"""
 
 
-def render(contract: ModelContract) -> str:
-    """Return the text of a complete ``config.pbtxt`` for *contract*; ``max_batch`` must be at least 1."""
+def render(contract: ModelContract, *, serving: str = "") -> str:
+    """Return the text of a complete ``config.pbtxt`` for *contract*.
+
+    Args:
+        contract: What the model takes and gives; ``max_batch`` must be at least 1.
+        serving: The lines that say how it is served, where they are not those for any machine.
+    """
     sample = {"input": contract.input, "input_dims": _dims(contract.input), "max_batch": contract.max_batch}
+    usual = (
+        _SERVING,
+        _BATCHING if contract.max_batch > 1 else _ALONE,
+        _WARMUP.format(**sample, full_batch=_FULL_BATCH.format(**sample) if contract.max_batch > 1 else ""),
+    )
     parts = [
         _HEAD.format(name=contract.model, max_batch=contract.max_batch),
         _TENSORS.format(
@@ -118,9 +128,7 @@ def render(contract: ModelContract) -> str:
             output_note=_output_note(contract),
             label_filename=f'\n    label_filename: "{LABELS}"' if contract.labelled else "",
         ),
-        _SERVING,
-        _BATCHING if contract.max_batch > 1 else _ALONE,
-        _WARMUP.format(**sample, full_batch=_FULL_BATCH.format(**sample) if contract.max_batch > 1 else ""),
+        *((serving,) if serving else usual),
         *framing_parameters(contract.framing_for(None)),
         *(
             line

@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # who reads a manifest needs no onnx
 FILE = "manifest.json"
 _SCHEMA = 1
 
+Precision = Literal["fp32", "fp16"]
 SourceKind = Literal["zoo", "seeded", "onnx"]
 
 
@@ -96,6 +97,23 @@ class Tried:
 
 
 @attrs.frozen(kw_only=True)
+class GpuGraph:
+    """The graph that GPUs get, beside the one for CPUs.
+
+    Attributes:
+        precision: Of its convolutions and products of matrices.
+        buckets: The batch sizes that have a branch of constant shapes; none where the graph is plain.
+        difference: How far its answers lay from those of the graph for CPUs, on a CPU, in a probability.
+        tolerance: What a server with it may differ from the golden output.
+    """
+
+    precision: Precision
+    buckets: tuple[int, ...]
+    difference: float
+    tolerance: float
+
+
+@attrs.frozen(kw_only=True)
 class Manifest:
     """One packaged version.
 
@@ -113,6 +131,7 @@ class Manifest:
         tools: Versions of what packaged it, by name.
         preprocessing: What was decided about its pictures and scores; None for what was packaged before that was kept.
         tried: What its owner's pictures showed; None where there were none.
+        gpu: Its graph for GPUs; None where GPUs get the same graph as CPUs.
     """
 
     model: str
@@ -127,6 +146,7 @@ class Manifest:
     tools: dict[str, str]
     preprocessing: Preprocessing | None = None
     tried: Tried | None = None
+    gpu: GpuGraph | None = None
 
     @property
     def tolerance(self) -> float:
@@ -156,6 +176,7 @@ class Manifest:
             contract, measured = data.pop("contract"), data.pop("measured")
             record, tried = data.pop("preprocessing", None), data.pop("tried", None)
             data.pop("labels", None)  # stood here before the record did
+            gpu = data.pop("gpu", None)
             return cls(
                 model=str(data["model"]),
                 version=int(data.pop("version")),
@@ -172,6 +193,7 @@ class Manifest:
                 preprocessing=None if record is None else Preprocessing.from_json(record),
                 tried=None if tried is None else _tried(**tried),
                 measured=Measured(images=int(measured.pop("images")), **{k: float(v) for k, v in measured.items()}),
+                gpu=None if gpu is None else GpuGraph(buckets=tuple(gpu.pop("buckets")), **gpu),
                 **data,
             )
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:

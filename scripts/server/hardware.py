@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from scripts.host.errors import TaskFailure
+from scripts.repository.gpu_pbtxt import GRAPH
 from scripts.server.endpoint import Counters, Endpoint
 
 CPU_ONLY = "CPU only: the server reports no GPU"
@@ -24,10 +25,12 @@ class Runs:
     Attributes:
         arithmetic: What a GPU multiplies its numbers in, ``"TF32"``, ``"FP16"`` or ``"FP32"``; None on a CPU.
         batching: Whether waiting requests share a run.
+        gpu_graph: Whether it serves the versions' graphs for GPUs, which may also run on a CPU.
     """
 
     arithmetic: str | None
     batching: bool
+    gpu_graph: bool
 
 
 def runs(endpoint: Endpoint, model: str) -> Runs:
@@ -35,11 +38,15 @@ def runs(endpoint: Endpoint, model: str) -> Runs:
     with contextlib.suppress(TaskFailure):
         answer = endpoint.get(f"/v2/models/{model}/config")
         if answer.status == 200:
-            return Runs(arithmetic=arithmetic(answer.body), batching="dynamic_batching" in answer.body)
+            return Runs(
+                arithmetic=arithmetic(answer.body),
+                batching="dynamic_batching" in answer.body,
+                gpu_graph=answer.body.get("default_model_filename") == GRAPH,
+            )
     gpus = True  # there may be one
     with contextlib.suppress(TaskFailure):
         gpus = bool(endpoint.counters().samples(_TOTAL))
-    return Runs(arithmetic="TF32" if gpus else None, batching=True)
+    return Runs(arithmetic="TF32" if gpus else None, batching=True, gpu_graph=gpus)
 
 
 def arithmetic(config: Mapping[str, Any]) -> str | None:

@@ -75,6 +75,15 @@ def fraction(text: str, *, name: str) -> float | None:
     return value
 
 
+def numbers(text: str, *, name: str) -> tuple[int, ...] | None:
+    """Parse whole numbers from 1 on with commas between them; None where the flag is not given.
+
+    Raises:
+        TaskFailure: If *text* is something else.
+    """
+    return tuple(number(part, name=name) for part in text.split(",")) if text else None
+
+
 def share(text: str, *, name: str) -> float | None:
     """Parse a number from 0 to 1; None where the flag is not given.
 

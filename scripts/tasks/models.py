@@ -36,6 +36,8 @@ from scripts.tasks.flags import REPOSITORY
         "strict": "Refuse what neither a flag nor the file nor a file beside it tells.",
         "keep_input": "Keep the graph's own FP32 input: clients then normalise.",
         "max_batch": "Most images in one request (default: 32, or what the model's other versions have).",
+        "gpu_precision": "Of the graph for GPUs: fp32 (default), fp16, or none to leave that graph out.",
+        "buckets": "Batch sizes that the graph for GPUs has a branch for (default: 1,2,4,... up to --max-batch).",
     },
     iterable=["freeze"],
     # With so many flags Invoke would hand out letters that nobody guesses, -h among them, and an empty one.
@@ -67,10 +69,13 @@ def package_model(
     strict: bool = False,
     keep_input: bool = False,
     max_batch: str = "",
+    gpu_precision: str = "",
+    buckets: str = "",
 ) -> None:
     """Turn a classifier into a version that Triton serves: preprocessing in the graph, config, labels, golden data."""
     from scripts.host import settings
     from scripts.host.terminal import download_bar, reporting, say, step, table
+    from scripts.packaging.gpu import PRECISIONS, wish
     from scripts.packaging.package import Images, Wishes, package
     from scripts.packaging.wishes import CHOICES
     from scripts.sources import zoo
@@ -113,6 +118,9 @@ def package_model(
             strict=strict,
             keep_input=keep_input,
             max_batch=flags.optional_number(max_batch, name="max-batch"),
+            on_gpu=wish(
+                flags.word(gpu_precision, PRECISIONS, name="gpu-precision"), flags.numbers(buckets, name="buckets")
+            ),
             progress=step,
             images=(
                 Images(source=Path(images), least=flags.share(min_accuracy, name="min-accuracy"), hashes=image_hashes)

@@ -86,8 +86,12 @@ def test_a_new_model_appears_complete(repository: Path, sources: Callable[..., S
         "tiny/1",
         "tiny/1/golden.npz",
         "tiny/1/manifest.json",
+        "tiny/1/model.gpu.onnx",
         "tiny/1/model.onnx",
+        "tiny/1/model.weights",
         "tiny/config.pbtxt",
+        "tiny/configs",
+        "tiny/configs/gpu.pbtxt",
         "tiny/labels.txt",
     }
     assert lint(repository) == []
@@ -191,7 +195,10 @@ def test_configuration_from_git_gets_versions_only(repository: Path, sources: Ca
     assert before.items() <= after.items()
     assert after.keys() - before.keys() == {
         "tiny/1",
-        *(f"tiny/1/{n}" for n in ("golden.npz", "manifest.json", "model.onnx")),
+        *(
+            f"tiny/1/{name}"
+            for name in ("golden.npz", "manifest.json", "model.gpu.onnx", "model.onnx", "model.weights")
+        ),
     }
 
 
@@ -411,7 +418,7 @@ def test_an_interruption_at_any_step_changes_nothing_or_all(
         monkeypatch.setattr(owner, name, interrupting(getattr(owner, name)))
     interrupted = 0
     while True:
-        before = {path: known for path, known in tree(repository).items() if not path.endswith("config.pbtxt")}
+        before = {path: known for path, known in tree(repository).items() if not path.endswith(".pbtxt")}
         calls.update(now=0, stop=interrupted + 1)
         try:
             put(source, repository, resize=30)
@@ -421,8 +428,8 @@ def test_an_interruption_at_any_step_changes_nothing_or_all(
             break
         after = tree(repository)
         assert before.items() <= after.items()
-        new = {path for path in after.keys() - before.keys() if not path.endswith("config.pbtxt")}
-        assert len(new) in (0, 4)  # nothing, or a version's folder with its three files
+        new = {path for path in after.keys() - before.keys() if not path.endswith(".pbtxt")}
+        assert len(new) in (0, 6)  # nothing, or a version's folder with its five files
         assert lint(repository) == []  # which compares each version's resize with the configuration's
         assert [path.name for path in repository.parent.iterdir()] == ["models"]
     assert interrupted > 15

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from scripts.graph.scores import as_served
 from scripts.graph.session import Session
 from scripts.host.errors import TaskFailure
-from scripts.packaging.build import MODEL, Built
+from scripts.packaging.build import Built
+from scripts.packaging.gpu import MODEL
 from scripts.packaging.trial import verdict, ways
 from scripts.packaging.trial.judge import Known, Result, Trial, labelled, unlabelled
 from scripts.packaging.trial.pictures import Pictures

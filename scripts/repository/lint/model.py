@@ -12,6 +12,7 @@ from scripts.repository import config_pbtxt
 from scripts.repository.lint.config import check_config
 from scripts.repository.lint.finding import Finding, error, warning
 from scripts.repository.lint.gpu import GPU_CONFIG, check_engine_names, check_gpu
+from scripts.repository.lint.gpu_graphs import check_gpu_graphs
 from scripts.repository.lint.version import check_version
 from scripts.repository.versions import CONFIG, version_folders
 
@@ -53,6 +54,8 @@ def lint_version(folder: Path, *, version: int, versions: tuple[int, ...]) -> li
     if config is not None:
         findings.extend(_check_labels(folder, config))
     findings.extend(check_version(folder / str(version), config=config))
+    if config is not None:
+        findings.extend(check_gpu_graphs(folder, {version: folder / str(version)}, config=config))
     return findings
 
 
@@ -82,6 +85,8 @@ def _check_folder(folder: Path) -> Iterator[Finding]:
     yield from _check_subfolders(folder, versions)
     for number, version in versions.items():
         yield from (attrs.evolve(finding, version=number) for finding in check_version(version, config=config))
+    if config is not None:
+        yield from check_gpu_graphs(folder, versions, config=config)
     yield from _check_modes(folder)
 
 

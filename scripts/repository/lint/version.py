@@ -44,20 +44,25 @@ def check_version(folder: Path, *, config: Mapping[str, Any] | None) -> Iterator
         return
     if known is not None:
         yield from _check_framing(known, config)
+    model, findings = read_graph(folder, config)
+    yield from findings
+    if model is not None:
+        yield from _check_batch_mates(model, config, known)
+
+
+def read_graph(folder: Path, config: Mapping[str, Any]) -> tuple[onnx.ModelProto | None, list[Finding]]:
+    """Return the graph in *folder* that *config* serves, None where it cannot be read, and what is wrong with it."""
     file = folder / str(config.get("default_model_filename") or "model.onnx")
     if file.is_dir():
         file = file / "model.onnx"  # a model with weights in files of their own may be a folder
     if not file.is_file():
-        yield error("model-missing", f"{file.name} is missing: Triton cannot load the version. Package it again.")
-        return
+        missing = f"{file.name} is missing: Triton cannot load the version. Package it again."
+        return None, [error("model-missing", missing)]
     try:
         model = load(file)
     except TaskFailure as problem:
-        yield error("onnx-unreadable", f"Triton cannot load the version: {problem}")
-        return
-    yield from _check_age(model)
-    yield from _check_tensors(model, config)
-    yield from _check_batch_mates(model, config, known)
+        return None, [error("onnx-unreadable", f"Triton cannot load the version: {problem}")]
+    return model, [*_check_age(model), *_check_tensors(model, config)]
 
 
 def _read_manifest(folder: Path) -> tuple[Manifest | None, list[Finding]]:

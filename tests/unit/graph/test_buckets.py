@@ -220,12 +220,12 @@ def test_the_difference_finds_the_size_that_is_wrong() -> None:
     tiny = classifier()
     result = bucketed(tiny, (1, 2, 4))
     images = batch(tiny, 4)["data"]
-    assert bucket_difference(Session(tiny), Session(result), images, limit=1e-5, apart=True)[0] <= 1e-5
+    assert bucket_difference(Session(tiny), Session(result), images, limit=1e-5)[0] <= 1e-5
     four = next(graph for graph in graphs(result.graph) if graph.name == "bucket_4")
     places = four.node[0].input[0]
     for tensor in result.graph.initializer:
         if tensor.name == places:
             tensor.CopyFrom(constant(places, [0, 0, 0, 0]))
-    difference, count = bucket_difference(Session(tiny), Session(result), images, limit=1e-5, apart=True)
+    difference, count = bucket_difference(Session(tiny), Session(result), images, limit=1e-5)
     assert difference > 1e-2
     assert count == 3

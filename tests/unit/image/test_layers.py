@@ -67,8 +67,9 @@ def test_only_named_files_are_staged(repository: Path, tmp_path: Path) -> None:
     for layer in (context / "layers").iterdir():
         with tarfile.open(layer) as archive:
             held |= {member.name for member in archive.getmembers() if member.isfile()}
-    files = {f"models/flowers/{v}/{f}" for v in (1, 2) for f in ("model.onnx", "golden.npz", "manifest.json")}
-    files |= {"models/flowers/config.pbtxt"}
+    packed = ("model.onnx", "model.gpu.onnx", "model.weights", "golden.npz", "manifest.json")
+    files = {f"models/flowers/{version}/{file}" for version in (1, 2) for file in packed}
+    files |= {"models/flowers/config.pbtxt", "models/flowers/configs/gpu.pbtxt"}
     assert held == files
 
 

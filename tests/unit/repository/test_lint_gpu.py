@@ -14,17 +14,19 @@ from scripts.repository.lint.model import lint
 from tests.doubles import small_classifiers
 
 SIDE, CLASSES = small_classifiers.SIDE, small_classifiers.CLASSES
+WARM_UP = f"""\
+model_warmup {{
+  name: "one" batch_size: 1
+  inputs {{ key: "image" value {{ data_type: TYPE_UINT8 dims: [ {SIDE}, {SIDE}, 3 ] zero_data: true }} }}
+}}
+"""
 CONFIG = f"""\
 backend: "onnxruntime"
 max_batch_size: 4
 input {{ name: "image" data_type: TYPE_UINT8 dims: [ {SIDE}, {SIDE}, 3 ] }}
 output {{ name: "probabilities" data_type: TYPE_FP32 dims: [ {CLASSES} ] }}
 version_policy {{ all {{ }} }}
-model_warmup {{
-  name: "one" batch_size: 1
-  inputs {{ key: "image" value {{ data_type: TYPE_UINT8 dims: [ {SIDE}, {SIDE}, 3 ] zero_data: true }} }}
-}}
-"""
+{WARM_UP}"""
 BATCHING = "dynamic_batching { }\n"
 RESIZE = 'parameters { key: "image.resize" value { string_value: "18" } }\n'
 
@@ -63,7 +65,8 @@ def test_a_configuration_for_gpus_is_expected(tmp_path: Path) -> None:
     """configs/gpu.pbtxt with buckets, several instances and options in their right places has no findings."""
     right = BATCHING + RESIZE + parameter("cudnn_conv_algo_search", "1") + accelerator("cuda", prefer_nhwc="1")
     group = "instance_group { count: 2 kind: KIND_GPU }\n"
-    assert found(tmp_path, BATCHING, gpu=right + group, buckets=True) == {}
+    others = "".join(WARM_UP.replace("batch_size: 1", f"batch_size: {size}") for size in (2, 4))
+    assert found(tmp_path, BATCHING, gpu=right + group + others, buckets=True) == {}
 
 
 def test_a_plain_graph_with_batching_on_a_gpu_is_slow(tmp_path: Path) -> None:

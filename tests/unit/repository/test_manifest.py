@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from scripts.host.errors import TaskFailure
 from scripts.repository import manifest
-from scripts.repository.manifest import Kept, Manifest, Measured, Origin, Tried
+from scripts.repository.manifest import GpuGraph, Kept, Manifest, Measured, Origin, Tried
 from scripts.repository.preprocessing import Decided, Preprocessing
 from triton_sdk.contract import ModelContract, TensorSpec
 
@@ -48,6 +48,7 @@ MANIFEST = Manifest(
     tools={"onnxruntime": "1.32.0"},
     preprocessing=RECORD,
     tried=Tried(pictures=40, kept=(Kept(sha256="12" * 32, index=7, probability=0.75),), accuracy=0.975),
+    gpu=GpuGraph(precision="fp16", buckets=(1, 8, 32), difference=0.002, tolerance=0.004),
 )
 VALID: dict[str, Any] = json.loads(MANIFEST.to_json())
 
@@ -64,11 +65,13 @@ def test_the_tolerance_is_the_measured_one() -> None:
 
 def test_a_manifest_of_before_the_record_is_read() -> None:
     """What was packaged before the record was kept has none, and said by itself where its labels came from."""
-    old = {name: value for name, value in VALID.items() if name not in ("preprocessing", "tried")} | {"labels": "given"}
+    old = {name: value for name, value in VALID.items() if name not in ("preprocessing", "tried", "gpu")} | {
+        "labels": "given"
+    }
     assert Manifest.from_json(json.dumps(old), where="here").preprocessing is None
 
 
-@pytest.mark.parametrize("key", sorted(VALID.keys() - {"preprocessing", "tried"}))
+@pytest.mark.parametrize("key", sorted(VALID.keys() - {"preprocessing", "tried", "gpu"}))
 def test_a_manifest_without_a_field_is_refused(key: str) -> None:
     """Every field is needed; one that is missing is named."""
     text = json.dumps({name: value for name, value in VALID.items() if name != key})
