@@ -9,6 +9,8 @@ import attrs
 
 from scripts.cluster.helm import Helm
 from scripts.cluster.kubectl import Kubectl
+from scripts.cluster.patience import Patience
+from scripts.cluster.pinned import pinned
 from scripts.cluster.release import access
 from scripts.cluster.release.capacity import Holder, Node, overview
 from scripts.cluster.release.preflight import LEAST_HELM, LEAST_KUBECTL
@@ -109,30 +111,31 @@ def _cluster(settings: Settings, runner: Runner) -> list[Row]:
     """Look for kubectl, its context, the cluster's API and the GPUs; what follows from a failure is not asked."""
     what, rows = "kubectl", []
     try:
-        kubectl = Kubectl(runner, context=settings.values.get("KUBE_CONTEXT"))
-        version = access.client_version(kubectl)
+        version = access.client_version(Kubectl(runner))
         if version < LEAST_KUBECTL:
             raise ClusterFailure(f"kubectl {version} is too old: {LEAST_KUBECTL} or newer is needed.")
         rows.append(Row(what=what, state="ok", found=f"{version} (least: {LEAST_KUBECTL})"))
         what = "cluster's context"
-        rows.append(Row(what=what, state="ok", found=str(access.Where.read(kubectl))))
-        what = "cluster's API"
-        rows.append(Row(what=what, state="ok", found=f"Kubernetes {access.server_version(kubectl)}"))
-        what = "cluster's GPUs"
-        nodes = [Node.parse(item) for item in kubectl.json("get", "nodes", doing="look at the nodes")["items"]]
-        pods = kubectl.json("get", "pods", "--all-namespaces", doing="see who has the GPUs")["items"]
-        if found := overview(nodes, Holder.parse_all(pods)):
-            rows.append(Row(what=what, state="ok", found=found))
-        else:
-            advice = "deploy-triton --cpu runs without; else install NVIDIA's device plugin on nodes with GPUs"
-            rows.append(
-                Row(
-                    what=what,
-                    state="missing",
-                    found=f"none on {len(nodes)} node{'s' * (len(nodes) != 1)}",
-                    advice=advice,
+        with pinned(runner, context=settings.values.get("KUBE_CONTEXT")) as where:
+            kubectl = Kubectl(runner, where=where, patience=Patience(seconds=0))
+            rows.append(Row(what=what, state="ok", found=str(where)))
+            what = "cluster's API"
+            rows.append(Row(what=what, state="ok", found=f"Kubernetes {access.server_version(kubectl)}"))
+            what = "cluster's GPUs"
+            nodes = [Node.parse(item) for item in kubectl.json("get", "nodes", doing="look at the nodes")["items"]]
+            pods = kubectl.json("get", "pods", "--all-namespaces", doing="see who has the GPUs")["items"]
+            if found := overview(nodes, Holder.parse_all(pods)):
+                rows.append(Row(what=what, state="ok", found=found))
+            else:
+                advice = "deploy-triton --cpu runs without; else install NVIDIA's device plugin on nodes with GPUs"
+                rows.append(
+                    Row(
+                        what=what,
+                        state="missing",
+                        found=f"none on {len(nodes)} node{'s' * (len(nodes) != 1)}",
+                        advice=advice,
+                    )
                 )
-            )
     except TaskFailure as error:
         rows.append(Row(what=what, state="missing", found="not usable", advice=str(error)))
     return rows

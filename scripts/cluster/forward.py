@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.pods import Pod, parse_pods
-from scripts.cluster.says import explain
+from scripts.cluster.says import ClusterFailure, explain
 from scripts.host import shell
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
@@ -84,8 +84,8 @@ class Forwarding:
         Raises:
             TaskFailure: If it cannot be started, or no answer comes.
         """
-        running = self._launch()
         deadline = time.monotonic() + self._patience_s
+        running = self._first(deadline)
         while HTTP in self.ports and not self._lives(self.endpoint()):
             if time.monotonic() > deadline or running.poll() is not None:
                 raise TaskFailure(
@@ -102,6 +102,16 @@ class Forwarding:
             self._running.stop()
         if self._watcher.is_alive():
             self._watcher.join()
+
+    def _first(self, deadline: float) -> Running:
+        """Start it, and again while the API is away for a moment."""
+        while True:
+            try:
+                return self._launch()
+            except ClusterFailure as error:
+                if error.cause != "passing" or time.monotonic() > deadline:
+                    raise
+            self._stopping.wait(PAUSE_S)
 
     def _launch(self) -> Running:
         pod = choose(self._kubectl, self._subject)

@@ -1,12 +1,15 @@
 """Install, change and remove a release through Helm 3 or 4, whichever is there."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import attrs
 
+from scripts.cluster.patience import Patience
 from scripts.cluster.says import ClusterFailure, explain, missing
+from scripts.cluster.target import Where
 from scripts.host.errors import TaskFailure
 from scripts.host.program import Version
 from scripts.host.secret import Secret
@@ -51,6 +54,12 @@ class Revision:
         return self.status == "deployed" or (self.status == "superseded" and "failed" not in self.description)
 
     @property
+    def goes_back_to(self) -> int | None:
+        """The revision that it brought back; None where it brought something new."""
+        found = re.fullmatch(r"Rollback to (\d+)", self.description)
+        return int(found[1]) if found else None
+
+    @property
     def is_pending(self) -> bool:
         """Whether a Helm is at work on it, or was killed while it was."""
         return self.status.startswith("pending-") or self.status == "uninstalling"
@@ -58,22 +67,26 @@ class Revision:
 
 @attrs.frozen
 class Helm:
-    """helm, set to a context and a namespace.
+    """helm, set to a cluster and a namespace.
 
     Attributes:
         runner: Runs it.
-        context: The context; None for the current one.
+        where: The cluster; None for what asks none.
         namespace: The namespace of the release.
+        patience: How long what only looks is asked again while the API is away.
     """
 
     runner: Runner
-    context: str | None = attrs.field(default=None, kw_only=True)
+    where: Where | None = attrs.field(default=None, kw_only=True)
     namespace: str = attrs.field(kw_only=True)
+    patience: Patience = attrs.field(factory=Patience, kw_only=True, repr=False)
 
     def command(self, *arguments: str, hide: Sequence[Secret] = ()) -> Command:
         """Return the command with *arguments*; its standard error is kept apart."""
-        where = [f"--namespace={self.namespace}", *([f"--kube-context={self.context}"] if self.context else [])]
-        return Command(("helm", *arguments, *where), hide=hide, apart=True)
+        where = (f"--namespace={self.namespace}", *(self.where.helm if self.where else ()))
+        return Command(
+            ("helm", *arguments, *where), hide=hide, apart=True, unsaid=self.where.unsaid if self.where else {}
+        )
 
     def run(self, command: Command, *, timeout_s: float = TIMEOUT_S) -> Completed:
         """Run a command of this class, whether it succeeds or not.
@@ -88,13 +101,21 @@ class Helm:
                 raise missing("helm", "to deploy to a cluster") from error
             raise explain(str(error), doing="run helm") from error
 
-    def text(self, command: Command, *, doing: str, timeout_s: float = TIMEOUT_S) -> str:
-        """Run a command of this class and return its standard output.
+    def look(self, command: Command, *, timeout_s: float = TIMEOUT_S) -> Completed:
+        """Run a command of this class that changes nothing; where the API is away, again and again.
+
+        Raises:
+            ClusterFailure: If there is no helm, or it takes too long.
+        """
+        return self.patience.ask(lambda: self.run(command, timeout_s=timeout_s))
+
+    def text(self, command: Command, *, doing: str) -> str:
+        """Run a command of this class that changes nothing, and return its standard output.
 
         Raises:
             ClusterFailure: If it fails; ``cause`` and message say why.
         """
-        done = self.run(command, timeout_s=timeout_s)
+        done = self.look(command)
         if done.status:
             raise explain(done.errors or done.output, doing=doing)
         return done.output
@@ -105,7 +126,10 @@ class Helm:
         Raises:
             ClusterFailure: If there is none, or it does not say.
         """
-        said = self.text(Command(("helm", "version", "--short"), apart=True), doing="ask helm for its version")
+        done = self.run(Command(("helm", "version", "--short"), apart=True))
+        if done.status:
+            raise explain(done.errors or done.output, doing="ask helm for its version")
+        said = done.output
         if (found := Version.parse(said)) is None:
             raise ClusterFailure(f"helm does not say its version, but {said.strip()[:100]!r}. Is it Helm 3 or 4?")
         return found
@@ -116,7 +140,7 @@ class Helm:
         Raises:
             ClusterFailure: If the cluster cannot be asked.
         """
-        done = self.run(self.command("history", release, f"--max={_HISTORY}", "--output=json"))
+        done = self.look(self.command("history", release, f"--max={_HISTORY}", "--output=json"))
         if done.status:
             if "release: not found" in done.errors:
                 return ()

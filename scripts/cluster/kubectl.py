@@ -5,7 +5,9 @@ from typing import Any
 
 import attrs
 
+from scripts.cluster.patience import Patience
 from scripts.cluster.says import ClusterFailure, explain, missing
+from scripts.cluster.target import Where
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
 from scripts.host.shell import Command, Completed, Runner
@@ -16,32 +18,39 @@ REQUEST_TIMEOUT_S, TIMEOUT_S = 10, 60.0
 
 @attrs.frozen
 class Kubectl:
-    """kubectl, set to a context and a namespace.
+    """kubectl, set to a cluster and a namespace.
 
     Attributes:
         runner: Runs it.
-        context: The context; None for the current one.
+        where: The cluster; None for what asks none.
         namespace: The namespace; None for the context's own.
+        patience: How long it is asked again while the API is away.
     """
 
     runner: Runner
-    context: str | None = attrs.field(default=None, kw_only=True)
+    where: Where | None = attrs.field(default=None, kw_only=True)
     namespace: str | None = attrs.field(default=None, kw_only=True)
+    patience: Patience = attrs.field(factory=Patience, kw_only=True, repr=False)
 
     def command(self, *arguments: str, stdin: Secret | None = None) -> Command:
         """Return the command with *arguments*; its standard error is kept apart."""
-        where = [f"--context={self.context}"] if self.context else []
-        where += [f"--namespace={self.namespace}"] if self.namespace else []
-        return Command(("kubectl", *where, *arguments), stdin=stdin, apart=True)
+        where = self.where.kubectl if self.where else ()
+        namespace = (f"--namespace={self.namespace}",) if self.namespace else ()
+        unsaid = self.where.unsaid if self.where else {}
+        return Command(("kubectl", *where, *namespace, *arguments), stdin=stdin, apart=True, unsaid=unsaid)
 
     def run(self, *arguments: str, stdin: Secret | None = None, timeout_s: float = TIMEOUT_S) -> Completed:
-        """Run it, whether it succeeds or not.
+        """Run something that may be done twice, whether it succeeds or not; where the API is away, again and again.
 
         Raises:
             ClusterFailure: If there is no kubectl, or it takes too long.
         """
-        limit = () if "--client" in arguments else (f"--request-timeout={REQUEST_TIMEOUT_S}s",)
-        command = self.command(*arguments, *limit, stdin=stdin)
+        if self.where is None:  # nothing but this machine is asked
+            return self._once(self.command(*arguments, stdin=stdin), timeout_s)
+        command = self.command(*arguments, f"--request-timeout={REQUEST_TIMEOUT_S}s", stdin=stdin)
+        return self.patience.ask(lambda: self._once(command, timeout_s))
+
+    def _once(self, command: Command, timeout_s: float) -> Completed:
         try:
             return self.runner.capture(command, timeout_s=timeout_s)
         except TaskFailure as error:

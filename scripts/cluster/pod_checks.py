@@ -126,7 +126,7 @@ def gpu(kubectl: Kubectl, pod: Pod) -> Result:
     # Not through Kubectl.run, whose options would go to nvidia-smi.
     command = kubectl.command("exec", pod.name, f"--container={CONTAINER}", "--", *_GPU_QUERY)
     try:
-        done = kubectl.runner.capture(command, timeout_s=_EXEC_TIMEOUT_S)
+        done = kubectl.patience.ask(lambda: kubectl.runner.capture(command, timeout_s=_EXEC_TIMEOUT_S))
     except TaskFailure as error:
         return _result("nvidia-smi", "failed", str(error))
     found = [line.strip() for line in done.output.splitlines() if line.strip()]

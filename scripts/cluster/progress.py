@@ -47,6 +47,7 @@ class State:
         ready: How many of the new ones are ready.
         serving: How many pods are ready, new or old.
         whole: Whether it is done: all pods are new and ready, and the old ones are gone.
+        proven: Whether it was done once, be it that pods have gone since.
         pods: Its pods, the new ones first.
         trouble: What keeps pods from being made, or from running; the worst first.
     """
@@ -56,6 +57,7 @@ class State:
     ready: int
     serving: int
     whole: bool
+    proven: bool
     pods: Sequence[PodState]
     trouble: Sequence[tuple[str, Trouble]]
 
@@ -81,12 +83,14 @@ class State:
         trouble = [(f"pod {p.name}", p.trouble) for p in pods if p.new and p.trouble and not p.leaving]
         # What the controller says of the generation before may be what this one mends.
         trouble += [(f"Deployment {name}", each) for each in of_deployment(status, newest) if seen]
+        whole = seen and all(count == wanted for count in counts) and not any(p.leaving and not p.new for p in pods)
         return cls(
             name=name,
             wanted=wanted,
             ready=sum(p.ready and p.new for p in pods),
             serving=sum(p.ready for p in pods),
-            whole=seen and all(count == wanted for count in counts) and not any(p.leaving and not p.new for p in pods),
+            whole=whole,
+            proven=whole or is_proven(found),
             pods=pods,
             trouble=sorted(trouble, key=lambda pair: not pair[1].hopeless),
         )
@@ -96,6 +100,14 @@ class State:
         """How far it is, in a line."""
         old = sum(not pod.new for pod in self.pods)
         return f"{self.name}: {self.ready} of {self.wanted} new pods ready{f', {old} old' if old else ''}"
+
+
+def is_proven(deployment: Object) -> bool:
+    """Say whether all pods that a Deployment asks for now were once ready, be it that some have gone since."""
+    metadata, status = deployment.get("metadata") or {}, deployment.get("status") or {}
+    seen = status.get("observedGeneration", 0) >= metadata.get("generation", 0)
+    # Kubernetes says so when all new pods are there, and until the next change.
+    return bool(seen and condition(status, "Progressing").get("reason") == "NewReplicaSetAvailable")
 
 
 def _owned(item: Object, *owners: str) -> bool:

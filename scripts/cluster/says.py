@@ -7,7 +7,16 @@ from typing import Literal
 from scripts.host.errors import TaskFailure
 
 Cause = Literal[
-    "missing program", "context", "unreachable", "login", "trust", "forbidden", "not found", "busy", "other"
+    "missing program",
+    "context",
+    "passing",
+    "unreachable",
+    "login",
+    "trust",
+    "forbidden",
+    "not found",
+    "busy",
+    "other",
 ]
 
 _KUBECONFIG = "KUBECONFIG names the file (default: ~/.kube/config); for EKS: aws eks update-kubeconfig --name CLUSTER"
@@ -50,6 +59,17 @@ _KNOWN: Sequence[tuple[str, Cause, str, str]] = (
         "for EKS: is the aws client installed, AWS_PROFILE right, and aws sso login done?",
     ),
     (
+        r"\((?:ServiceUnavailable|InternalError|Timeout|ServerTimeout|TooManyRequests)\)|internal error occurred"
+        r"|currently unable to handle the request|unable to return a response in the time allotted"
+        r"|too many requests|has prevented the request from succeeding|apiserver not ready|server is starting"
+        r"|leader changed|no leader|request timed out|connection lost|lost connection|goaway"
+        r"|\b50[234] |\b429 |service unavailable|bad gateway|gateway time-?out"
+        r"|connection reset|broken pipe|: (?:unexpected )?EOF\s*$|\bEOF$",
+        "passing",
+        "the cluster's API is away for the moment, or has too much to do",
+        "it may be upgraded right now: try again in some minutes; `kubectl get --raw=/readyz` says what it waits for",
+    ),
+    (
         r"must be logged in|unauthorized|asked for the client to provide credentials",
         "login",
         "the cluster does not take this login",
@@ -74,9 +94,9 @@ _KNOWN: Sequence[tuple[str, Cause, str, str]] = (
         "ask for the permission: a Role in the namespace, and a RoleBinding",
     ),
     (
-        r"unable to connect|cluster unreachable|was refused|i/o timeout|no such host|connection re|deadline exceeded"
-        r"|request canceled|client\.timeout|tls handshake timeout|network is unreachable|no route to host"
-        r"|no answer within",
+        r"unable to connect|cluster unreachable|was refused|i/o timeout|no such host|connection refused"
+        r"|deadline exceeded|request canceled|client\.timeout|tls handshake timeout|network is unreachable"
+        r"|no route to host|no answer within",
         "unreachable",
         "the cluster's API gives no answer",
         "is the cluster running, the network or the VPN up, and the context the right one?",
@@ -105,7 +125,7 @@ def explain(said: str, *, doing: str) -> ClusterFailure:
     """Return the failure that says, of what a program printed while *doing*, the cause and what to do."""
     line = gist(said)
     for pattern, cause, meaning, advice in _KNOWN:
-        if re.search(pattern, said, re.IGNORECASE):
+        if re.search(pattern, said, re.IGNORECASE | re.MULTILINE):
             what = f"{meaning}: {line}" if line else meaning
             return ClusterFailure(
                 f"Cannot {doing}: {what}" + (f"\n{advice[0].upper()}{advice[1:]}" if advice else ""), cause=cause

@@ -1,6 +1,8 @@
 """Where a deployment is: which release, in which namespace of which cluster."""
 
 import shlex
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Self
 
 import attrs
@@ -12,6 +14,43 @@ RELEASE, NAMESPACE = "triton-infer", "triton"
 CHART = "triton"
 # deploy-triton says with it on a namespace that it made it, and for which release: destroy-triton may then remove it.
 CREATED_BY = "triton-serving/created-by"
+
+
+@attrs.frozen(kw_only=True)
+class Where:
+    """A cluster, and the login for it.
+
+    Attributes:
+        context: The name of the context.
+        server: The address of the cluster's API.
+        tls_name: The name in the API's certificate where the kubeconfig says another one than the address has.
+        kubeconfig: A file that has this context alone, for as long as the task runs; None for kubectl's own files.
+    """
+
+    context: str
+    server: str
+    tls_name: str = ""
+    kubeconfig: Path | None = None
+
+    @property
+    def kubectl(self) -> tuple[str, ...]:
+        """The options by which kubectl acts on this cluster and on no other."""
+        name = (f"--tls-server-name={self.tls_name}",) if self.tls_name else ()
+        return (f"--context={self.context}", f"--server={self.server}", *name)
+
+    @property
+    def helm(self) -> tuple[str, ...]:
+        """The same for Helm; HELM_KUBECONTEXT and HELM_KUBEAPISERVER count less than they."""
+        name = (f"--kube-tls-server-name={self.tls_name}",) if self.tls_name else ()
+        return (f"--kube-context={self.context}", f"--kube-apiserver={self.server}", *name)
+
+    @property
+    def unsaid(self) -> Mapping[str, str]:
+        """The variables by which both read this task's own kubeconfig."""
+        return {"KUBECONFIG": str(self.kubeconfig)} if self.kubeconfig else {}
+
+    def __str__(self) -> str:
+        return f"{self.context} ({self.server})"
 
 
 @attrs.frozen(kw_only=True)

@@ -74,6 +74,7 @@ VARIABLES: Mapping[str, Callable[[str], str]] = {
     "IMAGE_TAG": _pattern(r"\w[\w.-]{0,127}", "is not a tag: up to 128 letters, digits, . _ -"),
     "REGISTRY_HOST": _pattern(r"[A-Za-z0-9][\w.-]*(:\d{1,5})?", "is not HOST or HOST:PORT"),
     "KUBE_CONTEXT": _any,
+    "KUBE_PATIENCE": _pattern(r"\d{1,4}", "is not a number of seconds, from 0 to 9999"),
     "TRITON_BASE_IMAGE": _pattern(r"[\w./:@-]+", "is not an image such as HOST/NAME:TAG@sha256:DIGEST"),
     "TRITON_CHART": _chart,
     "TRITON_CHART_REPO": _endpoint,

@@ -43,6 +43,7 @@ class Command:
         hide: More values to take out of what it prints; those of *env* and *stdin* always are.
         cwd: The folder that it runs in; None for this process's own.
         apart: Keep what it prints on standard error apart: for a program whose standard output is data.
+        unsaid: Variables that it gets too, of no use outside of this process: the text leaves them out.
     """
 
     argv: Sequence[str]
@@ -51,6 +52,7 @@ class Command:
     hide: Sequence[Secret] = attrs.field(default=(), kw_only=True)
     cwd: Path | None = attrs.field(default=None, kw_only=True)
     apart: bool = attrs.field(default=False, kw_only=True)
+    unsaid: Mapping[str, str] = attrs.field(factory=dict, kw_only=True)
 
     def __str__(self) -> str:
         shown = [f"{name}={'***' if isinstance(value, Secret) else value}" for name, value in self.env.items()]
@@ -66,7 +68,7 @@ class Command:
     def environment(self) -> dict[str, str]:
         """The child's whole environment."""
         own = {name: value.reveal() if isinstance(value, Secret) else value for name, value in self.env.items()}
-        return settings.inherited() | own
+        return settings.inherited() | own | dict(self.unsaid)
 
 
 @attrs.frozen(kw_only=True)

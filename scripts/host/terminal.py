@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from scripts.host.errors import TaskFailure
+from scripts.host.stopping import stoppable
 from triton_sdk.errors import TritonError
 
 # Where there is no terminal (CI, a pipe) rich assumes 80 columns and breaks the tables.
@@ -67,15 +68,20 @@ def is_asked() -> bool:
 
 @contextlib.contextmanager
 def reporting() -> Iterator[None]:
-    """Turn a failure that we know into one message on standard error and exit status 1; Ctrl-C into status 130."""
+    """Turn a failure that we know into one message on standard error and exit status 1; Ctrl-C into status 130.
+
+    SIGTERM and SIGHUP, as a cancelled CI job and a terminal that is closed send them, act like Ctrl-C.
+    """
     console = _console(stderr=True)
     try:
-        yield
+        with stoppable():
+            yield
     except (TaskFailure, TritonError) as error:
         console.print(Text.assemble(("Error: ", "bold red"), str(error)), soft_wrap=True)
         raise SystemExit(1) from error
     except KeyboardInterrupt as error:
-        console.print(Text(str(error) or "Stopped.", style="yellow"), soft_wrap=True)
+        with contextlib.suppress(OSError):
+            console.print(Text(str(error) or "Stopped.", style="yellow"), soft_wrap=True)
         raise SystemExit(130) from None
 
 
@@ -121,7 +127,9 @@ def waiting() -> Iterator[tuple[Callable[[str], None], Callable[[str], None]]]:
     console = _console(stderr=True)
 
     def line(text: str) -> None:
-        console.print(Text(f"  {text}", style="dim"), soft_wrap=True)
+        # What is being done is finished, or undone, even where nobody reads along any more.
+        with contextlib.suppress(OSError):
+            console.print(Text(f"  {text}", style="dim"), soft_wrap=True)
 
     if not console.is_terminal:
         yield line, lambda _: None

@@ -1,5 +1,7 @@
 """A release in a cluster: deployed, looked at, removed."""
 
+import contextlib
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -39,6 +41,10 @@ def deploy_triton(
     context: str = "",
 ) -> None:
     """Deploy the pushed image to a cluster with Helm and wait; what fails is rolled back."""
+    import attrs
+
+    from scripts.cluster.patience import Patience
+    from scripts.cluster.pinned import pinned
     from scripts.cluster.release.chart import Chart, Installation, values_files
     from scripts.cluster.release.deploy import Deployer
     from scripts.cluster.release.rollout import Show
@@ -60,10 +66,16 @@ def deploy_triton(
             cpu=cpu,
         )
         limit = number(timeout, name="timeout")
-        with waiting() as (line, status):
-            show = Show(line=line, status=status)
+        runner = LocalRunner()
+        with pinned(runner, context=target.context) as where, waiting() as (line, status):
             deployer = Deployer(
-                target=target, installation=installation, settings=loaded, runner=LocalRunner(), show=show
+                target=attrs.evolve(target, context=where.context),
+                where=where,
+                installation=installation,
+                settings=loaded,
+                runner=runner,
+                show=Show(line=line, status=status),
+                patience=Patience.from_settings(loaded, tell=line),
             )
             outcome = None if dry_run else deployer.deploy(timeout_s=limit)
             commands, changes = deployer.plan() if dry_run else ([], [])
@@ -88,8 +100,7 @@ def status(c: Context, release: str = "", namespace: str = "", context: str = ""
     from scripts.cluster.status import look, tables
     from scripts.host.terminal import reporting, say, step, table
 
-    with reporting():
-        target, kubectl, helm = reached(release, namespace, context)
+    with reporting(), reached(release, namespace, context) as (target, kubectl, helm):
         found = look.look(kubectl, helm, target, progress=step)
         if json:
             say(tables.as_json(found))
@@ -120,8 +131,7 @@ def destroy_triton(
     from scripts.cluster.release import destroy
     from scripts.host.terminal import confirm, is_asked, reporting, say, step, table
 
-    with reporting():
-        target, kubectl, helm = reached(release, namespace, context)
+    with reporting(), reached(release, namespace, context) as (target, kubectl, helm):
         removal = destroy.plan(helm, target)
         if removal is None:
             say(
@@ -150,17 +160,26 @@ def destroy_triton(
             say(became)
 
 
-def reached(release: str, namespace: str, context: str) -> "tuple[Target, Kubectl, Helm]":
-    """Return what reaches the deployment, after saying where that is."""
+@contextlib.contextmanager
+def reached(release: str, namespace: str, context: str) -> "Iterator[tuple[Target, Kubectl, Helm]]":
+    """Give what reaches the deployment, after saying where that is."""
+    import attrs
+
     from scripts.cluster.helm import Helm
     from scripts.cluster.kubectl import Kubectl
-    from scripts.cluster.release import access
+    from scripts.cluster.patience import Patience
+    from scripts.cluster.pinned import pinned
     from scripts.cluster.target import Target
     from scripts.host import settings
     from scripts.host.shell import LocalRunner
     from scripts.host.terminal import step
 
-    target = Target.from_settings(settings.load(), release=release, namespace=namespace, context=context)
-    kubectl = Kubectl(LocalRunner(), context=target.context, namespace=target.namespace)
-    step(f"Release {target.release}, namespace {target.namespace}, context {access.Where.read(kubectl)}")
-    return target, kubectl, Helm(LocalRunner(), context=target.context, namespace=target.namespace)
+    loaded = settings.load()
+    target = Target.from_settings(loaded, release=release, namespace=namespace, context=context)
+    runner = LocalRunner()
+    with pinned(runner, context=target.context) as where:
+        step(f"Release {target.release}, namespace {target.namespace}, context {where}")
+        patience = Patience.from_settings(loaded, tell=step)
+        kubectl = Kubectl(runner, where=where, namespace=target.namespace, patience=patience)
+        helm = Helm(runner, where=where, namespace=target.namespace, patience=patience)
+        yield attrs.evolve(target, context=where.context), kubectl, helm

@@ -113,7 +113,7 @@ def smoke_test(
         in_cluster = bool(all_pods or release or namespace or context)
         server = choose(local=local, url=url, cluster=in_cluster, settings=settings.load())
         if server == "cluster":
-            target, kubectl, _ = reached(release, namespace, context)
+            target, kubectl, _ = stack.enter_context(reached(release, namespace, context))
             of = f"release {target.release}"
             results = pod_checks.check_pods(kubectl, target, repository=folder, all_pods=all_pods, progress=step)
         else:

@@ -1,8 +1,10 @@
 """A cluster that answers by a script, and a kubectl that forwards ports by one."""
 
+import contextlib
 import json
 import queue
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -67,6 +69,12 @@ def pod(name: str = "a", *, ready: bool = True, gpus: int = 0, **status: object)
             **status,
         },
     }
+
+
+@contextlib.contextmanager
+def no_forwarding(*_: object, **__: object) -> Iterator[Any]:
+    """Give ports that lead nowhere, for checks that ask nobody."""
+    yield SimpleNamespace(endpoint=lambda _: None, trouble="")
 
 
 class FakeForward(Running):

@@ -8,12 +8,14 @@ import attrs
 import yaml
 
 from scripts.cluster.release.rollout import Show
+from scripts.cluster.target import Where
 from scripts.host.clock import Clock
 from scripts.host.shell import Command, Completed
 
 Object = dict[str, Any]
 GPU = "nvidia.com/gpu"
 NAME, DIGEST = "triton-infer", "sha256:" + "a" * 64
+WHERE = Where(context="here", server="https://api.example")
 
 
 def deployment(*, image: str = "one", replicas: int = 1, gpus: int = 0, surge: int = 0, **pod: Any) -> Object:
@@ -162,7 +164,9 @@ class Lines:
         return Show(line=self.lines.append, status=lambda _: None)
 
 
-Answer = str | Object | Completed | BaseException
+Plain = str | Object | Completed | BaseException
+# An answer may be made when it is asked for: then something may happen in the cluster meanwhile.
+Answer = Plain | Callable[[], Plain]
 
 
 @attrs.define(kw_only=True)
@@ -184,7 +188,7 @@ class Cluster:
     def capture(self, command: Command, *, timeout_s: float = 30.0) -> Completed:
         """Answer."""
         assert timeout_s > 0
-        left_out = ("--context", "--kube-context", "--namespace=", "--request-timeout")
+        left_out = ("--context", "--server=", "--kube-context", "--kube-apiserver", "--namespace=", "--request-timeout")
         line = " ".join(word for word in command.argv if not word.startswith(left_out))
         self.ran.append(line)
         self.commands.append(command)
@@ -193,6 +197,8 @@ class Cluster:
         answer = self.answers[max(fitting, key=len)]
         if isinstance(answer, list):
             answer = answer.pop(0) if len(answer) > 1 else answer[0]
+        if callable(answer):
+            answer = answer()
         if isinstance(answer, BaseException):
             raise answer
         if isinstance(answer, Completed):
@@ -218,7 +224,7 @@ class Cluster:
                 yield " ".join(word for word in words[:4] if not word.startswith("--"))
             elif words[:2] == ["helm", "upgrade"] and "--dry-run=server" not in words:
                 yield "helm upgrade"
-            elif words[:2] == ["kubectl", "annotate"]:
+            elif words[:3] == ["kubectl", "annotate", "namespace"]:
                 yield " ".join(words[:4])
 
 

@@ -1,8 +1,8 @@
-"""Which cluster the kubeconfig names, whether it answers, and whether we may do there what a deployment does."""
+"""Whether the cluster answers, and whether we may do there what a deployment does."""
 
 import json
 from collections.abc import Iterable
-from typing import Any, Self
+from typing import Any
 
 import attrs
 
@@ -12,36 +12,6 @@ from scripts.host.program import Version
 from scripts.host.secret import Secret
 
 CHANGES = ("get", "create", "patch", "delete")
-
-
-@attrs.frozen(kw_only=True)
-class Where:
-    """A context of the kubeconfig.
-
-    Attributes:
-        context: Its name.
-        server: The address of the cluster's API.
-    """
-
-    context: str
-    server: str
-
-    @classmethod
-    def read(cls, kubectl: Kubectl) -> Self:
-        """Return the context that kubectl uses; the cluster is not asked.
-
-        Raises:
-            ClusterFailure: If there is no such context.
-        """
-        found = kubectl.json("config", "view", "--minify", doing="read the kubeconfig")
-        clusters = found.get("clusters") or [{}]
-        return cls(
-            context=found.get("current-context") or kubectl.context or "",
-            server=(clusters[0].get("cluster") or {}).get("server", ""),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.context} ({self.server})"
 
 
 @attrs.frozen(order=True)

@@ -1,75 +1,30 @@
 """Deploy: say what will happen, check that it can, do it, wait for it, and go back where it fails."""
 
-import shlex
 from collections.abc import Sequence
 
 import attrs
 
 from scripts.cluster.helm import Helm
 from scripts.cluster.kubectl import Kubectl
+from scripts.cluster.patience import Patience
 from scripts.cluster.progress import State
-from scripts.cluster.release import destroy
-from scripts.cluster.release.access import Where
+from scripts.cluster.release.change import change
 from scripts.cluster.release.chart import Installation
+from scripts.cluster.release.mending import mend
+from scripts.cluster.release.outcome import Outcome
 from scripts.cluster.release.preflight import Planned, Preflight
-from scripts.cluster.release.rollout import PATIENCE_S, RolloutFailure, Show, Watch
+from scripts.cluster.release.record import Record, last_deployed
+from scripts.cluster.release.rollout import PATIENCE_S, Show, Watch
+from scripts.cluster.release.way_back import WayBack
 from scripts.cluster.says import ClusterFailure, explain
-from scripts.cluster.target import CREATED_BY, Target
+from scripts.cluster.target import CREATED_BY, Target, Where
 from scripts.host.clock import Clock
 from scripts.host.errors import TaskFailure
 from scripts.host.settings import Settings
 from scripts.host.shell import Command, Runner
 
-
-@attrs.frozen(kw_only=True)
-class Outcome:
-    """A release that runs.
-
-    Attributes:
-        target: Which.
-        revision: Its revision.
-        changed: Whether this deployment changed it.
-        planned: What it consists of.
-        states: Its Deployments.
-    """
-
-    target: Target
-    revision: int
-    changed: bool
-    planned: Planned
-    states: Sequence[State]
-
-    @property
-    def rows(self) -> list[tuple[str, str]]:
-        """What a person wants to know of it."""
-        pods = [pod for state in self.states for pod in state.pods if not pod.leaving]
-        devices: dict[str, int] = {}
-        for workload in self.planned.rendered.workloads:
-            for name, count in workload.devices.items():
-                devices[name] = devices.get(name, 0) + count * workload.replicas
-        services = [
-            f"{s['metadata']['name']}.{self.target.namespace}:"
-            + ",".join(str(port["port"]) for port in s["spec"].get("ports") or ())
-            for s in self.planned.rendered.named("Service")
-        ]
-        return [
-            ("release", f"{self.target.release} in namespace {self.target.namespace}"),
-            ("revision", f"{self.revision}{'' if self.changed else ', unchanged'}"),
-            ("image", self.planned.rendered.image),
-            ("pods ready", f"{sum(s.ready for s in self.states)} of {sum(s.wanted for s in self.states)}"),
-            ("on nodes", ", ".join(sorted({pod.node for pod in pods if pod.node})) or "none"),
-            ("GPUs", ", ".join(f"{count} {name}" for name, count in devices.items()) or "none"),
-            ("endpoints", "\n".join(services)),
-        ]
-
-    @property
-    def next_steps(self) -> list[str]:
-        """The commands that come next."""
-        where = f" --context={shlex.quote(self.target.context)}" if self.target.context else ""
-        return [
-            f"invoke smoke-test{self.target.options}",
-            f"kubectl{where} --namespace={self.target.namespace} port-forward service/{self.target.fullname} 8000 8001",
-        ]
+# What goes back has run before: its pods are waited for, but not as long again as for those that did not come.
+BACK_S = 300.0
 
 
 @attrs.frozen(kw_only=True)
@@ -77,65 +32,92 @@ class Deployer:
     """Deploys one installation to one target.
 
     Attributes:
-        target: Where to.
+        target: Which release.
+        where: In which cluster.
         installation: What.
         settings: For the image's registry.
         runner: Runs helm and kubectl.
         show: Where progress goes.
+        patience: How long calls that only look are repeated while the API is away.
         clock: The time.
     """
 
     target: Target
+    where: Where
     installation: Installation
     settings: Settings
     runner: Runner
     show: Show
+    patience: Patience = attrs.field(factory=Patience)
     clock: Clock = attrs.field(factory=Clock)
 
     def deploy(self, *, timeout_s: float) -> Outcome:
         """Deploy, and wait until the pods are ready.
 
         Raises:
-            TaskFailure: If it cannot work, or did not: then the former revision is back, and the message says so.
-            KeyboardInterrupt: After Ctrl-C, when the former revision is back, with what stands now.
+            TaskFailure: If it cannot work, or did not: then the last good revision is back, and the message says so.
+            KeyboardInterrupt: After Ctrl-C, when the last good revision is back, with what stands now.
         """
         self._announce()
+        mend(self.helm, self.kubectl, self.target, show=self.show, clock=self.clock)
         planned = self._examine()
-        if planned.same:
-            number = planned.history[-1].number
-            self.show.line(f"Nothing to change: revision {number} is this already")
-            watch = self._watch(planned)
-            watch.begin()
-            states = watch.wait(timeout_s=timeout_s)
-            return Outcome(target=self.target, revision=number, changed=False, planned=planned, states=states)
-        for command in self.installation.chart.preparation(self.helm):
-            self.show.line(f"{command}")
-            self._do(command, doing="make the chart's repository known")
         watch = self._watch(planned)
-        was_whole = all(state.whole for state in watch.begin())
-        # What was not whole before cannot be expected to be so soon after.
-        patience_s = timeout_s if was_whole else min(timeout_s, PATIENCE_S)
-        made = 0  # the revision, when it is there
+        before = watch.begin()
+        planned = self._learnt(planned, before)
+        if not planned.same:
+            for command in self.installation.chart.preparation(self.helm):
+                self.show.line(f"{command}")
+                done = self.runner.stream(command, show=lambda _: None)
+                if done.status:
+                    raise explain(done.output, doing="make the chart's repository known")
+        elif not planned.is_unfinished:
+            self.show.line(f"Nothing to change: revision {planned.last} is this already")
+            states = watch.wait(timeout_s=timeout_s)
+            if not planned.written.is_good(planned.history[-1]) or planned.written.attempted:
+                self._note(planned.record.with_good(planned.last))
+            return self._outcome(planned, planned.last, states, changed=False)
+        else:
+            self.show.line(f"Nothing to change, but revision {planned.last} never became ready: waiting for its pods")
+        return self._carry_out(planned, watch, was_whole=all(state.whole for state in before), timeout_s=timeout_s)
+
+    def _carry_out(self, planned: Planned, watch: Watch, *, was_whole: bool, timeout_s: float) -> Outcome:
+        """Change the release, unless that is done already, and wait; go back where it fails."""
+        made = planned.last if planned.same else 0  # the revision, when it is there
+        back = WayBack(
+            target=self.target,
+            kubectl=self.kubectl,
+            helm=self.helm,
+            planned=planned,
+            watch=self._watch(planned, former=True),
+            show=self.show,
+            clock=self.clock,
+            # What was not whole before cannot be expected to be so soon after.
+            timeout_s=min(timeout_s, BACK_S if was_whole else PATIENCE_S),
+        )
         try:
-            self._upgrade(planned)
-            made = self._newest()
+            if not planned.same:
+                self._upgrade(planned)
+                made = self._newest()
             states = watch.wait(timeout_s=timeout_s)
         except TaskFailure as failure:
             if isinstance(failure, ClusterFailure) and failure.cause == "busy":
                 raise
             # Where going back is cut short, what led to it is told all the same.
-            stands = self._go_back(planned, made, timeout_s=patience_s, because=f"The deployment failed: {failure}")
+            stands = back.go(made, because=f"The deployment failed: {failure}")
+            self._settle(planned)
             raise TaskFailure(f"The deployment failed: {failure}\n{stands}") from failure
         except KeyboardInterrupt:
             self.show.line("Stopping: going back to what was there before. Ctrl-C once more leaves it as it is")
-            stands = self._go_back(planned, made, timeout_s=patience_s, because="Stopped.")
+            stands = back.go(made, because="Stopped.")
+            self._settle(planned)
             raise KeyboardInterrupt(f"Stopped. {stands}") from None
         if (newest := self._newest()) != made:
             raise TaskFailure(
                 f"Revision {made} was deployed, but somebody else deployed revision {newest} since. "
                 "`invoke status` shows what runs."
             )
-        return Outcome(target=self.target, revision=made, changed=True, planned=planned, states=states)
+        self._note(planned.record.with_good(made))
+        return self._outcome(planned, made, states, changed=not planned.same)
 
     def plan(self) -> tuple[list[Command], list[str]]:
         """Return the commands that `deploy` runs to change something, and what would change, line by line.
@@ -150,34 +132,31 @@ class Deployer:
         if planned.same:
             return [], []
         commands = [*self.installation.chart.preparation(self.helm), self._command(planned)]
-        return [*commands, *self._mark(planned)], planned.rendered.diff(planned.deployed)
+        marks = [Kubectl(self.runner, where=self.where).command(*mark) for mark in self._marks(planned)]
+        return [*commands, *marks], planned.rendered.diff(planned.deployed)
 
     @property
     def kubectl(self) -> Kubectl:
         """kubectl, set to the target."""
-        return Kubectl(self.runner, context=self.target.context, namespace=self.target.namespace)
+        return Kubectl(self.runner, where=self.where, namespace=self.target.namespace, patience=self.patience)
 
     @property
     def helm(self) -> Helm:
         """Helm, set to the target."""
-        return Helm(self.runner, context=self.target.context, namespace=self.target.namespace)
+        return Helm(self.runner, where=self.where, namespace=self.target.namespace, patience=self.patience)
 
     def _command(self, planned: Planned) -> Command:
         return self.helm.upgrade(
             self.target.release, self.installation.by_name, new_namespace=planned.new_namespace, version=planned.helm
         )
 
-    def _mark(self, planned: Planned) -> list[Command]:
-        """Return the command that says on a new namespace who made it."""
-        mark = ("annotate", "namespace", self.target.namespace, f"{CREATED_BY}={self.target.release}")
-        return [Kubectl(self.runner, context=self.target.context).command(*mark)] if planned.new_namespace else []
+    def _marks(self, planned: Planned) -> list[tuple[str, ...]]:
+        """Return what kubectl shall do to say on a new namespace who made it."""
+        mark = ("annotate", "namespace", self.target.namespace, f"{CREATED_BY}={self.target.release}", "--overwrite")
+        return [mark] if planned.new_namespace else []
 
     def _announce(self) -> None:
-        try:
-            where = str(Where.read(self.kubectl))
-        except TaskFailure:  # the preflight says what is wrong, with everything else
-            where = self.target.context or "unknown"
-        self.show.line(f"context    {where}")
+        self.show.line(f"context    {self.where}")
         self.show.line(f"namespace  {self.target.namespace}, release {self.target.release}")
         self.show.line(f"chart      {self.installation.chart.name}, values {', '.join(self.installation.files)}")
         self.show.line(f"image      {self.installation.image}")
@@ -195,6 +174,17 @@ class Deployer:
             self.show.line(f"Note: {note}")
         return planned
 
+    def _learnt(self, planned: Planned, states: Sequence[State]) -> Planned:
+        """Return the plan with what the pods tell: whether the revision that is deployed was ever good."""
+        proven = len(states) == len(planned.rendered.deployments) and all(state.proven for state in states)
+        last, record = planned.history[-1] if planned.history else None, planned.record
+        if last is not None and last.status == "deployed" and proven:
+            record = record.with_good(last.number)
+        elif not record.known and (former := last_deployed(planned.history)):
+            # A release of before there was a record, or of somebody's own Helm: Helm's word has to do.
+            record = record.with_good(former.number)
+        return attrs.evolve(planned, record=record)
+
     def _watch(self, planned: Planned, *, former: bool = False) -> Watch:
         rendered = planned.deployed if former and planned.deployed else planned.rendered
         # Another chart than ours may label its objects in another way: then all of the namespace is looked at.
@@ -211,67 +201,35 @@ class Deployer:
 
     def _upgrade(self, planned: Planned) -> None:
         command = self._command(planned)
+        if planned.history:
+            self._note(planned.record, attempted=planned.last + 1)
         self.show.line(f"{command}")
         self.show.status("helm upgrade")
         try:
-            self._do(command, doing="deploy")
+            change(self.helm, self.target.release, command, doing="deploy")
         finally:
-            for mark in self._mark(planned):
-                self.runner.capture(mark)
+            for mark in self._marks(planned):
+                Kubectl(self.runner, where=self.where, patience=self.patience).run(*mark)
+        if not planned.history:
+            self._note(planned.record, attempted=1)
 
-    def _do(self, command: Command, *, doing: str) -> None:
-        """Run a command that changes something: by Ctrl-C it may end in its own way."""
-        done = self.runner.stream(command, show=lambda _: None)
-        if done.status:
-            raise explain(done.output, doing=doing)
+    def _settle(self, planned: Planned) -> None:
+        """Write down that no deployment is under way any more; without a former revision nothing is left for that."""
+        if planned.former is not None:
+            self._note(planned.record)
+
+    def _note(self, record: Record, *, attempted: int | None = None) -> None:
+        """Write down which revisions are good, and which one is being made now."""
+        record = attrs.evolve(record, attempted=attempted)
+        try:
+            record.write(self.kubectl, self.target)
+        except ClusterFailure as error:
+            self.show.line(f"Note: which revisions were good is not written down. {error}")
 
     def _newest(self) -> int:
         return self.helm.history(self.target.release)[-1].number
 
-    def _go_back(self, planned: Planned, made: int, *, timeout_s: float, because: str) -> str:
-        """Go back to what was there before the revision *made*, and return what stands now.
-
-        Raises:
-            TaskFailure: If that fails; the message has *because*, and how to do it by hand.
-            KeyboardInterrupt: If it is stopped; likewise.
-        """
-        name, former = self.target.release, planned.former
-        way = self.helm.rollback(name, former.number, version=planned.helm) if former else self.helm.uninstall(name)
-        by_hand = f"The release {name} may be half changed. To go back by hand: {way}"
-        try:
-            history = self.helm.history(name)
-            before = planned.history[-1].number if planned.history else 0
-            if not history or history[-1].number <= before:
-                return "Nothing was changed."
-            if made and history[-1].number != made:
-                return f"Somebody else deployed revision {history[-1].number} since: it stays."
-            self.show.status("going back")
-            self.show.line(f"{way}")
-            if former is None:
-                self._remove()
-                place = f" The namespace {self.target.namespace} stays." if planned.new_namespace else ""
-                return f"There was no former revision: {name} is removed again, and nothing of it is left.{place}"
-            watch = self._watch(planned, former=True)
-            watch.begin()
-            self._do(way, doing="go back")
-            return _serving(watch, number=former.number, timeout_s=timeout_s)
-        except TaskFailure as error:
-            raise TaskFailure(f"{because}\nGoing back failed too. {error}\n{by_hand}") from error
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"{because}\nGoing back was stopped too. {by_hand}") from None
-
-    def _remove(self) -> None:
-        """Remove the release, and wait until nothing of it is left."""
-        removal = destroy.plan(self.helm, self.target)
-        if removal is not None:
-            destroy.remove(removal, kubectl=self.kubectl, helm=self.helm, progress=self.show.line, clock=self.clock)
-
-
-def _serving(watch: Watch, *, number: int, timeout_s: float) -> str:
-    """Wait for the revision that is deployed again, and return whether it serves."""
-    try:
-        states = watch.wait(timeout_s=timeout_s)
-    except (RolloutFailure, ClusterFailure) as error:
-        return f"Revision {number} is deployed again, but its pods are not all ready: {error}"
-    ready = ", ".join(f"{state.serving} of {state.wanted}" for state in states)
-    return f"Revision {number} is deployed again and serves: {ready} pods ready."
+    def _outcome(self, planned: Planned, number: int, states: Sequence[State], *, changed: bool) -> Outcome:
+        return Outcome(
+            target=self.target, where=self.where, revision=number, changed=changed, planned=planned, states=states
+        )

@@ -8,6 +8,7 @@ import attrs
 from scripts.cluster.helm import Helm, Revision
 from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.objects import Rendered
+from scripts.cluster.release.change import HELM_TIMEOUT_S, uninstall
 from scripts.cluster.says import ClusterFailure
 from scripts.cluster.target import CREATED_BY, Target
 from scripts.host.clock import Clock
@@ -22,7 +23,6 @@ _MADE = (("v1", "Pod"), ("apps/v1", "ReplicaSet"))
 _EVERYWHERE = {"serviceaccount/default", "configmap/kube-root-ca.crt"}
 # Listed like objects, but gone with what they tell about.
 _NO_OBJECTS = ("events", "events.events.k8s.io", "pods.metrics.k8s.io")
-HELM_TIMEOUT_S = 300.0
 INTERVAL_S = 1.0
 # Beyond the grace period of the pods, in seconds.
 PATIENCE_S = 60.0
@@ -102,7 +102,7 @@ def remove(
     clock = clock or Clock()
     release = removal.target.release
     progress(f"Uninstalling {release}")
-    helm.text(helm.uninstall(release), doing=f"uninstall {release}", timeout_s=HELM_TIMEOUT_S)
+    uninstall(helm, release)
     kept = {_short(o["kind"], o["metadata"]["name"]) for o in removal.rendered.objects if _is_kept(o)}
     deadline = clock.now() + removal.grace_s + PATIENCE_S
     told: list[str] = []
@@ -204,14 +204,14 @@ def remove_namespace(kubectl: Kubectl, namespace: str, *, progress: Callable[[st
     """
     progress(f"Removing the namespace {namespace}")
     command = delete_namespace(kubectl, namespace)
-    done = kubectl.runner.capture(command, timeout_s=HELM_TIMEOUT_S + 30)
+    done = kubectl.patience.ask(lambda: kubectl.runner.capture(command, timeout_s=HELM_TIMEOUT_S + 30))
     if done.status:
         raise TaskFailure(f"The namespace {namespace} was not removed: {(done.errors or done.output).strip()}")
 
 
 def delete_namespace(kubectl: Kubectl, namespace: str) -> Command:
     """Return the command that removes the namespace and waits."""
-    return kubectl.command("delete", "namespace", namespace, f"--timeout={HELM_TIMEOUT_S:.0f}s")
+    return kubectl.command("delete", "namespace", namespace, "--ignore-not-found", f"--timeout={HELM_TIMEOUT_S:.0f}s")
 
 
 def resource(version: str, kind: str) -> str:

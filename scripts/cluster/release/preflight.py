@@ -12,6 +12,7 @@ from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.objects import Rendered
 from scripts.cluster.release import access, needs
 from scripts.cluster.release.chart import Installation
+from scripts.cluster.release.record import Record, last_deployed
 from scripts.cluster.says import ClusterFailure, gist
 from scripts.cluster.target import Target
 from scripts.cluster.trouble import shortened
@@ -38,6 +39,8 @@ class Planned:
         new_namespace: Whether the namespace is not there yet.
         helm: Helm's version.
         notes: What should be known, but keeps nothing from working.
+        record: Which revisions were good.
+        written: The same, as it was found written down.
     """
 
     rendered: Rendered
@@ -47,11 +50,23 @@ class Planned:
     new_namespace: bool
     helm: Version
     notes: Sequence[str]
+    record: Record
+    written: Record
+
+    @property
+    def last(self) -> int:
+        """The number of the last revision; 0 where there is none."""
+        return self.history[-1].number if self.history else 0
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether the last revision is known to have never been ready: its deployment was killed, most likely."""
+        return self.record.known and bool(self.history) and not self.record.is_good(self.history[-1])
 
     @property
     def former(self) -> Revision | None:
         """The revision to go back to; None where there is none that was ever good."""
-        return _good(self.history)
+        return self.record.last_good(self.history)
 
 
 @attrs.define(kw_only=True)
@@ -101,11 +116,12 @@ class Preflight:
         if not self._may(offline, new_namespace=not exists):
             return None
         history = self.helm.history(self.target.release)
-        self._release(history)
+        record = Record.read(self.kubectl, self.target) if history else Record()
+        self._release(history, record)
         deployed, values = None, {}
         if history and history[-1].status != "uninstalled":
             # After a failed upgrade the pods are those of the last good one, or on their way.
-            good = _good(history) or history[-1]
+            good = last_deployed(history) or history[-1]
             deployed = Rendered.parse(self.helm.manifest(self.target.release, revision=good.number))
             values = dict(self.helm.values(self.target.release, revision=good.number))
         rendered, given = offline, None
@@ -135,6 +151,8 @@ class Preflight:
             new_namespace=not exists,
             helm=version,
             notes=self.notes,
+            record=record,
+            written=record,
         )
 
     def _tools(self) -> tuple[bool, Version | None]:
@@ -160,19 +178,19 @@ class Preflight:
         simulated = ("--dry-run=server", "--output=json")
         chart = (*self.installation.by_address, *simulated)
         command = self.helm.upgrade(self.target.release, chart, new_namespace=new_namespace, version=version)
-        done = self.helm.run(command)
+        done = self.helm.look(command)
         if done.status:
             self.problems.append(say_render(done, installation=self.installation))
             return None
         release = json.loads(done.output[done.output.index("{") :])
         return Rendered.parse(release["manifest"]), release.get("config") or {}
 
-    def _release(self, history: Sequence[Revision]) -> None:
+    def _release(self, history: Sequence[Revision], record: Record) -> None:
         last = history[-1] if history else None
         if last is None:
             return
         name, where = self.target.release, self.helm.command().argv[1:]
-        good = former.number if (former := _good(history)) else None
+        good = former.number if (former := record.last_good(history)) else None
         if last.status == "pending-rollback" and (meant := re.search(r"\d+", last.description)):
             good = int(meant[0])
         back = ("rollback", name, str(good)) if good else ("uninstall", name)
@@ -220,12 +238,6 @@ class Preflight:
         except TaskFailure as error:
             self.problems.append(str(error))
             return None
-
-
-def _good(history: Sequence[Revision]) -> Revision | None:
-    """Return the last revision that was deployed as a whole, the one that is by preference."""
-    deployed = (revision for revision in reversed(history) if revision.status == "deployed")
-    return next(deployed, next((revision for revision in reversed(history) if revision.was_good), None))
 
 
 def say_render(done: Completed, *, installation: Installation) -> str:

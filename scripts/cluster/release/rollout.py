@@ -87,8 +87,8 @@ class Watch:
                 states, events = self._look()
                 silent = False
             except ClusterFailure as error:
-                # The API may be gone for a moment: an upgrade of the control plane, a network that is changed.
-                if error.cause != "unreachable" or passed > timeout_s:
+                # The API may be gone for long: an upgrade of the control plane, a network that is changed.
+                if error.cause not in ("unreachable", "passing") or passed > timeout_s:
                     raise
                 if not silent:
                     self.show.line(f"{str(error).splitlines()[0]} Trying again")

@@ -13,6 +13,8 @@ from scripts.cluster.helm import Helm, Revision
 from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.pod_checks import admin_headers
 from scripts.cluster.pods import CONTAINER, Pod, last_warning, parse_pods
+from scripts.cluster.progress import is_proven
+from scripts.cluster.release.record import Record
 from scripts.cluster.says import ClusterFailure
 from scripts.cluster.status.autoscaler import Autoscaler, autoscaler_of
 from scripts.cluster.target import Target
@@ -94,6 +96,8 @@ class Status:
         gpus: Which GPUs the node of each pod has, by the pod's name.
         autoscaler: What decides how many there are, where something does.
         servers: What the server in each pod says.
+        was_ready: Whether the pods of the last revision were ever ready.
+        last_good: The last revision before it whose pods were; None where none is known.
     """
 
     target: Target
@@ -106,6 +110,8 @@ class Status:
     gpus: Mapping[str, str]
     autoscaler: Autoscaler | None
     servers: tuple[Server, ...]
+    was_ready: bool = True
+    last_good: int | None = None
 
     @property
     def revision(self) -> Revision:
@@ -134,6 +140,8 @@ def look(
     ask = partial(_ask, kubectl, headers=admin_headers(kubectl, target, pods, progress=progress), forward=forward)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         servers = tuple(pool.map(ask, pods))
+    record = Record.parse([deployment] if deployment else [])
+    good = record.last_good(revisions[:-1]) if record.known else None
     return Status(
         target=target,
         revisions=revisions,
@@ -145,6 +153,9 @@ def look(
         gpus=_gpus(kubectl, pods),
         autoscaler=autoscaler_of(target.fullname, _items(kubectl, "horizontalpodautoscalers")),
         servers=servers,
+        # Where nothing is written down, Kubernetes may have forgotten.
+        was_ready=not record.known or record.is_good(revisions[-1]) or is_proven(deployment),
+        last_good=good.number if good else None,
     )
 
 

@@ -18,6 +18,9 @@ def release_rows(status: Status) -> Rows:
     """Return what there is to say about the release as a whole, as name and value."""
     last, ready = status.revision, sum(pod.ready for pod in status.pods)
     revision = f"{last.number}, {last.status} {_when(last.updated)}"
+    if not status.was_ready and last.status == "deployed":
+        serves = f"{status.last_good or 'an older one'} serves" if ready else "nothing serves"
+        revision += f"; revision {last.number} never became ready; {serves}"
     if last.status != "deployed":
         serving = [revision.number for revision in status.revisions if revision.status == "deployed"]
         revision += f"; deployed before: {serving[-1] if serving else 'none'}. {last.description}"

@@ -8,11 +8,14 @@ from scripts.cluster.helm import Helm
 from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.release.access import Right, client_version, namespace_exists, needed, plural, refused, say_refused
 from scripts.cluster.says import ClusterFailure, explain
+from scripts.cluster.target import Where
 from scripts.host.program import Version
 from scripts.host.secret import Secret
 from scripts.host.shell import Completed
 from tests.doubles.kubernetes import Cluster, failed
 from tests.doubles.runners import NoProgram
+
+WHERE = Where(context="c", server="https://s")
 
 REFUSED = (
     'E1122 20:25:05.116 1143 memcache.go:265] "Unhandled Error" err="couldn\'t get current server API group list"\n'
@@ -64,13 +67,13 @@ def test_a_missing_program_is_told_with_where_to_get_it() -> None:
 def test_kubectl_is_told_where_and_how_long() -> None:
     """Context and namespace on every command; a limit on what asks the cluster, and none on what does not."""
     cluster = Cluster(answers={"kubectl": "{}"})
-    kubectl = Kubectl(cluster, context="c", namespace="n")
+    kubectl = Kubectl(cluster, where=WHERE, namespace="n")
     assert kubectl.json("get", "pods") == {}
     assert list(cluster.commands[0].argv) == [
-        *("kubectl", "--context=c", "--namespace=n", "get", "pods", "--output=json"),
+        *("kubectl", "--context=c", "--server=https://s", "--namespace=n", "get", "pods", "--output=json"),
         "--request-timeout=10s",
     ]
-    kubectl.json("version", "--client")
+    Kubectl(cluster).json("version", "--client")
     assert "--request-timeout=10s" not in cluster.commands[1].argv
     assert cluster.commands[0].apart
 
@@ -102,10 +105,10 @@ def test_the_history_of_a_release() -> None:
 
 def test_helm_is_told_where() -> None:
     """Namespace and context on every command; a namespace is only made where it is new."""
-    helm = Helm(Cluster(answers={}), context="c", namespace="n")
+    helm = Helm(Cluster(answers={}), where=WHERE, namespace="n")
     assert list(helm.upgrade("r", ("chart", "--set=a=b"), new_namespace=True, version=Version(3, 13)).argv) == [
         *("helm", "upgrade", "--install", "r", "chart", "--set=a=b", "--create-namespace"),
-        *("--namespace=n", "--kube-context=c"),
+        *("--namespace=n", "--kube-context=c", "--kube-apiserver=https://s"),
     ]
     assert "--create-namespace" not in helm.upgrade("r", ("chart",), new_namespace=False, version=Version(3, 13)).argv
 

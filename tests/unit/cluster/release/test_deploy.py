@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from scripts.cluster.patience import Patience
 from scripts.cluster.release.chart import Chart, Installation
 from scripts.cluster.release.deploy import Deployer
+from scripts.cluster.release.record import ATTEMPTED, READY
 from scripts.cluster.target import Target
 from scripts.host.errors import TaskFailure
 from scripts.host.settings import ROOT, load
@@ -17,6 +19,7 @@ from tests.doubles.kubernetes import (
     DIGEST,
     GPU,
     NAME,
+    WHERE,
     Answer,
     Cluster,
     Lines,
@@ -52,10 +55,6 @@ class World:
         self.wanted = text(*(wanted or (deployment(),)))
         self.said = Lines()
         script: dict[str, Answer | list[Answer]] = {
-            "kubectl config view": {
-                "current-context": "here",
-                "clusters": [{"cluster": {"server": "https://api.example"}}],
-            },
             "kubectl version --client": {"clientVersion": {"gitVersion": "v1.34.0"}},
             "kubectl get --raw=/version": {"gitVersion": "v1.33.1"},
             "kubectl get --raw=/apis": GROUPS,
@@ -68,6 +67,7 @@ class World:
             "kubectl get events": {"items": []},
             "kubectl get configmap": "",
             "kubectl annotate": "",
+            "kubectl get deployments --selector": {"items": []},
             "helm version": "v4.3.1",
             "helm template": self.wanted,
             "helm history": [NO_RELEASE, history("deployed")],
@@ -81,11 +81,13 @@ class World:
         self.cluster = _Helmsman(answers=script, rendered=self.wanted)
         self.deployer = Deployer(
             target=Target(),
+            where=WHERE,
             installation=Installation(chart=Chart(name="chart"), image=Reference.parse(f"127.0.0.1:5000/x@{DIGEST}")),
             settings=load(ROOT / "no-such-folder", environ={}),
             runner=self.cluster,
             show=self.said.show,
-            clock=Time().clock,
+            patience=Patience(clock=(time := Time()).clock, tell=self.said.lines.append),
+            clock=time.clock,
         )
 
     def refused(self) -> str:
@@ -103,7 +105,10 @@ class World:
 
 
 class _Helmsman(Cluster):
-    """Answers the simulated upgrade with what is rendered, and what asks for permissions with yes."""
+    """Answers the simulated upgrade with what is rendered, and what asks for permissions with yes.
+
+    Of several histories the next one holds as soon as Helm has changed something.
+    """
 
     def __init__(self, *, answers: dict[str, Answer | list[Answer]], rendered: str) -> None:
         super().__init__(answers=answers)
@@ -112,6 +117,12 @@ class _Helmsman(Cluster):
 
     def capture(self, command: Command, *, timeout_s: float = 30.0) -> Completed:
         """Answer."""
+        histories = self.answers["helm history"]
+        if isinstance(histories, list) and command.argv[1] in ("upgrade", "rollback", "uninstall"):
+            if len(histories) > 1 and "--dry-run=server" not in command.argv:
+                histories.pop(0)
+        elif isinstance(histories, list) and command.argv[:2] == ("helm", "history"):
+            histories.insert(0, histories[0])  # it is read as often as one likes
         if "--dry-run=server" in command.argv:
             return Completed(status=0, output=json.dumps({"manifest": self.rendered, "config": {}}))
         if command.argv[0] == "kubectl" and command.stdin:
@@ -340,14 +351,21 @@ def test_somebody_else_s_deployment_is_not_undone(said: str) -> None:
 
 def test_a_later_revision_of_somebody_else_stays_and_is_no_success_of_ours() -> None:
     """Whether ours came up or not: what runs now is another's."""
-    later = [history("deployed"), history("superseded", "deployed"), history(*["superseded"] * 2, "deployed")]
-    answers = {"helm history": list(later), "helm get values": '{"a": 1}'}
-    assert "somebody else deployed revision 3 since" in World(answers=answers).fails()
-    world = World(
-        answers={**answers, "helm history": list(later), "kubectl get deployments,replicasets,pods": [DONE, MISSING]}
-    )
-    assert world.fails().endswith("Somebody else deployed revision 3 since: it stays.")
-    assert world.cluster.changes == ["helm upgrade"]
+    for pods, saying in ((DONE, "somebody else deployed revision 3 since"), (MISSING, "revision 3 since: it stays.")):
+        world = World(
+            answers={
+                "helm history": [history("deployed"), history("superseded", "deployed")],
+                "helm get values": '{"a": 1}',
+            }
+        )
+
+        def meanwhile(world: World = world, pods: dict[str, Any] = pods) -> dict[str, Any]:
+            world.cluster.answers["helm history"] = history(*["superseded"] * 2, "deployed")
+            return pods
+
+        world.cluster.answers["kubectl get deployments,replicasets,pods"] = [DONE, meanwhile]
+        assert saying in world.fails()
+        assert world.cluster.changes == ["helm upgrade"]
 
 
 def test_going_back_that_fails_says_how_to_do_it_by_hand() -> None:
@@ -404,7 +422,10 @@ def test_a_plan_is_the_commands_and_the_difference_and_touches_nothing() -> None
         },
     )
     commands, lines = world.deployer.plan()
-    assert [str(command).split()[:2] for command in commands] == [["helm", "upgrade"], ["kubectl", "annotate"]]
+    helm, kubectl = map(str, commands)
+    assert helm.startswith("helm upgrade --install triton-infer")
+    assert "--kube-context=here --kube-apiserver=https://api.example" in helm
+    assert kubectl.startswith("kubectl --context=here --server=https://api.example annotate namespace triton")
     assert "+      - image: two" in lines
     assert "bmV3" not in "\n".join(lines)
     assert world.cluster.changes == []
@@ -432,6 +453,7 @@ def test_a_chart_of_a_repository_is_fetched_first() -> None:
     installation = Installation(chart=chart, image=world.deployer.installation.image)
     deployer = Deployer(
         target=Target(),
+        where=WHERE,
         installation=installation,
         settings=world.deployer.settings,
         runner=world.cluster,
@@ -443,3 +465,131 @@ def test_a_chart_of_a_repository_is_fetched_first() -> None:
     assert any(
         line.startswith("helm template triton-infer triton --repo=https://h/charts") for line in world.cluster.ran
     )
+
+
+def recorded(good: str = "", *, attempted: str = "") -> dict[str, Any]:
+    """Return the Deployments with what is written down on them."""
+    notes = {READY: good} | ({ATTEMPTED: attempted} if attempted else {})
+    return {"items": [{"metadata": {"name": NAME, "annotations": notes}}]}
+
+
+def written(world: World) -> list[tuple[str, str]]:
+    """Return what was written down: the good revisions, and the one that was being made then."""
+    lines = [line.split() for line in world.cluster.ran if line.startswith("kubectl annotate deployments")]
+    return [(words[4].partition("=")[2], words[5].partition("/")[2]) for words in lines]
+
+
+def test_what_was_ready_is_written_down_before_and_after() -> None:
+    """Before: the revision that serves, and the one that is begun; after: that one too."""
+    world = World(
+        deployment(image="two"),
+        answers={
+            "helm history": [history("deployed"), history("superseded", "deployed")],
+            "helm get manifest": text(deployment()),
+        },
+    )
+    world.deployer.deploy(timeout_s=100)
+    assert written(world) == [("1", "attempted-revision=2"), ("1,2", "attempted-revision-")]
+
+
+def test_it_goes_back_to_a_revision_that_was_ready_whatever_helm_calls_deployed() -> None:
+    """Revision 2 was left by a deployment that was killed while its pods did not come up."""
+    world = World(
+        deployment(image="three"),
+        answers={
+            "helm history": [history("superseded", "deployed"), history("superseded", "superseded", "deployed")],
+            "helm get manifest": text(deployment(image="two")),
+            "kubectl get deployments --selector": recorded("1", attempted="2"),
+            "kubectl get deployments,replicasets,pods": [MISSING, MISSING, DONE],
+        },
+    )
+    assert "Revision 1 is deployed again and serves" in world.fails()
+    assert world.cluster.changes == ["helm upgrade", "helm rollback triton-infer 1"]
+
+
+@pytest.mark.parametrize("ends", [MISSING, KeyboardInterrupt()], ids=["fails", "is stopped"])
+def test_the_same_deployment_after_a_killed_one_mends_it(ends: Any) -> None:
+    """It is said that the revision never became ready; if it does not now either, the good one comes back."""
+    world = World(
+        answers={
+            "helm history": [history("superseded", "deployed"), history("superseded", "superseded", "deployed")],
+            "kubectl get deployments --selector": recorded("1", attempted="2"),
+            "kubectl get deployments,replicasets,pods": [MISSING, ends, MISSING, DONE],
+        },
+    )
+    with pytest.raises((TaskFailure, KeyboardInterrupt), match="Revision 1 is deployed again and serves"):
+        world.deployer.deploy(timeout_s=100)
+    assert world.cluster.changes == ["helm rollback triton-infer 1"]
+    assert any("revision 2 never became ready" in line for line in world.said.lines)
+
+
+def test_a_killed_deployment_whose_pods_came_all_the_same_is_good() -> None:
+    """Nothing is changed but what is written down."""
+    world = World(
+        answers={
+            "helm history": history("superseded", "deployed"),
+            "kubectl get deployments --selector": recorded("1", attempted="2"),
+        }
+    )
+    assert not world.deployer.deploy(timeout_s=100).changed
+    assert written(world) == [("1,2", "attempted-revision-")]
+
+
+def test_a_good_revision_whose_pods_are_away_is_waited_for_and_kept() -> None:
+    """A node that is lost makes no revision a bad one."""
+    world = World(
+        answers={
+            "helm history": history("superseded", "deployed"),
+            "kubectl get deployments --selector": recorded("1,2"),
+            "kubectl get deployments,replicasets,pods": [MISSING, MISSING],
+        }
+    )
+    world.fails()
+    assert world.cluster.changes == []
+
+
+@pytest.mark.parametrize(
+    ("statuses", "good", "mended"),
+    [
+        (("deployed", "pending-upgrade"), "1", "helm rollback triton-infer 1"),
+        (("superseded", "superseded", "pending-rollback"), "1", "helm rollback triton-infer 1"),
+        (("pending-install",), "", "helm uninstall triton-infer"),
+    ],
+)
+def test_what_a_killed_helm_left_is_mended_and_then_deployed_over(
+    statuses: tuple[str, ...], good: str, mended: str
+) -> None:
+    """Only after nothing has moved for a while, and only what a deploy-triton had begun."""
+    after = history(*["superseded"] * len(statuses), "deployed") if good else NO_RELEASE
+    world = World(
+        deployment(image="two"),
+        answers={
+            "helm history": [
+                history(*statuses),
+                after,
+                history(*["superseded"] * len(statuses), "superseded", "deployed"),
+            ],
+            "kubectl get deployments --selector": recorded(good, attempted=str(min(2, len(statuses)))),
+            "helm get manifest": text(deployment()),
+        },
+    )
+    assert world.deployer.deploy(timeout_s=100).changed
+    assert world.cluster.changes == [mended, "helm upgrade"]
+    assert any("was left unfinished" in line for line in world.said.lines)
+
+
+def test_a_helm_that_is_at_work_is_left_alone() -> None:
+    """What was begun by a deploy-triton and moves meanwhile was not killed; its revision is deployed over as it is."""
+    world = World(
+        deployment(image="two"),
+        answers={
+            "helm history": [history("deployed", "pending-upgrade"), history("superseded", "superseded", "deployed")],
+            "kubectl get deployments --selector": recorded("1", attempted="2"),
+            "helm get manifest": text(deployment()),
+        },
+    )
+    asked = iter([history("deployed", "pending-upgrade")] * 3 + [history("superseded", "deployed")] * 3)
+    later = history("superseded", "superseded", "deployed")
+    world.cluster.answers["helm history"] = lambda: next(asked, later)
+    assert world.deployer.deploy(timeout_s=100).changed
+    assert world.cluster.changes == ["helm upgrade"]

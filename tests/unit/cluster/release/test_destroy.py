@@ -217,7 +217,7 @@ def test_a_namespace_of_which_not_all_can_be_seen_is_not_called_empty() -> None:
 
 OURS = {"annotations": {CREATED_BY: "deploy-triton"}}
 EMPTY = "configmap/kube-root-ca.crt\nserviceaccount/default\n"
-REMOVE = f"{KUBECTL} delete namespace triton --timeout=300s"
+REMOVE = f"{KUBECTL} delete namespace triton --ignore-not-found --timeout=300s"
 
 
 def settled(*, there: str, wanted: bool, agrees: bool, **metadata: object) -> tuple[str, Cluster, list[str]]:

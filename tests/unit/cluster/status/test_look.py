@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
+from scripts.cluster.release.record import READY
 from scripts.cluster.status import tables
 from scripts.cluster.status.autoscaler import Autoscaler
 from scripts.cluster.status.look import Served, Server, Status, gpu_model, look, served
@@ -227,3 +228,21 @@ def test_all_of_it_is_there_as_json() -> None:
     assert told["target"]["release"] == "triton-infer"
     assert told["pods"][0]["created"] == "2026-01-01T00:00:00+00:00"
     assert told["servers"][0]["trouble"] == "no way there"
+
+
+@pytest.mark.parametrize(
+    ("ready", "good", "shown"),
+    [
+        (True, "2", "; revision 3 never became ready; 2 serves"),
+        (False, "2", "; revision 3 never became ready; nothing serves"),
+        (True, "2,3", ""),
+    ],
+)
+def test_a_revision_that_helm_deployed_but_that_never_became_ready_is_told(ready: bool, good: str, shown: str) -> None:
+    """And which one serves instead; Helm calls it deployed as soon as the API has taken its objects."""
+    noted = {**DEPLOYMENT, "metadata": {"annotations": {READY: good}}}
+    earlier = [{"revision": n, "status": "superseded"} for n in (1, 2)]
+    cluster = deployed(pod("a", ready=ready), **{"deployment triton-infer": (0, json.dumps(noted))})
+    history = {"helm history triton-infer": (0, json.dumps([*earlier, *DEPLOYED]))}
+    found = row(tables.release_rows(ask(Cluster({**cluster.answers, **history}))), "release")
+    assert found == f"triton-infer, revision 3, deployed 2026-01-02 03:04:05 UTC{shown}"

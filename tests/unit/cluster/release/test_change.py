@@ -1,0 +1,84 @@
+"""Changes through Helm while the API comes and goes: what came of them is read from the history."""
+
+import json
+
+import pytest
+
+from scripts.cluster.helm import Helm
+from scripts.cluster.patience import Patience
+from scripts.cluster.release.change import change, uninstall
+from scripts.cluster.says import ClusterFailure
+from scripts.host.program import Version
+from tests.doubles.kubernetes import WHERE, Answer, Cluster, Time, failed
+
+AWAY = failed("Error: UPGRADE FAILED: etcdserver: leader changed")
+GONE = failed("Error: release: not found")
+
+
+def history(*statuses: str) -> str:
+    """Return what `helm history` prints."""
+    return json.dumps([{"revision": n, "status": s} for n, s in enumerate(statuses, 1)])
+
+
+def helm(histories: list[Answer], **answers: list[Answer]) -> tuple[Helm, Cluster, Time]:
+    """Return a Helm, its cluster and its time; each look into the history takes the next."""
+    time = Time()
+    cluster = Cluster(answers={"helm history": histories, **{f"helm {name}": each for name, each in answers.items()}})
+    return Helm(cluster, where=WHERE, namespace="n", patience=Patience(clock=time.clock)), cluster, time
+
+
+@pytest.mark.parametrize(
+    ("histories", "attempts"),
+    [
+        ([history("deployed"), history("deployed"), history("deployed")], 3),
+        ([history("deployed"), history("superseded", "deployed")], 1),
+        ([history("deployed"), history("deployed", "failed"), history("deployed", "failed", "failed")], 3),
+        ([GONE, GONE], 3),
+    ],
+    ids=["not begun", "done, and the answer was lost", "failed as a whole", "not begun, a first one"],
+)
+def test_what_did_not_begin_or_is_over_is_tried_again(histories: list[Answer], attempts: int) -> None:
+    """And what is done is done."""
+    one, cluster, _ = helm(histories, upgrade=[AWAY, AWAY, ""])
+    change(one, "r", one.upgrade("r", ("c",), new_namespace=False, version=Version(3, 13)), doing="deploy")
+    assert sum(line.startswith("helm upgrade") for line in cluster.ran) == attempts
+
+
+@pytest.mark.parametrize(
+    ("histories", "attempts"),
+    [
+        ([history("deployed"), history("deployed", "pending-upgrade")], 1),
+        ([history("deployed"), *(history("deployed", *["failed"] * n) for n in (1, 2, 3))], 3),
+    ],
+    ids=["half done", "fails each time"],
+)
+def test_what_may_be_half_done_is_not(histories: list[Answer], attempts: int) -> None:
+    """Whoever asked goes back; so it is with one that fails again and again, since each makes a revision."""
+    one, cluster, _ = helm(histories, upgrade=[AWAY])
+    with pytest.raises(ClusterFailure):
+        change(one, "r", one.upgrade("r", ("c",), new_namespace=False, version=Version(3, 13)), doing="deploy")
+    assert sum(line.startswith("helm upgrade") for line in cluster.ran) == attempts
+
+
+def test_patience_with_a_change_ends_too() -> None:
+    """Nothing has begun, and nothing will."""
+    one, _, time = helm([history("deployed")], upgrade=[AWAY])
+    with pytest.raises(ClusterFailure, match="away for the moment"):
+        change(one, "r", one.upgrade("r", ("c",), new_namespace=False, version=Version(3, 13)), doing="deploy")
+    assert 60 <= time.seconds < 70
+
+
+def test_another_failure_is_one() -> None:
+    """Nobody is asked what came of it."""
+    one, cluster, _ = helm([history("deployed")], upgrade=[failed("Error: no")])
+    with pytest.raises(ClusterFailure, match="Cannot deploy: no"):
+        change(one, "r", one.upgrade("r", ("c",), new_namespace=False, version=Version(3, 13)), doing="deploy")
+    assert len(cluster.ran) == 2
+
+
+@pytest.mark.parametrize("last", [GONE, history("uninstalled")], ids=["gone", "with its history kept"])
+def test_a_removal_is_repeated_until_the_release_is_gone(last: Answer) -> None:
+    """Removing twice is removing once."""
+    one, cluster, _ = helm([history("deployed"), history("uninstalling"), last], uninstall=[AWAY])
+    uninstall(one, "r")
+    assert sum(line.startswith("helm uninstall") for line in cluster.ran) == 3
