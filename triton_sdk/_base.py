@@ -3,18 +3,19 @@
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, Self, Unpack
+from typing import Any, Final, NoReturn, Self, Unpack
 
 from numpy.typing import NDArray
 
-from triton_sdk._checks import seconds, whole
+from triton_sdk import _checks
+from triton_sdk._checks import instance, seconds, whole
 from triton_sdk._flow import operations, routing, streams, tensors
 from triton_sdk._flow.failures import about
 from triton_sdk._flow.session import Session
 from triton_sdk._flow.steps import Flow
 from triton_sdk.config import ClientConfig, ConfigSettings
 from triton_sdk.contract import ModelContract
-from triton_sdk.errors import ClientClosedError, TritonError
+from triton_sdk.errors import ClientClosedError, ConfigurationError, TritonError
 from triton_sdk.images import ImageLike
 from triton_sdk.predictions import Inference, Prediction
 from triton_sdk.telemetry import Hook
@@ -27,6 +28,9 @@ IN_FLIGHT: Final = 3
 class BaseClient:
     """The part of a client that neither waits nor sends."""
 
+    # Whether images may come from an asynchronous iterable.
+    _waiting = False
+
     def __init__(
         self,
         url: str | Iterable[str],
@@ -37,7 +41,7 @@ class BaseClient:
     ) -> None:
         config = ClientConfig(url=url, **settings)
         self._session = Session(
-            config=config, given_labels=None if labels is None else tuple(labels), hooks=tuple(hooks)
+            config=config, given_labels=_checks.names(labels), hooks=_checks.functions(hooks, "hooks")
         )
         self._closed = False
 
@@ -50,6 +54,7 @@ class BaseClient:
         Raises:
             ConfigurationError: If a TLS file cannot be read.
         """
+        instance(config, ClientConfig, "config", "ClientConfig(url='localhost:8001')")
         return cls(config.url, labels=labels, hooks=hooks, **config.settings)
 
     @classmethod
@@ -60,6 +65,17 @@ class BaseClient:
             ConfigurationError: If variables are missing or cannot be used: all of them, by name.
         """
         return cls.from_config(ClientConfig.from_env(environ))
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied: connections and threads stay in their process.
+
+        Raises:
+            ConfigurationError: Always; the message says what to do instead.
+        """
+        raise ConfigurationError(
+            f"A {type(self).__name__} cannot be pickled or copied, for its connections belong to this process. Make "
+            "one in each process; a ClientConfig can be pickled, and from_config() makes a client of it."
+        )
 
     def __repr__(self) -> str:
         state = ", closed" if self._closed else ""
@@ -108,7 +124,8 @@ class BaseClient:
         return flow
 
     def _sizes(self, images: object, batch_size: int | None, in_flight: int) -> tuple[int, int]:
-        """Return how many images to take at once, and how many batches may be under way."""
+        """Check what is to be classified; return how many images to take at once, and batches to have under way."""
+        tensors.check_several(images, waiting=self._waiting)
         if batch_size is not None:
             whole(batch_size, "batch_size")
         whole(in_flight, "in_flight")

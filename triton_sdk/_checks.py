@@ -1,10 +1,11 @@
 """Check what a user gives, in one place, so that one mistake has the same words everywhere."""
 
 import math
+import os
 import re
 import sys
-from collections.abc import Collection, Iterable
-from typing import Final
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from triton_sdk.errors import ConfigurationError
 _SCHEMES: Final = ("dns", "ipv4", "ipv6", "unix", "unix-abstract", "xds")
 _METADATA_KEY: Final = re.compile(r"[0-9a-z_.-]+")
 _METADATA_VALUE: Final = re.compile(r"[ -~]*")
+# A year: far above any use, and far below where the clocks of gRPC and of threads overflow.
+_MOST_SECONDS: Final = 365 * 86_400
+_T = TypeVar("_T")
 
 
 def is_whole(value: object, *, least: int = 1) -> bool:
@@ -56,11 +60,106 @@ def seconds(value: float, what: str = "timeout") -> float:
     """Return *value* if it is a time that a call may take.
 
     Raises:
-        ConfigurationError: If it is not above 0 and finite.
+        ConfigurationError: If it is not above 0, or is longer than a year.
     """
-    if number(value, what) <= 0:
-        raise ConfigurationError(f"{what} is {value!r}; more than 0 seconds was expected.")
+    if not is_number(value, most=_MOST_SECONDS) or value == 0:
+        raise ConfigurationError(
+            f"{what} is {value!r}; a number of seconds above 0 and up to {_MOST_SECONDS:,} (a year) was expected."
+        )
     return float(value)
+
+
+def text(value: object, what: str, expected: str) -> str:
+    """Return *value* if it is a text with something in it.
+
+    Raises:
+        ConfigurationError: If it is not; the message says what was *expected*.
+    """
+    if not isinstance(value, str) or not value:
+        shown = "empty" if value == "" else repr(value)
+        raise ConfigurationError(f"{what} is {shown}; {expected} was expected.")
+    return value
+
+
+def instance(value: object, kind: type[_T], what: str, example: str) -> _T:
+    """Return *value* if it is of our own type *kind*.
+
+    Raises:
+        ConfigurationError: If it is not; the message shows an *example* of what is.
+    """
+    if not isinstance(value, kind):
+        shown = f"the class {value.__name__}" if isinstance(value, type) else repr(value)
+        raise ConfigurationError(f"{what} is {shown}; a {kind.__name__} was expected, such as {example}.")
+    return value
+
+
+def path(value: object, what: str, expected: str) -> None:
+    """Check that *value* can name a file, or is None.
+
+    Raises:
+        ConfigurationError: If it cannot; the message does not repeat it, for it may be a key.
+    """
+    if isinstance(value, str) and "-----BEGIN" in value:
+        raise ConfigurationError(f"{what} is the content of a file; {expected} was expected.")
+    if value is not None and not (isinstance(value, str | os.PathLike) and os.fspath(value)):
+        raise ConfigurationError(f"{what} is {_kind(value)}; {expected} was expected.")
+
+
+def names(value: object) -> tuple[str, ...] | None:
+    """Return the names of classes as a tuple; None stays.
+
+    Raises:
+        ConfigurationError: If they are no list of texts.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str | bytes | os.PathLike):
+        raise ConfigurationError(
+            f"labels is {value!r}; a list of names was expected. If they are in a file, give "
+            "labels=triton_sdk.labels.read(PATH)."
+        )
+    if not isinstance(value, Iterable) or isinstance(value, Mapping | set | frozenset):
+        raise ConfigurationError(
+            f"labels is {_kind(value)}; a list of names, in the order of the classes, was expected."
+        )
+    given = tuple(value)
+    for place, name in enumerate(given):
+        if not isinstance(name, str):
+            raise ConfigurationError(f"Label {place} (counted from 0) is {name!r}; a text was expected.")
+    return given
+
+
+def functions(value: object, what: str) -> tuple[Callable[..., Any], ...]:
+    """Return functions as a tuple.
+
+    Raises:
+        ConfigurationError: If they are no list of what can be called.
+    """
+    if callable(value) or not isinstance(value, Iterable) or isinstance(value, str | bytes):
+        shown = "one function" if callable(value) else repr(value)
+        raise ConfigurationError(f"{what} is {shown}; a list of functions was expected, such as {what}=[on_call(f)].")
+    given = tuple(value)
+    for place, function in enumerate(given):
+        if not callable(function):
+            raise ConfigurationError(f"{what}[{place}] is {function!r}; a function was expected.")
+    return given
+
+
+def check_transport(value: object) -> None:
+    """Check that *value* can be a way to the server, or is None.
+
+    Raises:
+        ConfigurationError: If it cannot.
+    """
+    if value is not None and not all(callable(getattr(value, verb, None)) for verb in ("send", "close")):
+        raise ConfigurationError(
+            f"transport is {_kind(value)}; what has send() and close() was expected, as triton_sdk.transport says."
+        )
+
+
+def _kind(value: object) -> str:
+    """Say of which type *value* is, and no more: ``a dict``."""
+    return f"of type {type(value).__name__}"
 
 
 def choice(value: str, what: str, among: Collection[str]) -> None:
@@ -73,13 +172,13 @@ def choice(value: str, what: str, among: Collection[str]) -> None:
         raise ConfigurationError(f"{what} is {value!r}; {' or '.join(map(repr, among))} was expected.")
 
 
-def metadata(entries: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """Return *entries* if gRPC can send them; no message repeats a value, for it may be a token.
+def metadata(entries: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Return *entries* as pairs if gRPC can send them; no message repeats a value, for it may be a token.
 
     Raises:
         ConfigurationError: If it cannot.
     """
-    pairs = tuple((key, value) for key, value in entries)
+    pairs = _pairs(entries)
     for key, value in pairs:
         if not _METADATA_KEY.fullmatch(key) or key.startswith("grpc-") or key.endswith("-bin"):
             raise ConfigurationError(
@@ -91,6 +190,42 @@ def metadata(entries: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
                 f"The value of the metadata entry {key!r} cannot be sent; printable ASCII on one line was expected."
             )
     return pairs
+
+
+def _pairs(entries: object) -> tuple[tuple[str, str], ...]:
+    given = entries.items() if isinstance(entries, Mapping) else entries
+    expected = 'pairs of texts were expected, such as {"authorization": "Bearer ..."}.'
+    if not isinstance(given, Iterable) or isinstance(given, str | bytes):
+        raise ConfigurationError(f"metadata is {_kind(given)}; {expected}")
+    pairs = []
+    for place, pair in enumerate(given):
+        if not isinstance(pair, tuple | list) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
+            found = (
+                f"holds {', '.join(type(part).__name__ for part in pair)}"
+                if isinstance(pair, tuple | list)
+                else (f"is {_kind(pair)}")
+            )
+            raise ConfigurationError(f"Entry {place} of metadata (counted from 0) {found}; {expected}")
+        pairs.append((pair[0], pair[1]))
+    return tuple(pairs)
+
+
+def joined(url: object) -> str:
+    """Return one text for one address or several.
+
+    Raises:
+        ConfigurationError: If there are none, or one is no text.
+    """
+    expected = "HOST:PORT of its gRPC endpoint was expected, such as localhost:8001."
+    if isinstance(url, str):
+        return url
+    if not isinstance(url, Iterable) or isinstance(url, bytes | bytearray | Mapping):
+        raise ConfigurationError(f"The server's address is {url!r}; {expected}")
+    parts = list(url)
+    for part in parts:
+        if not isinstance(part, str):
+            raise ConfigurationError(f"One of the server's addresses is {part!r}; {expected}")
+    return ",".join(parts)
 
 
 def endpoints(url: str) -> tuple[str, ...]:

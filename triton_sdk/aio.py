@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar, Unpack
 from numpy.typing import NDArray
 
 from triton_sdk._base import IN_FLIGHT, BaseClient
+from triton_sdk._checks import check_transport, instance
 from triton_sdk._flow.failures import about
 from triton_sdk._flow.steps import Flow, Reply, Send
 from triton_sdk._wire import cores
@@ -52,6 +53,8 @@ class AsyncResNetClient(BaseClient):
         ConfigurationError: If a setting cannot be used.
     """
 
+    _waiting = True
+
     def __init__(
         self,
         url: str | Iterable[str],
@@ -62,6 +65,9 @@ class AsyncResNetClient(BaseClient):
     ) -> None:
         super().__init__(url, **settings)
         config = self._session.config
+        if coalesce is not None:
+            instance(coalesce, Coalesce, "coalesce", "Coalesce(max_batch=8)")
+        check_transport(transport)
         self._transport = transport or AioTransport(config)
         self._pool = ThreadPoolExecutor(cores.workers(), thread_name_prefix="triton-sdk")
         self._coalescing = None if coalesce is None else Coalescing(self._post, coalesce, self._session.budget)

@@ -8,6 +8,7 @@ from typing import Any, Self, TypeVar, Unpack
 from numpy.typing import NDArray
 
 from triton_sdk._base import IN_FLIGHT, BaseClient
+from triton_sdk._checks import check_transport
 from triton_sdk._flow import tensors
 from triton_sdk._flow.steps import Flow
 from triton_sdk._wire.drive import run
@@ -49,6 +50,7 @@ class ResNetClient(BaseClient):
         **settings: Unpack[ClientSettings],
     ) -> None:
         super().__init__(url, **settings)
+        check_transport(transport)
         self._transport = transport or GrpcTransport(self._session.config)
         self._background = Background(self._transport)
 

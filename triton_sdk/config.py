@@ -7,7 +7,7 @@ from typing import Any, Self, TypedDict, TypeVar, cast, get_args
 import attrs
 
 from triton_sdk import _checks
-from triton_sdk._checks import address, choice, number, seconds, whole
+from triton_sdk._checks import address, choice, instance, joined, number, path, seconds, text, whole
 from triton_sdk.errors import ConfigurationError
 from triton_sdk.images import Decode
 from triton_sdk.telemetry import Hook
@@ -15,10 +15,6 @@ from triton_sdk.telemetry import Hook
 __all__ = ["ClientConfig", "ClientSettings", "Coalesce", "ConfigSettings", "RetryPolicy", "Tls"]
 
 _T = TypeVar("_T")
-
-
-def _joined(url: str | Iterable[str]) -> str:
-    return url if isinstance(url, str) else ",".join(url)
 
 
 @attrs.frozen(kw_only=True)
@@ -85,7 +81,7 @@ class Tls:
         server_name: Name that the server's certificate must carry, where it is not the address's.
 
     Raises:
-        ConfigurationError: If only one of *certificate* and *key* is given.
+        ConfigurationError: If only one of *certificate* and *key* is given, or one is no path.
     """
 
     ca: str | os.PathLike[str] | None = None
@@ -94,6 +90,10 @@ class Tls:
     server_name: str | None = None
 
     def __attrs_post_init__(self) -> None:
+        for name in ("ca", "certificate", "key"):
+            path(getattr(self, name), f"{name} of Tls", "the path of a PEM file")
+        if self.server_name is not None:
+            text(self.server_name, "server_name of Tls", "the name that the server's certificate carries")
         if (self.certificate is None) != (self.key is None):
             given, missing = ("certificate", "key") if self.key is None else ("key", "certificate")
             raise ConfigurationError(f"TLS has a {given} but no {missing}; give both or neither.")
@@ -106,7 +106,7 @@ class ConfigSettings(TypedDict, total=False):
     timeout: float
     retry: RetryPolicy
     tls: Tls | None
-    metadata: Iterable[tuple[str, str]]
+    metadata: Mapping[str, str] | Iterable[tuple[str, str]]
     decode: Decode
 
 
@@ -134,14 +134,15 @@ class ClientConfig:
         timeout: Seconds that a call may take, retries and waits included, where it names no other.
         retry: When to try again.
         tls: How to encrypt; plain text when None.
-        metadata: Keys and values sent with each request, such as ``("authorization", "Bearer ...")``; never shown.
+        metadata: Keys and values sent with each request, as a mapping or as pairs such as ``("authorization",
+            "Bearer ...")``; never shown.
         decode: ``"fast"`` decodes large JPEGs at a part of their size, see `to_pixels`; ``"exact"`` never does.
 
     Raises:
         ConfigurationError: If a value cannot be used; the value of a metadata entry is not repeated.
     """
 
-    url: str = attrs.field(converter=_joined)
+    url: str = attrs.field(converter=joined)
     model: str = "resnet50"
     timeout: float = 30.0
     retry: RetryPolicy = RetryPolicy()
@@ -151,9 +152,11 @@ class ClientConfig:
 
     def __attrs_post_init__(self) -> None:
         address(self.url)
-        if not self.model:
-            raise ConfigurationError("model is empty; the name of a served model was expected.")
+        text(self.model, "model", "the name of a served model")
         seconds(self.timeout)
+        instance(self.retry, RetryPolicy, "retry", "RetryPolicy(max_attempts=3)")
+        if self.tls is not None:
+            instance(self.tls, Tls, "tls", "Tls(), which trusts the system's authorities, or Tls(ca='ca.pem')")
         choice(self.decode, "decode", get_args(Decode))
 
     @property

@@ -190,7 +190,7 @@ def _from_array(array: NDArray[Any]) -> Image.Image:
         if array.dtype.kind == "f":
             problem += " and holds NaN" if np.isnan(array).any() else " (scale it to 0..255 first)"
     elif array.ndim == 4:
-        problem = f"its shape is {array.shape}: one image at a time"
+        problem = f"its shape is {array.shape}: one image at a time, and several by predict_many()"
     elif array.ndim == 3 and array.shape[0] == 3 != array.shape[2]:
         problem = f"its shape is {array.shape}: channels come last, so transpose it with (1, 2, 0)"
     elif array.ndim != 3 or array.shape[2] != 3:

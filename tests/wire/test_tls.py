@@ -11,7 +11,7 @@ import pytest
 
 from tests.doubles.fake_triton import FakeTriton, image
 from tests.wire.server import serve
-from triton_sdk import ConfigurationError, ResNetClient, ServerUnavailableError, Tls
+from triton_sdk import AsyncResNetClient, ConfigurationError, ResNetClient, ServerUnavailableError, Tls
 
 
 @attrs.frozen
@@ -100,3 +100,63 @@ def test_a_tls_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     """The error names the file, when the client is made."""
     with pytest.raises(ConfigurationError, match=r"nowhere\.pem.*No such file"):
         ResNetClient("127.0.0.1:1", tls=Tls(ca=tmp_path / "nowhere.pem"))
+
+
+class TestFiles:
+    """What is in the files is tried when the client is made, without a connection."""
+
+    @pytest.fixture
+    def files(self, certificates: Certificates, tmp_path: Path) -> dict[str, Path]:
+        """Return files that are not what they should be, and some that are."""
+        made = {
+            "garbage": b"garbage",
+            "empty": b"",
+            "damaged": b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+            "damaged key": b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+        }
+        for name, content in made.items():
+            (tmp_path / name).write_bytes(content)
+        return {name: tmp_path / name for name in made} | {
+            name: certificates.path(name) for name in ("ca.pem", "client.pem", "client.key", "server.key")
+        }
+
+    @pytest.mark.parametrize("kind", [ResNetClient, AsyncResNetClient])
+    @pytest.mark.parametrize("name", ["garbage", "empty", "damaged", "client.key"])
+    def test_a_ca_that_is_none_is_told_at_once(
+        self, kind: type[ResNetClient | AsyncResNetClient], files: dict[str, Path], name: str
+    ) -> None:
+        """Garbage, nothing, a damaged certificate or a key are no authorities."""
+        with pytest.raises(
+            ConfigurationError, match=r"CA file '.*' cannot be used; certificates of authorities in PEM"
+        ):
+            kind("127.0.0.1:1", tls=Tls(ca=files[name]))
+
+    @pytest.mark.parametrize(
+        ("certificate", "key", "words"),
+        [
+            ("client.pem", "server.key", "does not match the certificate"),
+            ("client.pem", "garbage", "key '.*garbage' cannot be used; a private key in PEM"),
+            ("client.pem", "client.pem", "key '.*client.pem' cannot be used; a private key"),
+            ("client.pem", "damaged key", "cannot be used"),
+            ("garbage", "client.key", "certificate '.*garbage' cannot be used; the client's certificate in PEM"),
+            ("damaged", "client.key", "certificate '.*damaged' cannot be used"),
+        ],
+    )
+    def test_a_key_that_does_not_fit_is_told_at_once(
+        self, files: dict[str, Path], certificate: str, key: str, words: str
+    ) -> None:
+        """So is one of another certificate, one that is none, and a certificate that is none."""
+        with pytest.raises(ConfigurationError, match=words):
+            ResNetClient("127.0.0.1:1", tls=Tls(certificate=files[certificate], key=files[key]))
+
+    def test_an_encrypted_key_is_told_and_the_advice_works(self, files: dict[str, Path], tmp_path: Path) -> None:
+        """gRPC asks for no passphrase, and neither does the check; what the message says makes the key usable."""
+        locked, plain = tmp_path / "locked.key", tmp_path / "plain.key"
+        encrypt = ["openssl", "pkey", "-in", files["client.key"], "-aes256", "-passout", "pass:word"]
+        subprocess.run([*map(str, encrypt), "-out", str(locked)], check=True, capture_output=True, timeout=30)
+        with pytest.raises(ConfigurationError, match=r"is encrypted.*openssl pkey -in KEY -out PLAIN"):
+            ResNetClient("127.0.0.1:1", tls=Tls(certificate=files["client.pem"], key=locked))
+        # The passphrase comes by the command here, for nobody sits at the terminal.
+        advice = ["openssl", "pkey", "-in", locked, "-out", plain, "-passin", "pass:word"]
+        subprocess.run([*map(str, advice)], check=True, capture_output=True, timeout=30)
+        ResNetClient("127.0.0.1:1", tls=Tls(certificate=files["client.pem"], key=plain)).close()

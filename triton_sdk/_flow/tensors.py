@@ -1,6 +1,7 @@
 """Plan a call: check what the user gave, make the tensor, cut it into requests. No input or output happens here."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import AsyncIterable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, BinaryIO, Final, TypeVar, cast
@@ -13,13 +14,14 @@ from triton_sdk._flow.failures import about
 from triton_sdk._pixels import sources
 from triton_sdk.config import ClientConfig
 from triton_sdk.contract import Framing, ModelContract
-from triton_sdk.errors import InvalidImageError, InvalidRequestError
+from triton_sdk.errors import ConfigurationError, InvalidImageError, InvalidRequestError
 from triton_sdk.images import Decode, ImageLike, to_pixels, to_tensor
 
 # Enough to fill a server's batch, few enough that decoding one batch does not keep the server waiting for long.
 BATCH_SIZE: Final = 16
 
 _DTYPES: Final = {"UINT8": np.dtype(np.uint8), "FP32": np.dtype(np.float32)}
+_ONE: Final = (str, bytes, bytearray, memoryview, os.PathLike, Image.Image)
 _T = TypeVar("_T")
 
 
@@ -28,6 +30,30 @@ def batched(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
+
+
+def check_several(images: object, *, waiting: bool) -> None:
+    """Check that *images* are several, in an iterable, and not one: that may be walked as well, letter by letter.
+
+    Args:
+        images: What a user gave.
+        waiting: Whether an asynchronous iterable will do.
+
+    Raises:
+        ConfigurationError: If they are none.
+    """
+    one = isinstance(images, _ONE) or hasattr(images, "read") or (isinstance(images, np.ndarray) and images.ndim < 4)
+    if one:
+        raise ConfigurationError(
+            f"images is one image ({type(images).__name__}); a list of images was expected, or another iterable. Give "
+            "[image], or call predict(image)."
+        )
+    if isinstance(images, Iterable) or (waiting and isinstance(images, AsyncIterable)):
+        return
+    hint = " AsyncResNetClient takes asynchronous iterables." if isinstance(images, AsyncIterable) else ""
+    raise ConfigurationError(
+        f"images is of type {type(images).__name__}; a list of images was expected, or another iterable.{hint}"
+    )
 
 
 def rereadable(pictures: Sequence[ImageLike], *, first: int | None) -> list[ImageLike]:

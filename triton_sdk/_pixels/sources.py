@@ -3,6 +3,7 @@
 import io
 import os
 import re
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -55,9 +56,10 @@ def _name(image: object) -> str:
     if hasattr(image, "read"):
         title = getattr(image, "name", None)
         return f"the given file {title!r}" if isinstance(title, str) else "the given file"
+    several = " predict() takes one image; give several to predict_many()." if isinstance(image, Iterable) else ""
     raise InvalidImageError(
         f"Cannot read an image from {type(image).__name__}: a path, bytes, a binary file, a PIL image or a uint8 array "
-        "(height, width, 3) was expected."
+        f"(height, width, 3) was expected.{several}"
     )
 
 

@@ -1,7 +1,6 @@
 """The way to the server by gRPC, for threads, and what the one for event loops shares with it."""
 
 import os
-from pathlib import Path
 from typing import Any, Final
 
 import grpc
@@ -11,9 +10,10 @@ from triton_sdk._checks import endpoints
 from triton_sdk._flow.codec import serialise
 from triton_sdk._flow.failures import Failure, about, judge
 from triton_sdk._flow.steps import Reply, Send
+from triton_sdk._wire.pem import check_files, read
 from triton_sdk._wire.rotation import Rotation
 from triton_sdk.config import ClientConfig, Tls
-from triton_sdk.errors import ClientClosedError, ConfigurationError, ServerUnavailableError
+from triton_sdk.errors import ClientClosedError, ServerUnavailableError
 
 # The stub's own method takes messages only; this one's request is serialised already.
 _INFER: Final = "/inference.GRPCInferenceService/ModelInfer"
@@ -120,17 +120,11 @@ def credentials(tls: Tls | None) -> grpc.ChannelCredentials | None:
     """Read the files of *tls*; None means plain text.
 
     Raises:
-        ConfigurationError: If one cannot be read.
+        ConfigurationError: If one cannot be read, or is not what it should be.
     """
     if tls is None:
         return None
+    check_files(tls)
     return grpc.ssl_channel_credentials(
-        root_certificates=_read(tls.ca), private_key=_read(tls.key), certificate_chain=_read(tls.certificate)
+        root_certificates=read(tls.ca), private_key=read(tls.key), certificate_chain=read(tls.certificate)
     )
-
-
-def _read(path: str | os.PathLike[str] | None) -> bytes | None:
-    try:
-        return None if path is None else Path(path).read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"Cannot read the TLS file {os.fspath(path or '')!r}: {error.strerror}.") from error
