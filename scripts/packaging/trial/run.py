@@ -34,6 +34,8 @@ _TRIED = 60
 # Pictures that are stored as golden data.
 _KEPT = 4
 _BATCH = 8
+# After so many pictures a line of progress is due.
+_SAID = 500
 
 
 def run(built: Built, pictures: Pictures, *, least: float | None, hashes: bool, progress: Progress) -> Trial:
@@ -56,11 +58,20 @@ def run(built: Built, pictures: Pictures, *, least: float | None, hashes: bool, 
     progress(f"Asking the packaged version about {len(pictures.paths)} pictures, prepared as clients do it")
     session = Session(built.folder / MODEL)
     framing = contract.framing_for(None)
-    sent = [to_tensor(_pixels(path, framing, contract)[np.newaxis], contract) for path in pictures.paths]
-    answers = np.concatenate([session.scores(tensor) for tensor in sent])
+    count = len(pictures.paths)
+    places = _spaced(count, _KEPT)
+    sent, given = list[NDArray[np.generic]](), list[NDArray[np.float32]]()
+    for place, path in enumerate(pictures.paths):
+        tensor = to_tensor(_pixels(path, framing, contract)[np.newaxis], contract)
+        given.append(session.scores(tensor))
+        if place in places:  # of thousands of pictures only these are held
+            sent.append(tensor)
+        if place and place % _SAID == 0:
+            progress(f"{place} of {count} pictures are answered")
+    answers = np.concatenate(given)
     labels = pictures.labels if pictures.outputs is None else np.asarray(pictures.outputs.argmax(axis=1))
-    kept = _keep(built, pictures, sent, answers, hashes=hashes)
-    chosen = _spaced(len(pictures.paths), _TRIED)
+    kept = _keep(built, pictures, places, sent, answers, hashes=hashes)
+    chosen = _spaced(count, _TRIED)
     if pictures.ordered:
         progress("Nothing tells the names of the classes: the folders in the order of their names are taken for them")
     progress(f"Trying the usual other ways to prepare pictures on {len(chosen)} of them")
@@ -68,7 +79,7 @@ def run(built: Built, pictures: Pictures, *, least: float | None, hashes: bool, 
     results = _results(built, contract, paths, labels=None if labels is None else labels[chosen])
     # What the original gives for these pixels is packaging's belief; what counts is what the version answered.
     results[0] = attrs.evolve(results[0], probabilities=answers[chosen])
-    tried = Tried(pictures=len(pictures.paths), kept=kept)
+    tried = Tried(pictures=count, kept=kept)
     if labels is None:
         return unlabelled(tried, results)
     known = Known(answers=answers, labels=labels, outputs=pictures.outputs, chosen=chosen)
@@ -104,19 +115,19 @@ def _spaced(count: int, most: int) -> NDArray[np.int64]:
 def _keep(
     built: Built,
     pictures: Pictures,
+    places: NDArray[np.int64],
     sent: Sequence[NDArray[np.generic]],
     answers: NDArray[np.float32],
     *,
     hashes: bool,
 ) -> tuple[Kept, ...]:
     """Store some pictures with the version: their pixels and answers in the golden data, or only hashes; say which."""
-    places = _spaced(len(sent), _KEPT)
     if not hashes:
         path = built.folder / golden.FILE
         before = golden.load(path)
         golden.save(
             golden.Golden(
-                input=np.concatenate([before.input, *(sent[place] for place in places)]),
+                input=np.concatenate([before.input, *sent]),
                 output=np.concatenate([before.output, answers[places]]),
             ),
             path=path,
