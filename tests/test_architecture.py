@@ -43,7 +43,7 @@ MAY = {
     "sources": {"triton_sdk", "host", "graph", "repository"},
     "packaging": {"triton_sdk", "host", "graph", "repository", "sources"},
     "image": {"triton_sdk", "triton_sdk.local", "host", "registry", "repository"},
-    "server": {"triton_sdk", "triton_sdk.local", "host", "repository"},
+    "server": {"triton_sdk", "triton_sdk.local", "agent", "host", "repository"},
     "cluster": {"host", "registry", "server"},
     "generate_input": {"server"},
     "check_env": {"triton_sdk", "triton_sdk.local", "host", "registry", "repository", "image", "cluster"},

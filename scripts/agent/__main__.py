@@ -14,7 +14,7 @@ from scripts.agent.follow import Follower
 from scripts.agent.health import Health
 from scripts.agent.library import Library
 from scripts.agent.loading import Loader
-from scripts.agent.plans import Plans
+from scripts.agent.plans import PLAN, Plans
 from scripts.agent.server import Api, server
 from scripts.agent.stores import open_store
 from scripts.agent.triton import Triton
@@ -27,6 +27,8 @@ def main() -> int:
     """Follow the plan until SIGTERM; return the exit status."""
     arguments = _arguments()
     key = os.environ.get("TRITON_ADMIN_KEY", "")
+    if region := os.environ.get("AWS_REGION"):  # by which other tools know it
+        os.environ.setdefault("AWS_DEFAULT_REGION", region)
     try:
         store = open_store(arguments.store) if arguments.store else None
         work = arguments.work.absolute()
@@ -34,7 +36,7 @@ def main() -> int:
         served.create()
         library = Library(image=arguments.image.absolute(), fetched=work / "fetched", store=store)
         library.create()
-        plans = Plans(kept=work / "plan.json", file=arguments.plan)
+        plans = Plans(kept=work / PLAN, file=arguments.plan)
         plans.open()
     except AgentError as error:
         _say(str(error))

@@ -98,7 +98,12 @@ class Following:
             served = set[int]()
         else:
             served = {version for version, one in found.items() if self._is_right(version, one)}
-        if served != set(found):
+        if served == set(found):
+            # All at once: whoever names no version gets the highest from the first answer on.
+            with self.lock:
+                for version in served:
+                    self._serves(version)
+        else:
             self._start_one_by_one(found)
 
     def _start_one_by_one(self, found: dict[int, Found]) -> None:
@@ -116,6 +121,7 @@ class Following:
                 self._fail(version, one, str(error))
                 continue
             if self._is_right(version, found[version]):
+                self._serves(version)
                 served.add(version)
         if served:
             self.loader.served.set_policy(self.name, served)
@@ -140,7 +146,7 @@ class Following:
         served.set_policy(self.name, found)
 
     def _is_right(self, version: int, found: Found) -> bool:
-        """Return whether the golden numbers of a loaded version are right, and note it as served if they are."""
+        """Return whether the golden numbers of a loaded version are right, and note it as failed if they are not."""
         one = self.state.versions[version]
         self._enter(one, "checking")
         try:
@@ -150,8 +156,6 @@ class Following:
         except AgentError as error:
             self._fail(version, one, str(error))
             return False
-        self._enter(one, "serving")
-        self.say(f"{self.name} version {version} is served")
         return True
 
     def _add(self, version: int, served: set[int]) -> bool:
@@ -175,8 +179,7 @@ class Following:
             self._fail(version, one, f"it loaded by itself, but not beside the versions that are served: {error}")
             self.loader.load(self.name, served)
             return False
-        self._enter(one, "serving")
-        self.say(f"{self.name} version {version} is served")
+        self._serves(version)
         return True
 
     def _tried(self, version: int, found: Found) -> bool:
@@ -267,6 +270,10 @@ class Following:
             with self.lock:
                 one.digest, one.source = found.digest, found.source
         return found
+
+    def _serves(self, version: int) -> None:
+        self._enter(self.state.versions[version], "serving")
+        self.say(f"{self.name} version {version} is served")
 
     def _enter(self, one: VersionState, phase: Phase) -> None:
         with self.lock:

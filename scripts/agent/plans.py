@@ -12,6 +12,8 @@ from scripts.agent.plan import LARGEST, ModelPlan, Plan
 
 # A ConfigMap reaches a pod's volume after 60 to 90 s. What it has not shown after twice as long, the release lacks.
 CATCH_UP_S = 180.0
+# Where in the agent's work folder the plan that it follows is kept.
+PLAN = "plan.json"
 
 
 @dataclass(kw_only=True)

@@ -1,6 +1,7 @@
 """The settings of this deployment: ``.env`` beside tasks.py, overridden by the real environment."""
 
 import difflib
+import hashlib
 import io
 import os
 import re
@@ -49,6 +50,17 @@ def _repository(text: str) -> str:
     return "" if fits else "is not a repository name: lower-case letters, digits, and single . _ - / between them"
 
 
+def _store(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        parts = urlsplit("")
+    bucket = parts.scheme == "s3" and re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", parts.netloc)
+    folder = parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path.strip("/")
+    fits = (bucket or folder) and not parts.query and not parts.fragment
+    return "" if fits else "is not s3://BUCKET/PREFIX or file:///FOLDER"
+
+
 def _chart(text: str) -> str:
     # A chart's name is an argument of a program: it must not look like an option.
     fits = re.fullmatch(r"(oci://[\w.-]+(:\d{1,5})?/|[\w.~/])[\w./@+-]*", text)
@@ -75,6 +87,7 @@ VARIABLES: Mapping[str, Callable[[str], str]] = {
     "REGISTRY_HOST": _pattern(r"[A-Za-z0-9][\w.-]*(:\d{1,5})?", "is not HOST or HOST:PORT"),
     "KUBE_CONTEXT": _any,
     "KUBE_PATIENCE": _pattern(r"\d{1,4}", "is not a number of seconds, from 0 to 9999"),
+    "MODEL_STORE": _store,
     "TRITON_BASE_IMAGE": _pattern(r"[\w./:@-]+", "is not an image such as HOST/NAME:TAG@sha256:DIGEST"),
     "TRITON_CHART": _chart,
     "TRITON_CHART_REPO": _endpoint,
@@ -229,3 +242,9 @@ def inherited() -> dict[str, str]:
 def cache_folder() -> Path:
     """Return the folder for downloads in the user's cache."""
     return platformdirs.user_cache_path("triton-sdk") / "models"
+
+
+def served_folder(repository: Path) -> Path:
+    """Return the folder that belongs to *repository* while it is served, always the same one, in the user's cache."""
+    name = hashlib.sha256(os.fsencode(repository.resolve())).hexdigest()[:16]
+    return platformdirs.user_cache_path("triton-sdk") / "served" / name

@@ -14,8 +14,8 @@ from scripts.host.secret import Secret
 from scripts.host.settings import Settings
 
 HTTP_PORT = 8000
-# Triton's own defaults: HTTP 8000, gRPC 8001, metrics 8002.
-GRPC_OFFSET, METRICS_OFFSET = 1, 2
+# Triton's own defaults: HTTP 8000, gRPC 8001, metrics 8002; the agent beside it comes next.
+GRPC_OFFSET, METRICS_OFFSET, AGENT_OFFSET = 1, 2, 3
 
 
 @attrs.frozen(kw_only=True)

@@ -11,6 +11,7 @@ from scripts.tasks.cluster import reached
 from scripts.tasks.flags import REPOSITORY, WHERE, number
 
 if TYPE_CHECKING:
+    from scripts.server.agent import Agent
     from triton_sdk.local import LocalTriton
 
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         "http_port": "Port of the HTTP API; 0 takes a free one.",
         "grpc_port": "Port of the gRPC API; 0 takes a free one.",
         "metrics_port": "Port of the metrics; 0 takes a free one.",
+        "agent_port": "Port of the agent that loads versions (default: the HTTP port and three).",
         "docker": "Serve with TRITON_BASE_IMAGE, or NVIDIA's image, instead of the pip wheel's server.",
         "gpu": "Serve on the NVIDIA GPUs of this machine; with --docker: give the container the GPUs.",
         "dry_run": "With --docker: only print the command.",
@@ -31,11 +33,12 @@ def serve(
     http_port: str = "8000",
     grpc_port: str = "8001",
     metrics_port: str = "8002",
+    agent_port: str = "",
     docker: bool = False,
     gpu: bool = False,
     dry_run: bool = False,
 ) -> None:
-    """Serve the packaged models on a real Triton on this machine until Ctrl-C."""
+    """Serve the packaged models on a real Triton on this machine until Ctrl-C; promote changes what it serves."""
     from scripts.host import settings
     from scripts.host.terminal import reporting, say, step, table
     from scripts.repository.versions import packaged, require
@@ -59,16 +62,24 @@ def serve(
                 local.serve_docker(command)
             return
 
-        def announce(server: "LocalTriton") -> None:
-            versions = packaged(folder)
+        def announce(server: "LocalTriton", agent: "Agent") -> None:
             endpoints = [("HTTP", server.http_url), ("gRPC", server.grpc_url), ("metrics", server.metrics_url)]
-            table("Endpoints", ("", "address"), endpoints)
-            table("Models", ("model", "version", "contract"), [(p.model, str(p.version), p.summary) for p in versions])
-            for line in local.how_to_call(versions[0].model, http_url=server.http_url, grpc_url=server.grpc_url):
+            table("Endpoints", ("", "address"), [*endpoints, ("agent", agent.url)])
+            rows = local.version_rows(agent.state(), packaged(folder))
+            table("Models", ("model", "version", "", "contract"), rows)
+            for line in local.how_to_call(rows[0][0], http_url=server.http_url, grpc_url=server.grpc_url):
                 say(line)
             say("Ctrl-C ends the server.")
 
-        local.serve(folder, gpu=gpu, progress=step, announce=announce, **ports)
+        local.serve(
+            folder,
+            loaded=settings.load(),
+            agent_port=number(agent_port, name="agent-port", most=65535) if agent_port else None,
+            gpu=gpu,
+            progress=step,
+            announce=announce,
+            **ports,
+        )
 
 
 @task(

@@ -1,11 +1,15 @@
 """The tasks as a person runs them: what they print, how they fail, and that they never show a secret."""
 
+import contextlib
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import onnx
@@ -80,7 +84,7 @@ def test_help_names_every_task() -> None:
         (("serve", "--repository", "no-such-folder"), "Package one first"),
         (("serve", "--http-port", "eight"), "--http-port takes a whole number"),
         (("serve", "--http-port", "65536"), "--http-port takes a whole number from 0 to 65535"),
-        (("serve", "--dry-run"), "belong to --docker"),
+        (("serve", "--dry-run"), "belongs to --docker"),
         (("build-image", "--cpu", "--slim"), "two different images"),
         (("build-image", "--cpu", "--platform", "linux/arm64"), "no wheel for linux/arm64"),
         (("build-image", "--repository", "no-such-folder"), "Package one first"),
@@ -167,11 +171,17 @@ def test_check_env_fails_on_a_setting_that_cannot_be_used() -> None:
     assert "not-an-account" not in done.stdout + done.stderr
 
 
-@pytest.mark.timeout(120)
-def test_serve_announces_itself_and_ends_with_ctrl_c(tmp_path: Path, onnx_file: Path) -> None:
-    """The first calls are shown with the real addresses; Ctrl-C ends it without a traceback."""
-    repository = str(tmp_path / "model_repository")
+@pytest.fixture(scope="module")
+def flowers(tmp_path_factory: pytest.TempPathFactory, onnx_file: Path) -> str:
+    """Return a repository with one version of the model ``flowers``."""
+    repository = str(tmp_path_factory.mktemp("flowers") / "model_repository")
     assert invoke("package-model", "--onnx", str(onnx_file), "--repository", repository).returncode == 0
+    return repository
+
+
+@contextlib.contextmanager
+def serving(repository: str) -> Iterator[tuple["subprocess.Popen[str]", list[str]]]:
+    """Run `invoke serve` on free ports until it has announced itself, and give what it printed until then."""
     ports = ("--http-port", "0", "--grpc-port", "0", "--metrics-port", "0")
     child = subprocess.Popen(
         [*INVOKE, "serve", "--repository", repository, *ports],
@@ -188,17 +198,52 @@ def test_serve_announces_itself_and_ends_with_ctrl_c(tmp_path: Path, onnx_file: 
             lines.append(line)
             if "Ctrl-C" in line:
                 break
-        child.send_signal(signal.SIGINT)
-        lines += child.stdout.read().splitlines()
-        assert child.wait(30) == 130
+        yield child, lines
     finally:
         child.kill()
         child.wait()
         child.stdout.close()
-    text = "\n".join(lines)
+
+
+def agent_address(lines: list[str]) -> tuple[str, int]:
+    """Return where the agent listens, as the table of endpoints says."""
+    found = re.search(r"agent +http://([\d.]+):(\d+)", "".join(lines))
+    assert found is not None, "".join(lines)
+    return found[1], int(found[2])
+
+
+@pytest.mark.timeout(120)
+def test_serve_announces_itself_and_ends_with_ctrl_c(flowers: str) -> None:
+    """The first calls are shown with the real addresses, the agent on the HTTP port and three; Ctrl-C ends it all."""
+    with serving(flowers) as (child, lines):
+        port = agent_address(lines)[1]
+        second = invoke("serve", "--repository", flowers, "--http-port", "0", "--grpc-port", "0", "--metrics-port", "0")
+        child.send_signal(signal.SIGINT)
+        assert child.stdout is not None
+        text = "".join(lines) + child.stdout.read()
+        assert child.wait(30) == 130
     assert "flowers" in text
-    assert "curl -X POST http://127.0.0.1:" in text
+    assert f"curl -X POST http://127.0.0.1:{port - 3}/v2" in text
     assert "Traceback" not in text
+    assert second.returncode == 1
+    assert "Another `invoke serve` serves" in second.stderr
+
+
+@pytest.mark.timeout(120)
+def test_a_killed_serve_takes_its_agent_along(flowers: str) -> None:
+    """After kill -9 nobody listens on the agent's port any more."""
+    with serving(flowers) as (child, lines):
+        address = agent_address(lines)
+        socket.create_connection(address, timeout=5).close()
+        child.kill()
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            try:
+                socket.create_connection(address, timeout=5).close()
+            except ConnectionRefusedError:
+                return
+            time.sleep(0.1)
+    pytest.fail("the agent outlives the server that it belongs to")
 
 
 def test_a_deployment_needs_its_tools(tmp_path: Path) -> None:
