@@ -12,7 +12,7 @@ import numpy as np
 from triton_sdk.errors import ConfigurationError
 
 # What gRPC takes as a name system in front of an address; plain HOST:PORT means dns.
-_SCHEMES: Final = ("dns", "ipv4", "ipv6", "unix", "unix-abstract", "xds")
+SCHEMES: Final = ("dns", "ipv4", "ipv6", "unix", "unix-abstract", "xds")
 _METADATA_KEY: Final = re.compile(r"[0-9a-z_.-]+")
 _METADATA_VALUE: Final = re.compile(r"[ -~]*")
 # A year: far above any use, and far below where the clocks of gRPC and of threads overflow.
@@ -231,7 +231,7 @@ def joined(url: object) -> str:
 def endpoints(url: str) -> tuple[str, ...]:
     """Return the addresses in *url*; a gRPC target with a scheme is one, for gRPC itself knows of lists there."""
     scheme, colon, _ = url.partition(":")
-    if colon and scheme in _SCHEMES:
+    if colon and scheme in SCHEMES:
         return (url,)
     return tuple(part.strip() for part in url.split(","))
 
@@ -250,7 +250,7 @@ def address(url: str) -> str:
 def _one_address(url: str) -> None:
     """Check one address: without a port gRPC would take 443, and http:// for a host's name."""
     scheme, colon, rest = url.partition(":")
-    if colon and scheme in _SCHEMES:
+    if colon and scheme in SCHEMES:
         usable = bool(rest.strip("/"))
     else:
         host, _, port = url.rpartition(":")

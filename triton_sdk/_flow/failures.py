@@ -32,14 +32,17 @@ class Failure:
         code: Name of the gRPC status: ``"UNAVAILABLE"``, ...
         details: The text that came with it.
         cause: The exception beneath.
+        way: What is to be said of the way to the server: that there is a proxy on it.
     """
 
     code: str
     details: str = ""
     cause: Exception | None = None
+    way: str = ""
 
     def __str__(self) -> str:
-        return f"{self.code}: {shorten(self.details, _SHOWN, placeholder=' ...') or 'no details'}"
+        way = f" ({self.way})" if self.way else ""
+        return f"{self.code}: {shorten(self.details, _SHOWN, placeholder=' ...') or 'no details'}{way}"
 
 
 @attrs.frozen
@@ -66,6 +69,7 @@ _UNREACHABLE: Final = Verdict(
 _OVERLOADED: Final = Verdict(ServerOverloadedError, "Send less at once or later, or serve more instances of the model.")
 _UNKNOWN: Final = Verdict(ModelNotFoundError, "versions() lists what is served.")
 _UNFIT: Final = Verdict(InvalidRequestError, "contract() says what the model takes.")
+_TOO_LARGE: Final = Verdict(InvalidRequestError, "Send fewer images at once, or raise the size limit on the way.")
 _FAILED: Final = Verdict(InferenceFailedError, "The server's log says more.")
 _DENIED: Final = Verdict(ServerError, "Check the credentials in metadata=.")
 
@@ -77,17 +81,22 @@ _BY_CODE: Final = {
     "NOT_FOUND": _UNKNOWN,
     "INVALID_ARGUMENT": _UNFIT,
     "OUT_OF_RANGE": _UNFIT,
-    # Never Triton's word for load: it is gRPC's limit on the size of a message.
-    "RESOURCE_EXHAUSTED": Verdict(
-        InvalidRequestError, "Send fewer images at once, or raise the size limit on the way."
-    ),
+    # Never Triton's word: a gateway's for load, or gRPC's for the size of a message.
+    "RESOURCE_EXHAUSTED": _OVERLOADED,
     "UNIMPLEMENTED": Verdict(ServerError, "Check that the address is a Triton's gRPC endpoint."),
     "UNAUTHENTICATED": _DENIED,
     "PERMISSION_DENIED": _DENIED,
 }
 
-# Triton says these with one code for several cases; its words tell them apart.
+# Triton, or who stands before it, says these with one code for several cases; its words tell them apart.
 _BY_TEXT: Final = (
+    # gRPC's words for a limit on the size of a message: in C++ and Go, and in Java.
+    ("RESOURCE_EXHAUSTED", "message larger than max", _TOO_LARGE),
+    ("RESOURCE_EXHAUSTED", "message exceeds maximum size", _TOO_LARGE),
+    # Envoy's, for its circuit breaker and for its own load, and what gRPC makes of HTTP's "too many requests".
+    ("UNAVAILABLE", "reset reason: overflow", _OVERLOADED),
+    ("UNAVAILABLE", "envoy overloaded", _OVERLOADED),
+    ("UNAVAILABLE", "status: 429", _OVERLOADED),
     ("UNAVAILABLE", "exceeds maximum queue size", _OVERLOADED),
     ("UNAVAILABLE", "request timeout expired", _OVERLOADED),
     # --grpc-restricted-protocol, and the caller did not send the key.

@@ -9,6 +9,7 @@ from grpc import aio
 from triton_sdk._checks import endpoints
 from triton_sdk._flow.failures import about
 from triton_sdk._flow.steps import Reply, Send
+from triton_sdk._wire import proxy
 from triton_sdk._wire.grpc_sync import CLOSED_BEFORE, CLOSED_DURING, channels, credentials, failed, stub
 from triton_sdk._wire.rotation import Rotation
 from triton_sdk.config import ClientConfig
@@ -25,6 +26,7 @@ class AioTransport:
         self._rotation = Rotation(len(endpoints(config.url)))
         self._channels: list[Any] = []
         self._stubs: list[Any] = []
+        self._ways: list[str] = []
 
     async def send(self, request: Send) -> Reply:
         """Return the reply, or why there is none, within the request's timeout.
@@ -37,6 +39,7 @@ class AioTransport:
         if not self._channels:
             self._channels = channels(aio, self._config, self._trusted)
             self._stubs = [stub(channel) for channel in self._channels]
+            self._ways = [proxy.named(target) for target in endpoints(self._config.url)]
         place = self._rotation.next()
         try:
             reply: Reply = await getattr(self._stubs[place], request.method)(
@@ -45,7 +48,7 @@ class AioTransport:
         except grpc.RpcError as error:
             if self._closed:
                 raise about(ClientClosedError(CLOSED_DURING), self._config) from error
-            return failed(error, self._rotation, place)
+            return failed(error, self._rotation, place, self._ways[place])
         except asyncio.CancelledError as error:
             # A call is cancelled by its own task, or by its channel when that is closed.
             task = asyncio.current_task()

@@ -3,6 +3,7 @@
 import os
 from typing import Any, Final
 
+import attrs
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
@@ -10,10 +11,11 @@ from triton_sdk._checks import endpoints
 from triton_sdk._flow.codec import serialise
 from triton_sdk._flow.failures import Failure, about, judge
 from triton_sdk._flow.steps import Reply, Send
+from triton_sdk._wire import proxy
 from triton_sdk._wire.pem import check_files, read
 from triton_sdk._wire.rotation import Rotation
 from triton_sdk.config import ClientConfig, Tls
-from triton_sdk.errors import ClientClosedError, ServerUnavailableError
+from triton_sdk.errors import ClientClosedError, ServerUnavailableError, TransportError
 
 # The stub's own method takes messages only; this one's request is serialised already.
 _INFER: Final = "/inference.GRPCInferenceService/ModelInfer"
@@ -65,7 +67,7 @@ class GrpcTransport:
         except grpc.RpcError as error:
             if self._closed:
                 raise about(ClientClosedError(CLOSED_DURING), self._config) from error
-            return failed(error, self._rotation, place)
+            return failed(error, self._rotation, place, self._ways[place])
         except ValueError as error:
             # So does grpc say that the channel is closed.
             if self._closed:
@@ -84,6 +86,7 @@ class GrpcTransport:
     def _connect(self) -> None:
         self._channels = channels(grpc, self._config, credentials(self._config.tls))
         self._stubs = [stub(channel) for channel in self._channels]
+        self._ways = [proxy.named(target) for target in endpoints(self._config.url)]
         self._pid = os.getpid()
 
 
@@ -94,9 +97,15 @@ def channels(kind: Any, config: ClientConfig, trusted: grpc.ChannelCredentials |
     if config.url.startswith("dns:"):
         # All addresses of the name take turns; by default the first that answers gets everything.
         options.append(("grpc.lb_policy_name", "round_robin"))
-    if trusted is None:
-        return [kind.insecure_channel(target, options=options) for target in endpoints(config.url)]
-    return [kind.secure_channel(target, trusted, options=options) for target in endpoints(config.url)]
+    made = []
+    for target in endpoints(config.url):
+        own = [*options, *proxy.options(target)]
+        made.append(
+            kind.insecure_channel(target, options=own)
+            if trusted is None
+            else kind.secure_channel(target, trusted, options=own)
+        )
+    return made
 
 
 def stub(channel: Any) -> Any:
@@ -108,12 +117,13 @@ def stub(channel: Any) -> Any:
     return made
 
 
-def failed(error: Any, rotation: Rotation, place: int) -> Failure:
-    """Return what gRPC's *error* says, and tell *rotation* if there was no server."""
+def failed(error: Any, rotation: Rotation, place: int, way: str) -> Failure:
+    """Return what gRPC's *error* says, with the *way* where no answer came; tell *rotation* if there was no server."""
     failure = Failure(error.code().name, error.details() or "", error)
-    if judge(failure).error is ServerUnavailableError:
+    verdict = judge(failure).error
+    if verdict is ServerUnavailableError:
         rotation.lost(place)
-    return failure
+    return attrs.evolve(failure, way=way) if way and issubclass(verdict, TransportError) else failure
 
 
 def credentials(tls: Tls | None) -> grpc.ChannelCredentials | None:
