@@ -208,7 +208,7 @@ def _image_dims(value: onnx.ValueInfoProto) -> tuple[list[int | str], list[tuple
             f"its input is {_described([value])}, where UINT8, FLOAT16, FLOAT or DOUBLE images (n, 3, height, width) "
             "or (n, height, width, 3), or with one channel, were expected"
         )
-    if dims[0] not in (1, *(dim for dim in dims if isinstance(dim, str))):
+    if isinstance(dims[0], int) and dims[0] != 1:
         raise TaskFailure(
             f"The model takes exactly {dims[0]} images at once: its input is {_described([value])}. Export it with a "
             "dynamic batch dimension, or with one of 1."

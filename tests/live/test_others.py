@@ -9,7 +9,7 @@ import pytest
 import tritonclient.grpc as grpcclient
 
 from scripts.graph.session import Session
-from scripts.packaging.package import Source, package
+from scripts.packaging.package import Source, Wishes, package
 from scripts.repository.lint.model import lint
 from scripts.server.checks import check_server
 from scripts.server.endpoint import Endpoint
@@ -101,3 +101,27 @@ def test_what_must_be_alone_is_served_alone(tmp_path: Path, runtime: Runtime) ->
     expected = Session(done.path / "model.onnx").alone(pictures)
     np.testing.assert_allclose(np.stack(alone), expected, atol=1e-5)
     np.testing.assert_allclose(together, expected, atol=1e-5)
+
+
+def test_models_of_every_kind_of_scores_are_asked_by_the_client(tmp_path: Path, runtime: Runtime) -> None:
+    """Several labels, one channel and a single score, served together: the client says what an owner would."""
+    models = {
+        "labels": (owners_models.sigmoid_heads(), ("red", "green", "blue")),
+        "gray": (owners_models.gray(), ("light", "dark")),
+        "single": (owners_models.cat_or_dog(), ("cat", "dog")),
+    }
+    for name, (model, labels) in models.items():
+        file = tmp_path / f"{name}.onnx"
+        file.write_bytes(model.SerializeToString())
+        wishes = Wishes(scale=1 / 127.5, mean=(1.0,), std=(1.0,), labels=labels)
+        package(Source.onnx(file), model=name, repository=tmp_path / "models", wishes=wishes, progress=lambda _: None)
+    yellow, white = (np.full((40, 50, 3), colour, np.uint8) for colour in ((255, 255, 0), (255, 255, 255)))
+    with LocalTriton(tmp_path / "models", runtime=runtime) as server:
+        found = {}
+        for name, picture in (("labels", yellow), ("gray", white), ("single", yellow)):
+            with ResNetClient(server.grpc_url, model=name) as client:
+                found[name] = client.predict(picture, top_k=1)
+                assert client.contract().scores == ("multi-label" if name == "labels" else "probabilities")
+    assert [score.label for score in found["labels"].above(0.5)] == ["red", "green"]
+    assert (found["gray"].label, found["single"].label) == ("light", "dog")
+    assert found["single"].probability == pytest.approx(1 / (1 + np.exp(-8)), abs=1e-4)
