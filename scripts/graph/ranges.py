@@ -79,7 +79,8 @@ class _Walk:
             kind = kinds.get(_attribute(node, "post_transform", b"NONE"))
             return Range(low=0, high=1, found=frozenset({kind})) if kind and name == node.output[1] else FREE
         if operator == "If":
-            return union([self.value(attribute.g.output[0].name) for attribute in node.attribute])
+            place = list(node.output).index(name)
+            return union([self.value(attribute.g.output[place].name) for attribute in node.attribute])
         rule = _RULES.get(operator)
         return FREE if rule is None else rule(self, node)
 
@@ -224,6 +225,7 @@ _RULES: Mapping[str, _Rule] = {
     "Max": _extreme(max),
     "Min": _extreme(min),
     "Concat": _united(slice(None)),
+    "Mean": _united(slice(None)),
     "QLinearConcat": _united(slice(2, None, 3)),
     "Where": _united(slice(1, None)),
     "Add": _moved,

@@ -49,6 +49,27 @@ output {{ name: "fc6_1" data_type: TYPE_FP32 dims: [ 1, {CLASSES}, 1, 1 ] }}
 }
 
 
+# Edits of "a reshape" that Triton's own validation refuses, and what the linter says of them.
+REFUSED = {
+    "a format of four dimensions": (("dims: [ 3, 8, 8 ]", "dims: [ 1, 3, 8, 8 ]"), "a format and 4 dims"),
+    "a dimension of 0": (("dims: [ 3, 8, 8 ]", "dims: [ 0, 8, 8 ]"), "where each is at least 1"),
+    "no type": (("data_type: TYPE_FP32", ""), "lacks name, data_type or dims"),
+    "another number of values": (("shape: [ 1, 5, 1, 1 ]", "shape: [ 1, 6, 1, 1 ]"), "different numbers of values"),
+    "a negative batch size": (("max_batch_size : 0", "max_batch_size : -1"), "max_batch_size is -1"),
+    "no label file": (('"labels.txt"', '"names.txt"'), "names.txt is missing"),
+    "a preferred batch size of a model without batches": (
+        ("max_batch_size : 0", "max_batch_size : 0 dynamic_batching { preferred_batch_size: [ 4 ] }"),
+        "above max_batch_size 0",
+    ),
+}
+
+
+def refused(case: str) -> str:
+    """Return the configuration of one of `REFUSED`."""
+    (old, new), _ = REFUSED[case]
+    return CONFIGS["a reshape"].replace(old, new, 1)
+
+
 def densenet() -> onnx.ModelProto:
     """Return a classifier as the quickstart's: ``data_0`` FP32 (1, 3, side, side) -> ``fc6_1`` (1, classes, 1, 1)."""
     weights = np.random.default_rng(0).normal(size=(CLASSES, 3, 1, 1)).astype(np.float32)

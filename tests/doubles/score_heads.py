@@ -243,6 +243,16 @@ HEADS: dict[str, Head] = {
         kind="multi-label",
         weights={"one": _F(1)},
     ),
+    "mean of two sigmoids": Head(
+        nodes=[
+            node("Sigmoid", "raw", "g"),
+            node("Add", "raw one", "more"),
+            node("Sigmoid", "more", "h"),
+            node("Mean", "g h"),
+        ],
+        kind="multi-label",
+        weights={"one": _F(1)},
+    ),
     "1 less a sigmoid": Head(
         nodes=[node("Sigmoid", "raw", "g"), node("Sub", "one g")], kind="multi-label", weights={"one": _F(1)}
     ),

@@ -15,6 +15,7 @@ from scripts.server.checks import check_server
 from scripts.server.endpoint import Endpoint
 from tests.doubles import owners_models, public_configs, tiny
 from triton_sdk import ResNetClient
+from triton_sdk.errors import LocalServerError
 from triton_sdk.local import LocalTriton, Runtime
 
 pytestmark = pytest.mark.timeout(120)
@@ -125,3 +126,11 @@ def test_models_of_every_kind_of_scores_are_asked_by_the_client(tmp_path: Path, 
     assert [score.label for score in found["labels"].above(0.5)] == ["red", "green"]
     assert (found["gray"].label, found["single"].label) == ("light", "dog")
     assert found["single"].probability == pytest.approx(1 / (1 + np.exp(-8)), abs=1e-4)
+
+
+@pytest.mark.parametrize("case", public_configs.REFUSED)
+def test_what_the_linter_refuses_triton_refuses(case: str, tmp_path: Path, runtime: Runtime) -> None:
+    """Each error of the configuration keeps the real server from loading the model."""
+    public_configs.write(tmp_path, public_configs.refused(case))
+    with pytest.raises(LocalServerError, match="other"):
+        LocalTriton(tmp_path, runtime=runtime).start()

@@ -1,5 +1,6 @@
 """What bites in a ``config.pbtxt`` taken by itself."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
@@ -35,6 +36,7 @@ def check_config(
     """
     yield from _check_name(config, folder)
     yield from _check_completeness(config, text)
+    yield from _check_tensors(config)
     yield from _check_batching(config)
     yield from _check_version_policy(config, versions)
     if not for_gpus:
@@ -80,7 +82,8 @@ def _check_name(config: Mapping[str, Any], folder: str) -> Iterator[Finding]:
             f"The configuration is named {name!r}, the folder {folder!r}: Triton refuses the model. Make them equal.",
         )
     if not is_sane_name(folder):
-        yield error(
+        # A blank makes the Python backend's child process abort; the rest is served, and hard to ask for.
+        yield (error if re.search(r"\s", folder) else warning)(
             "model-name",
             f"The name {folder!r} does not pass unquoted through URLs, metrics and the server's own child processes. "
             "Use letters, digits, '_', '-' and '.', at most 64, beginning with a letter or digit.",
@@ -102,6 +105,32 @@ def _check_completeness(config: Mapping[str, Any], text: str) -> Iterator[Findin
         yield warning(
             "max-batch-omitted", f"max_batch_size is left out, which {makes}. Write the number that you want."
         )
+
+
+def _check_tensors(config: Mapping[str, Any]) -> Iterator[Finding]:
+    """Yield what Triton's own validation refuses in the inputs and outputs, before any backend sees them."""
+    if max_batch(config) < 0:
+        yield error("tensor", f"max_batch_size is {max_batch(config)}: Triton refuses the model. Write 0 or more.")
+    for side in ("input", "output"):
+        for tensor in config.get(side, []):
+            name, dims = tensor.get("name", ""), [int(dim) for dim in tensor.get("dims", [])]
+            problems = []
+            if not name or tensor.get("data_type", "TYPE_INVALID") == "TYPE_INVALID" or not dims:
+                problems.append("lacks name, data_type or dims")
+            if any(dim < 1 and dim != -1 for dim in dims):
+                problems.append(f"has the dims {dims}, where each is at least 1, or -1 for any")
+            if tensor.get("format", "FORMAT_NONE") != "FORMAT_NONE" and len(dims) != 3:
+                problems.append(f"has a format and {len(dims)} dims, where a format takes 3: leave the format out")
+            if "reshape" in tensor and -1 not in dims and math.prod(dims) != math.prod(_reshaped(tensor)):
+                problems.append(
+                    f"is reshaped from {dims} to {_reshaped(tensor)}, which hold different numbers of values"
+                )
+            for problem in problems:
+                yield error("tensor", f"The {side} {name!r} {problem}: Triton refuses the model. Correct it.")
+
+
+def _reshaped(tensor: Mapping[str, Any]) -> list[int]:
+    return [int(dim) for dim in tensor["reshape"].get("shape", [])]
 
 
 def _check_batching(config: Mapping[str, Any]) -> Iterator[Finding]:

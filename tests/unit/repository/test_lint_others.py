@@ -75,3 +75,18 @@ def test_nodes_in_another_order_are_no_error(tmp_path: Path) -> None:
     model.graph.node.extend(nodes)
     public_configs.write(tmp_path, public_configs.CONFIGS["one line"], model=model)
     assert errors(tmp_path) == []
+
+
+@pytest.mark.parametrize("case", public_configs.REFUSED)
+def test_what_triton_refuses_is_an_error(case: str, tmp_path: Path) -> None:
+    """Each of them is tried on the real server in tests/live."""
+    public_configs.write(tmp_path, public_configs.refused(case))
+    assert any(public_configs.REFUSED[case][1] in message for message in errors(tmp_path)), errors(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "severity"), [("modèle", "warning"), ("a" * 80, "warning"), ("go od", "error")])
+def test_a_name_that_is_hard_to_ask_for_is_served(name: str, severity: str, tmp_path: Path) -> None:
+    """Only a blank, which the local server's backend dies of, is an error."""
+    text = public_configs.CONFIGS["one line"].replace('"other"', f'"{name}"')
+    public_configs.write(tmp_path, text).rename(tmp_path / name)
+    assert [finding.severity for finding in lint(tmp_path) if finding.rule == "model-name"] == [severity]
