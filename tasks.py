@@ -2,7 +2,7 @@
 
 from invoke import Collection
 
-from scripts.tasks import cluster, environment, images, models, serving
+from scripts.tasks import cluster, environment, images, measuring, models, serving
 
 namespace = Collection(
     # This machine.
@@ -14,6 +14,7 @@ namespace = Collection(
     # A server that answers, here or, for the smoke test, wherever one is.
     serving.serve,
     serving.smoke_test,
+    measuring.tune_gpu,
     # The container image.
     images.build_image,
     images.create_repository,

@@ -44,12 +44,13 @@ MAY = {
     "packaging": {"triton_sdk", "host", "graph", "repository", "sources"},
     "image": {"triton_sdk", "triton_sdk.local", "host", "registry", "repository"},
     "server": {"triton_sdk", "triton_sdk.local", "agent", "host", "repository"},
+    "tuning": {"triton_sdk", "triton_sdk.local", "host", "graph", "repository", "server"},
     "cluster": {"host", "registry", "server"},
     "generate_input": {"server"},
     "check_env": {"triton_sdk", "triton_sdk.local", "host", "registry", "repository", "image", "cluster"},
     "tasks": {
         "triton_sdk", "triton_sdk.local", "host", "registry", "repository", "sources", "packaging", "image", "server",
-        "cluster", "check_env",
+        "tuning", "cluster", "check_env",
     },
     "tasks.py": {"tasks"},
     "benchmarks": {"triton_sdk", "triton_sdk.local", "packaging"},
@@ -93,6 +94,7 @@ ONLY_IN = {
         "scripts/packaging/build.py",
         "scripts/packaging/gpu.py",
         "scripts/packaging/measure.py",
+        "scripts/tuning/trial.py",
         "benchmarks/served.py",
     ],
     "onnxruntime": [

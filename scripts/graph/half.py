@@ -127,6 +127,11 @@ class _Half:
         self._nodes.append(helper.make_node("Cast", [source], [target], to=to))
 
 
+def is_half(model: onnx.ModelProto) -> bool:
+    """Return whether *model* has weights in half precision."""
+    return any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer)
+
+
 def _floats(model: onnx.ModelProto) -> set[str]:
     """Return the names of the float values of the outer graph."""
     try:

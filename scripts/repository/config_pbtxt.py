@@ -1,6 +1,7 @@
 """Write and read ``config.pbtxt``, the file that tells Triton how to serve a model."""
 
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,23 @@ def parse_text(text: str, *, where: str) -> dict[str, Any]:
         ) from error
     data: dict[str, Any] = json_format.MessageToDict(message, preserving_proto_field_name=True)
     return data
+
+
+def changed(text: str, fields: Mapping[str, Any]) -> str:
+    """Return a configuration's text, which `parse_text` takes, with other *fields* of the whole model, no comments."""
+    message = model_config_pb2.ModelConfig()
+    text_format.Parse(text, message)
+    for name in fields:
+        message.ClearField(name)
+    json_format.ParseDict(dict(fields), message)
+    return str(text_format.MessageToString(message))
+
+
+def accelerators(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Yield each accelerator for GPUs of a parsed *config*: its name and its parameters."""
+    found = config.get("optimization", {}).get("execution_accelerators", {})
+    for accelerator in found.get("gpu_execution_accelerator", []):
+        yield str(accelerator.get("name", "")), accelerator.get("parameters", {})
 
 
 def states(text: str, field: str) -> bool:

@@ -127,7 +127,7 @@ def together(
     for _ in range(rounds):
         for callers in CALLERS:
             before = count()
-            done, took = _turn(call, callers, seconds)
+            done, took = turn(call, callers, seconds)
             images[callers] += done
             elapsed[callers] += took
             if callers == CALLERS[-1]:
@@ -138,7 +138,7 @@ def together(
     )
 
 
-def _turn(call: Callable[[], object], callers: int, seconds: float) -> tuple[int, float]:
+def turn(call: Callable[[], object], callers: int, seconds: float) -> tuple[int, float]:
     """Let so many *callers* call one after the other for *seconds*; return how often they did, and the time it took."""
     started = time.perf_counter()
 

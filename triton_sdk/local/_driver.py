@@ -27,10 +27,12 @@ class Driver:
     Attributes:
         gpus: How many GPUs it has.
         cuda: The newest CUDA that it knows: ``(13, 0)``.
+        name: What its first GPU is.
     """
 
     gpus: int
     cuda: tuple[int, int]
+    name: str = "an NVIDIA GPU"
 
     @property
     def packages(self) -> Path:
@@ -60,7 +62,8 @@ def find_driver(ask: Callable[[], Mapping[str, Any]] | None = None, smi: Callabl
     """
     answer, shown = (ask or probe)(), ""
     if "cuda" in answer:
-        found = Driver(gpus=int(answer["gpus"]), cuda=(answer["cuda"] // 1000, answer["cuda"] % 1000 // 10))
+        cuda = (answer["cuda"] // 1000, answer["cuda"] % 1000 // 10)
+        found = Driver(gpus=int(answer["gpus"]), cuda=cuda, name=answer.get("name") or "an NVIDIA GPU")
     else:
         # Its library may lie where only its own programs look.
         shown = (smi or nvidia_smi)()
@@ -68,7 +71,7 @@ def find_driver(ask: Callable[[], Mapping[str, Any]] | None = None, smi: Callabl
         told = re.search(r"CUDA (?:\w+ )?Version: (\d+)\.(\d+)", shown)
         if told is None:
             raise LocalServerError(
-                "The local Triton finds no NVIDIA driver for --gpu (in Python: gpu=True): neither libcuda.so.1 nor "
+                "The local Triton cannot use a GPU, since it finds no NVIDIA driver: neither libcuda.so.1 nor "
                 "nvidia-smi answers. Install NVIDIA's driver; in a container, start it with the GPUs (Docker: "
                 f"--gpus=all). {_WAY_OUT}"
             )

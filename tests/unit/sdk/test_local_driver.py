@@ -16,8 +16,9 @@ TABLE = """\
 
 def test_the_drivers_library_is_asked_first() -> None:
     """It tells version and GPUs, and nvidia-smi is not run."""
-    found = find_driver(lambda: {"cuda": 12040, "gpus": 1}, lambda: pytest.fail("nvidia-smi was run"))
-    assert found == Driver(gpus=1, cuda=(12, 4))
+    answer = {"cuda": 12040, "gpus": 1, "name": "NVIDIA H100 80GB HBM3"}
+    found = find_driver(lambda: answer, lambda: pytest.fail("nvidia-smi was run"))
+    assert found == Driver(gpus=1, cuda=(12, 4), name="NVIDIA H100 80GB HBM3")
 
 
 @pytest.mark.parametrize("word", ["", "UMD "])

@@ -12,7 +12,7 @@ import tasks
 from scripts.cluster.target import NAMESPACE, RELEASE
 from scripts.host.errors import TaskFailure
 from scripts.server.endpoint import GRPC_OFFSET, HTTP_PORT, METRICS_OFFSET
-from scripts.tasks import cluster, environment, flags, images, models, serving
+from scripts.tasks import cluster, environment, flags, images, measuring, models, serving
 
 ROOT = Path(__file__).parents[3]
 # As a release lives: what is here, a version, a server, an image, a cluster.
@@ -23,6 +23,7 @@ LIFE = [
     "generate-input",
     "serve",
     "smoke-test",
+    "tune-gpu",
     "build-image",
     "create-repository",
     "push-triton",
@@ -30,7 +31,14 @@ LIFE = [
     "status",
     "destroy-triton",
 ]
-MODULES = {"environment": environment, "models": models, "serving": serving, "images": images, "cluster": cluster}
+MODULES = {
+    "environment": environment,
+    "models": models,
+    "serving": serving,
+    "measuring": measuring,
+    "images": images,
+    "cluster": cluster,
+}
 
 
 def test_the_table_names_every_task_in_the_order_of_a_releases_life() -> None:
