@@ -173,8 +173,11 @@ def _request(contract: ModelContract) -> bytes:
 
 def _golden(client: ResNetClient, version: _Version) -> str:
     right, known = version.golden(), version.manifest()
-    tolerance = known.gpu.tolerance if version.runs.gpu_graph and known.gpu else known.tolerance
-    return numbers.check(client, right, version=version.number, tolerance=tolerance, arithmetic=version.runs.arithmetic)
+    graph, arithmetic = known.gpu if version.runs.gpu_graph else None, version.runs.arithmetic
+    if arithmetic and graph and graph.precision == "fp16":
+        arithmetic = "FP16"
+    tolerance = graph.tolerance if graph else known.tolerance
+    return numbers.check(client, right, version=version.number, tolerance=tolerance, arithmetic=arithmetic)
 
 
 def _latest(client: ResNetClient, version: _Version) -> str:
