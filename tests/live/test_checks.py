@@ -116,7 +116,7 @@ def test_batches_of_changing_sizes_that_are_slow_are_found(runtime: Runtime, tmp
         results = list(check_server(endpoint, repository=tmp_path / "nothing packaged", complete=False))
     assert failures(results) == [("batching", "tired")]
     (row,) = (r for r in results if (r.check, r.subject) == ("batching", "tired"))
-    assert "of what one caller gets, less than 0.5" in row.figure
+    assert "of what one caller gets, less than 0.3" in row.figure
 
 
 def test_no_server_is_one_failed_row() -> None:
