@@ -167,7 +167,9 @@ class Forwarding:
             try:
                 self._launch()
             except TaskFailure as error:
-                if time.monotonic() > deadline:
+                # A pod that is gone does not come back under its name.
+                gone = isinstance(error, ClusterFailure) and error.cause == "not found"
+                if gone or time.monotonic() > deadline:
                     self.trouble = f"The port-forward to {self.pod} broke and could not be started again. {error}"
                     return False
                 self._stopping.wait(PAUSE_S)

@@ -156,6 +156,14 @@ class Helm:
         which = () if revision is None else (f"--revision={revision}",)
         return self.text(self.command("get", "manifest", release, *which), doing=f"read the release {release}")
 
+    def hooks(self, release: str) -> str:
+        """Return the objects that Helm makes at certain moments only, such as its tests, as YAML.
+
+        Raises:
+            ClusterFailure: If there is no such release, or the cluster cannot be asked.
+        """
+        return self.text(self.command("get", "hooks", release), doing=f"read the release {release}")
+
     def values(self, release: str, *, revision: int | None = None) -> Mapping[str, Any]:
         """Return the values that were given to a revision (default: the last one).
 

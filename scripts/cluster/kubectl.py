@@ -45,7 +45,7 @@ class Kubectl:
         Raises:
             ClusterFailure: If there is no kubectl, or it takes too long.
         """
-        if self.where is None:  # nothing but this machine is asked
+        if self.where is None or "--client" in arguments:  # nothing but this machine is asked
             return self._once(self.command(*arguments, stdin=stdin), timeout_s)
         command = self.command(*arguments, f"--request-timeout={REQUEST_TIMEOUT_S}s", stdin=stdin)
         return self.patience.ask(lambda: self._once(command, timeout_s))

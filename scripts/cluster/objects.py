@@ -98,13 +98,16 @@ class Rendered:
         Raises:
             TaskFailure: If that is no YAML of objects.
         """
-        try:
-            found = [each for each in yaml.load_all(text, Loader=_Loader) if each]
-        except yaml.YAMLError as error:
-            raise TaskFailure(f"The chart renders something that is no YAML: {error}") from error
-        if any(not isinstance(each, dict) or "kind" not in each for each in found):
-            raise TaskFailure("The chart renders something that is no object of Kubernetes.")
-        return cls(objects=[each for each in found if not _is_hook(each)])
+        return cls(objects=[each for each in _read(text) if not _is_hook(each)])
+
+    @staticmethod
+    def parse_hooks(text: str) -> tuple[Object, ...]:
+        """Read what Helm makes at certain moments only, such as its tests.
+
+        Raises:
+            TaskFailure: If that is no YAML of objects.
+        """
+        return tuple(_read(text))
 
     @property
     def deployments(self) -> Mapping[str, Object]:
@@ -203,6 +206,16 @@ def devices(pod: Object) -> dict[str, int]:
                 first[name] = max(first.get(name, 0), count)
     names = together.keys() | first.keys()
     return {name: most for name in names if (most := max(together.get(name, 0), first.get(name, 0)))}
+
+
+def _read(text: str) -> list[Object]:
+    try:
+        found = [each for each in yaml.load_all(text, Loader=_Loader) if each]
+    except yaml.YAMLError as error:
+        raise TaskFailure(f"The chart renders something that is no YAML: {error}") from error
+    if any(not isinstance(each, dict) or "kind" not in each for each in found):
+        raise TaskFailure("The chart renders something that is no object of Kubernetes.")
+    return found
 
 
 def _limits(container: Object) -> Iterator[tuple[str, int]]:

@@ -16,12 +16,15 @@ from scripts.cluster.target import Target
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
 from scripts.server.checks import check_server
+from scripts.server.endpoint import Endpoint
 from scripts.server.result import Result, State
 
 # The chart restricts the API that loads and lists models: who asks sends this header with the Secret's value.
 ADMIN_HEADER = "triton-admin-key"
 _GPU_QUERY = ("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader")
 _EXEC_TIMEOUT_S = 30.0
+# What the chart restricts, and what Triton answers then.
+_CLOSED, _FORBIDDEN = "/v2/repository/index", 403
 
 Check = Callable[..., Iterator[Result]]
 Forward = Callable[..., AbstractContextManager[Forwarding]]
@@ -80,10 +83,50 @@ def _one(
         return
     progress(f"Forwarding ports to pod {pod.name}")
     with forward(kubectl, f"pod/{pod.name}", progress=progress) as forwarding:
-        yield from check(forwarding.endpoint(headers), repository=repository, complete=False)
+        failed = False
+        for result in check(forwarding.endpoint(headers), repository=repository, complete=False):
+            failed = failed or result.state == "failed"
+            yield result
+        if not failed and pod.key:
+            yield closed(forwarding.endpoint({}), forwarding.endpoint(headers) if headers else None)
+        if (failed or forwarding.trouble) and (gone := _gone(kubectl, pod)):
+            yield _result("pod", "failed", gone)
+            return
         if forwarding.trouble:
             yield _result("port-forward", "failed", forwarding.trouble)
     yield gpu(kubectl, pod)
+
+
+def _gone(kubectl: Kubectl, pod: Pod) -> str:
+    """Return that the pod was deleted meanwhile, which explains whatever failed; empty where it is still there."""
+    try:
+        leaving = Pod.parse(kubectl.json("get", "pod", pod.name, doing=f"look for the pod {pod.name}")).leaving
+    except ClusterFailure as error:
+        if error.cause != "not found":
+            raise
+        leaving = True
+    return "the pod was deleted while it was checked: check another one (`invoke smoke-test`)" if leaving else ""
+
+
+def closed(without: Endpoint, with_key: Endpoint | None) -> Result:
+    """Check that the API which loads and lists models is closed without the key, and open with it.
+
+    Args:
+        without: The server, asked without the key.
+        with_key: The server, asked with it; None where this login may not read it.
+    """
+    subject = "models' API"
+    try:
+        shut = without.post(_CLOSED, b"{}").status
+        opened = with_key.post(_CLOSED, b"{}").status if with_key else None
+    except TaskFailure as error:
+        return _result(subject, "failed", str(error))
+    if shut != _FORBIDDEN:
+        said = f"it answers without the key (HTTP {shut}): whoever reaches the port can load and unload models"
+        return _result(subject, "failed", said)
+    if opened not in (None, 200):
+        return _result(subject, "failed", f"it is closed even with the key (HTTP {opened}): were the pods restarted?")
+    return _result(subject, "ok", "closed without the key" + (", open with it" if opened else "; the key is not ours"))
 
 
 def pods_of(kubectl: Kubectl, target: Target) -> list[Pod]:

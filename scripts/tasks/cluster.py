@@ -128,7 +128,7 @@ def destroy_triton(
     dry_run: bool = False,
 ) -> None:
     """Remove the deployment, after naming what goes, and check that nothing is left; doing it twice does no harm."""
-    from scripts.cluster.release import destroy
+    from scripts.cluster.release import destroy, namespaces
     from scripts.host.terminal import confirm, is_asked, reporting, say, step, table
 
     with reporting(), reached(release, namespace, context) as (target, kubectl, helm):
@@ -145,7 +145,7 @@ def destroy_triton(
             for command in removal.commands(kubectl, helm) if removal else ():
                 say(str(command))
             if with_namespace:
-                say(str(destroy.delete_namespace(kubectl, target.namespace)))
+                say(namespaces.intended(kubectl, target, gone=removal.names if removal else ()))
             return
         if removal is not None:
             if not yes and not confirm("Remove all this?", otherwise="--yes removes it without asking."):
@@ -156,7 +156,7 @@ def destroy_triton(
         def agree(question: str) -> bool:
             return not yes and is_asked() and confirm(question, otherwise="")
 
-        if became := destroy.settle_namespace(kubectl, target, wanted=with_namespace, agree=agree, progress=step):
+        if became := namespaces.settle_namespace(kubectl, target, wanted=with_namespace, agree=agree, progress=step):
             say(became)
 
 

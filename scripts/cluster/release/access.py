@@ -65,14 +65,25 @@ def namespace_exists(kubectl: Kubectl, name: str) -> bool:
     """Say whether the namespace is there; one that this login may not look at is believed to be.
 
     Raises:
-        ClusterFailure: If the cluster cannot be asked.
+        ClusterFailure: If the cluster cannot be asked, or the namespace is about to go.
     """
+    # A word for the namespace, and a second one if it has the order to go.
+    words = "--output=jsonpath={.kind} {.metadata.deletionTimestamp}"
     try:
-        return bool(kubectl.text("get", "namespace", name, "--ignore-not-found", "--output=name", doing="look for it"))
+        said = kubectl.text(
+            "get", "namespace", name, "--ignore-not-found", words, doing="look for the namespace"
+        ).split()
     except ClusterFailure as error:
         if error.cause != "forbidden":
             raise
         return True
+    if len(said) > 1:
+        wait = kubectl.command("wait", "--for=delete", f"namespace/{name}", "--timeout=300s")
+        raise ClusterFailure(
+            f"The namespace {name} is about to go, and takes nothing new. Wait until it is gone ({wait}), or choose "
+            "another one (TRITON_NAMESPACE or --namespace)."
+        )
+    return bool(said)
 
 
 def needed(kinds: Iterable[tuple[str, str]], *, new_namespace: bool) -> list[Right]:

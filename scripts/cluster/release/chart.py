@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Self
 
 import attrs
+import yaml
 
 from scripts.cluster.helm import Helm
 from scripts.host.errors import TaskFailure
@@ -122,7 +123,35 @@ def values_files(given: Sequence[str], *, root: Path = ROOT) -> tuple[str, ...]:
         raise TaskFailure(
             f"There is no {' and no '.join(absent)}: --values takes files, and may be given several times."
         )
-    return tuple(path for path in found.values() if path)
+    paths = tuple(path for path in found.values() if path)
+    for path in paths:
+        if problem := twice(Path(path).read_text(encoding="utf-8", errors="replace")):
+            raise TaskFailure(f"{path}: {problem}")
+    return paths
+
+
+def twice(text: str) -> str:
+    """Return which key a YAML text has twice, of which Helm would silently take the last; empty for none."""
+    try:
+        documents = list(yaml.compose_all(text, Loader=yaml.SafeLoader))
+    except yaml.YAMLError:
+        return ""  # Helm says what is wrong with it
+    waiting = [node for node in documents if node is not None]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+        elif isinstance(node, yaml.MappingNode):
+            first: dict[str, int] = {}
+            for key, value in node.value:
+                name, line = str(key.value), key.start_mark.line + 1
+                if name in first and name != "<<":
+                    return (
+                        f"line {line} has the key {name} again, which line {first[name]} has already. Keep one of them."
+                    )
+                first[name] = line
+                waiting.append(value)
+    return ""
 
 
 def locate(name: str, *, root: Path) -> str | None:

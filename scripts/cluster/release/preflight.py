@@ -10,7 +10,7 @@ import attrs
 from scripts.cluster.helm import Helm, Revision
 from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.objects import Rendered
-from scripts.cluster.release import access, needs
+from scripts.cluster.release import access, by_hand, needs
 from scripts.cluster.release.chart import Installation
 from scripts.cluster.release.record import Record, last_deployed
 from scripts.cluster.says import ClusterFailure, gist
@@ -224,12 +224,22 @@ class Preflight:
     def _is_untouched(self, deployed: Rendered) -> bool:
         """Say whether the cluster has what was deployed: what somebody changed by hand, deploying brings back."""
         names = {f"{access.plural(o['kind'])}/{o['metadata']['name']}" for o in deployed.objects}
-        command = ("get", *sorted(names), "--ignore-not-found", "--output=json")
+        command = ("get", *sorted(names), "--ignore-not-found", "--show-managed-fields", "--output=json")
         text = self.kubectl.text(*command, doing="look at what is deployed")
         found = json.loads(text or '{"items": []}')
-        if deployed.is_there(found.get("items", [found])):
+        objects = found.get("items", [found])
+        touches = by_hand.touches(deployed.objects, objects)
+        if added := [touch for touch in touches if touch.added]:
+            commands = "".join(f"\n    {command}" for command in by_hand.removal(self.kubectl, added))
+            self.notes.append(
+                f"Somebody added by hand what the chart does not have, and a deployment leaves it as it is: "
+                f"{'; '.join(map(str, added))}. This takes it out:{commands}"
+            )
+        changed = [touch for touch in touches if not touch.added]
+        if not changed and deployed.is_there(objects):
             return True
-        self.notes.append("Somebody changed by hand what is deployed; this brings back what the chart says")
+        what = f": {'; '.join(map(str, changed))}" if changed else ""
+        self.notes.append(f"Somebody changed by hand what is deployed; this brings back what the chart says{what}")
         return False
 
     def _try(self, look: Callable[[], T]) -> T | None:

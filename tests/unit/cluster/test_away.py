@@ -67,7 +67,7 @@ class Flaky(Cluster):
         changes = changes and "--dry-run=server" not in command.argv
         assert timeout_s > 0
         online = any(word.startswith(("--server=", "--kube-apiserver=")) for word in command.argv)
-        online = online and command.argv[1] != "template"  # which asks nobody
+        online = online and command.argv[1] != "template" and "--client" not in command.argv  # which ask nobody
         if not online or self.chance.random() > SHARE:
             return self._answer(command, changes=changes)
         self.injected += 1

@@ -64,6 +64,11 @@ def test_an_api_that_never_answered_is_not_waited_for() -> None:
     with pytest.raises(ClusterFailure, match="gives no answer"):
         asked.ask()
     assert asked.time.seconds == 0
+    asked = Asked("", REFUSED, "")
+    asked.kubectl.json("version", "--client")
+    with pytest.raises(ClusterFailure, match="gives no answer"):
+        asked.ask()
+    assert asked.time.seconds == 0
     asked = Asked("", REFUSED, REFUSED, "")
     assert asked.ask() == asked.ask() == {"items": []}
     assert asked.time.seconds > 0

@@ -8,12 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from scripts.cluster.forward import forward
-from scripts.cluster.pod_checks import ADMIN_HEADER, check_pods
+from scripts.cluster.pod_checks import ADMIN_HEADER, check_pods, closed
 from scripts.host.errors import TaskFailure
-from scripts.server.endpoint import Endpoint
+from scripts.host.secret import Secret
+from scripts.server.endpoint import Answer, Endpoint
 from scripts.server.result import Result
 from tests.doubles.cluster import FORWARDS, SELECTED, TARGET, Cluster, Forwards, items, pod
 
@@ -115,8 +117,9 @@ def test_the_admin_key_goes_along_and_is_never_shown() -> None:
     assert KEY not in f"{results}{asked}{told}"
 
 
-def test_the_key_is_read_from_the_secret_that_the_server_has_it_from() -> None:
+def test_the_key_is_read_from_the_secret_that_the_server_has_it_from(monkeypatch: pytest.MonkeyPatch) -> None:
     """Such as one of the user's own (`admin.existingSecret`)."""
+    answering(monkeypatch, shut=403, opened=200)
     found = pod("a")
     source = {"secretKeyRef": {"name": "mine", "key": "key"}}
     found["spec"]["containers"][0]["env"] = [
@@ -190,3 +193,59 @@ def test_a_port_forward_that_is_given_up_is_a_failure() -> None:
         check=lambda *_, **__: iter(()),
     )
     assert brief(list(found))[0] == ("a", "port-forward", "failed")
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, *, shut: int, opened: int) -> tuple[Endpoint, Endpoint]:
+    """Return a server as it is asked without the key and with it, that answers each with a status."""
+    without = Endpoint(http="http://h:1", grpc="h:2", metrics="http://h:3")
+    with_key = attrs.evolve(without, headers={ADMIN_HEADER: Secret(KEY)})
+
+    def post(self: Endpoint, path: str, body: bytes, *, timeout_s: float = 60.0) -> Answer:
+        assert (path, body, timeout_s > 0) == ("/v2/repository/index", b"{}", True)
+        return Answer(status=opened if self.headers else shut, body={})
+
+    monkeypatch.setattr(Endpoint, "post", post)
+    return without, with_key
+
+
+@pytest.mark.parametrize(
+    ("shut", "opened", "state", "figure"),
+    [
+        (403, 200, "ok", "closed without the key, open with it"),
+        (200, 200, "failed", "answers without the key (HTTP 200)"),
+        (403, 403, "failed", "closed even with the key (HTTP 403)"),
+    ],
+)
+def test_a_closed_api_is_closed_without_the_key_and_open_with_it(
+    monkeypatch: pytest.MonkeyPatch, shut: int, opened: int, state: str, figure: str
+) -> None:
+    """Both ways are asked: a key that no server takes is as bad as an API that anybody can call."""
+    found = closed(*answering(monkeypatch, shut=shut, opened=opened))
+    assert (found.state, figure in found.figure) == (state, True)
+
+
+def test_without_the_key_only_the_closed_side_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This login may not read it, which is no failure."""
+    without, _ = answering(monkeypatch, shut=403, opened=500)
+    assert closed(without, None).figure == "closed without the key; the key is not ours"
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_pod_that_was_deleted_meanwhile_is_the_cause_that_is_told(gone: bool) -> None:
+    """The failures before it follow from that."""
+    there = one(pod("a"))
+    after = (1, 'Error from server (NotFound): pods "a" not found') if gone else there
+    cluster = with_pods(pod("a"))
+
+    def fails(*_: object, **__: object) -> Iterator[Result]:
+        cluster.answers["kubectl --namespace=triton get pod a"] = after  # type: ignore[index]
+        yield Result(check="golden", subject="m v1", state="failed", figure="connection refused")
+
+    ports = partial(forward, start=Forwards([FORWARDS]), lives=lambda _: True)
+    found = list(
+        check_pods(
+            cluster.kubectl, TARGET, repository=Path("r"), all_pods=False, progress=lambda _: None, forward=ports,
+            check=fails,
+        )
+    )  # fmt: skip
+    assert ("the pod was deleted while it was checked" in found[-1].figure) is gone

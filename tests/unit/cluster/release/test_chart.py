@@ -51,6 +51,27 @@ def test_an_option_that_is_no_name_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: 1\nb:\n  c: 1\n  d: 2\n  c: 3\n", "line 5 has the key c again, which line 3 has already"),
+        ("- {a: 1, a: 1}\n", "line 1 has the key a again"),
+        ("a: {c: 1}\nb: {c: 1}\nx: &y {c: 1}\nz: {<<: *y, d: 1}\n", ""),
+        ("a: [", ""),
+        ("", ""),
+    ],
+)
+def test_a_key_that_a_values_file_has_twice_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    """Helm would take the last one without a word."""
+    file = tmp_path / "mine.yaml"
+    file.write_text(text, encoding="utf-8")
+    if not said:
+        assert values_files([str(file)]) == (str(file),)
+        return
+    with pytest.raises(TaskFailure, match=said):
+        values_files([str(file)])
+
+
+@pytest.mark.parametrize(
     ("name", "good", "bad"),
     [
         ("TRITON_RELEASE", ("a", "triton-infer", "a" * 53), ("-a", "a-", "A", "a" * 54, "a.b")),

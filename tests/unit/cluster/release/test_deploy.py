@@ -76,6 +76,7 @@ class World:
             "helm uninstall": "",
             "helm get manifest": self.wanted,
             "helm get values": "{}",
+            "helm get hooks": "",
         }
         script.update(answers or {})
         self.cluster = _Helmsman(answers=script, rendered=self.wanted)
@@ -593,3 +594,23 @@ def test_a_helm_that_is_at_work_is_left_alone() -> None:
     world.cluster.answers["helm history"] = lambda: next(asked, later)
     assert world.deployer.deploy(timeout_s=100).changed
     assert world.cluster.changes == ["helm upgrade"]
+
+
+def test_what_was_added_by_hand_is_told_and_makes_no_revision() -> None:
+    """A deployment could not take it out."""
+    fields: dict[str, Any] = {"f:metadata": {"f:labels": {"f:mine": {}}}}
+    found = deployment()
+    found["metadata"] |= {"managedFields": [{"manager": "kubectl-edit", "fieldsV1": fields}]}
+    found["metadata"]["labels"] = found["metadata"]["labels"] | {"mine": "x"}
+    world = World(answers={"helm history": history("deployed"), "kubectl get deployments/": found})
+    assert not world.deployer.deploy(timeout_s=100).changed
+    (note,) = [line for line in world.said.lines if "added by hand" in line]
+    assert "metadata.labels.mine (by kubectl-edit)" in note
+    assert "patch deployments triton-infer --type=json" in note
+
+
+def test_a_namespace_that_is_about_to_go_stops_a_plan_too() -> None:
+    """Nothing can be made in it."""
+    world = World(answers={"kubectl get namespace": "Namespace 2026-01-01T00:00:00Z"})
+    with pytest.raises(TaskFailure, match=r"about to go.*wait --for=delete namespace/triton"):
+        world.deployer.plan()

@@ -8,7 +8,7 @@ import pytest
 
 from scripts.cluster.release import destroy
 from scripts.cluster.release.destroy import Removal
-from scripts.cluster.target import CREATED_BY
+from scripts.cluster.release.left import leftovers
 from scripts.host.clock import Clock
 from scripts.host.errors import TaskFailure
 from scripts.host.shell import Command, Completed
@@ -72,6 +72,7 @@ def answers(**more: tuple[int, str]) -> dict[str, tuple[int, str]]:
     return {
         "helm history triton-infer": (0, json.dumps(DEPLOYED)),
         "helm get manifest triton-infer": (0, MANIFEST),
+        "helm get hooks triton-infer": (0, ""),
         "helm uninstall triton-infer": (0, 'release "triton-infer" uninstalled'),
         **more,
     }
@@ -127,18 +128,42 @@ def test_it_waits_until_all_is_gone() -> None:
         "Waiting for pod/b (a pod may take its grace period of 60 s)",
     ]
     asked = cluster.asked()
-    assert asked[2] == "helm uninstall triton-infer --namespace=triton"
-    assert asked[3].startswith(
+    assert asked[3] == "helm uninstall triton-infer --namespace=triton"
+    assert asked[4].startswith(
         f"{LEFT},pod.v1.,replicaset.v1.apps,secret.v1.,servicemonitor.v1.monitoring.coreos.com "
         "--selector=app.kubernetes.io/instance=triton-infer --output=name"
     )
 
 
-def test_what_does_not_go_is_named() -> None:
-    """After the grace period and a minute, with how to remove it by force."""
+ORDERED = {"deletionTimestamp": "2026-01-01T00:00:00Z"}
+HELD = {"finalizers": ["example.com/cleanup"]}
+FIELDS = [
+    {"manager": "helm", "fieldsV1": {"f:metadata": {"f:labels": {}}}},
+    {"manager": "cleaner", "fieldsV1": {"f:metadata": {"f:finalizers": {}}}},
+]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "saying"),
+    [
+        (ORDERED, ["is its node lost?", "  kubectl --namespace=triton delete pod/a --force --grace-period=0"]),
+        (
+            {**ORDERED, **HELD, "managedFields": FIELDS},
+            [
+                "finalizer example.com/cleanup, which cleaner has put there",
+                '  kubectl --namespace=triton patch pod/a --type=merge \'--patch={"metadata":{"finalizers":null}}\'',
+            ],
+        ),
+        (HELD, ["finalizer example.com/cleanup:", "  kubectl --namespace=triton delete pod/a --wait=false\n  kubectl"]),
+        ({}, ["no order to go", "  kubectl --namespace=triton delete pod/a"]),
+    ],
+)
+def test_what_does_not_go_is_named_with_what_holds_it(metadata: dict[str, object], saying: list[str]) -> None:
+    """After the grace period and a minute: the finalizer and its owner, or the node, and the command that helps."""
     time = FakeTime()
-    cluster = Changing(answers(), left=iter(["pod/a\n"] * 1000))
-    with pytest.raises(TaskFailure, match=r"(?s)still there: pod/a\..*delete pod/a --force --grace-period=0"):
+    looked = {f"{KUBECTL} get pod/a --show-managed-fields": (0, json.dumps({"metadata": metadata}))}
+    cluster = Changing(answers(**looked), left=iter(["pod/a\n"] * 1000))
+    with pytest.raises(TaskFailure, match=r"(?s)still there: pod/a\.") as raised:
         destroy.remove(
             planned(cluster),
             kubectl=cluster.kubectl,
@@ -147,6 +172,19 @@ def test_what_does_not_go_is_named() -> None:
             clock=time.clock(),
         )
     assert 120 < time.now < 125
+    for words in saying:
+        assert words in str(raised.value)
+
+
+def test_what_a_failed_test_left_goes_too() -> None:
+    """Helm forgets it, and it would be waited for until there is no more patience."""
+    hook = "apiVersion: v1\nkind: Pod\nmetadata: {name: triton-infer-test-ready, annotations: {helm.sh/hook: test}}\n"
+    delete = f"{KUBECTL} delete pod/triton-infer-test-ready --ignore-not-found --wait=false"
+    cluster = Changing(answers(**{"helm get hooks triton-infer": (0, hook), delete: NOTHING}))
+    removal = planned(cluster)
+    destroy.remove(removal, kubectl=cluster.kubectl, helm=cluster.helm, progress=list[str]().append)
+    assert delete in cluster.asked()
+    assert delete in map(str, removal.commands(cluster.kubectl, cluster.helm))
 
 
 def test_a_kind_that_the_cluster_does_not_know_hides_no_other() -> None:
@@ -161,14 +199,14 @@ def test_a_kind_that_the_cluster_does_not_know_hides_no_other() -> None:
         f"{KUBECTL} get": NOTHING,
         **answers(),
     })  # fmt: skip
-    assert destroy.leftovers(cluster.kubectl, planned(cluster)) == ["pod/a"]
+    assert leftovers(cluster.kubectl, planned(cluster).resources, TARGET.owned) == ["pod/a"]
 
 
 def test_a_cluster_that_is_gone_is_no_proof_of_absence() -> None:
     """Where it cannot be asked, nothing is said to be gone."""
     cluster = Cluster({**answers(), KUBECTL: (1, "Unable to connect to the server: dial tcp: i/o timeout")})
     with pytest.raises(TaskFailure, match="gives no answer"):
-        destroy.leftovers(cluster.kubectl, planned(cluster))
+        leftovers(cluster.kubectl, planned(cluster).resources, TARGET.owned)
 
 
 def test_helms_refusal_is_one_message() -> None:
@@ -177,99 +215,3 @@ def test_helms_refusal_is_one_message() -> None:
     cluster = Cluster({**answers(), "helm uninstall triton-infer": refused})
     with pytest.raises(TaskFailure, match="Cannot uninstall triton-infer: this login may not do that"):
         destroy.remove(planned(cluster), kubectl=cluster.kubectl, helm=cluster.helm, progress=list[str]().append)
-
-
-def namespace(**metadata: object) -> Cluster:
-    """Return a cluster with the namespace."""
-    return Cluster({f"{KUBECTL} get namespace triton": (0, json.dumps({"metadata": metadata}))})
-
-
-def test_only_a_namespace_that_deploy_triton_made_is_ours() -> None:
-    """By its annotation; one that is on its way out needs nothing."""
-    ours = {CREATED_BY: "deploy-triton"}
-    assert destroy.is_ours(namespace(annotations=ours).kubectl, "triton")
-    assert not destroy.is_ours(namespace().kubectl, "triton")
-    assert not destroy.is_ours(namespace(annotations=ours, deletionTimestamp="now").kubectl, "triton")
-    gone = Cluster({KUBECTL: (1, 'Error from server (NotFound): namespaces "triton" not found')})
-    assert not destroy.is_ours(gone.kubectl, "triton")
-
-
-def test_what_every_namespace_has_is_nobody() -> None:
-    """Anything else is named: also another release's history."""
-    listed = "configmaps\npods\nsecrets\nserviceaccounts\nevents\nevents.events.k8s.io\npods.metrics.k8s.io\n"
-    there = "configmap/kube-root-ca.crt\nserviceaccount/default\nsecret/sh.helm.release.v1.other.v1\n"
-    cluster = Cluster({
-        f"{KUBECTL} api-resources": (0, listed),
-        f"{KUBECTL} get configmaps,pods,secrets,serviceaccounts --output=name": (0, there),
-    })  # fmt: skip
-    assert destroy.inhabitants(cluster.kubectl) == ["secret/sh.helm.release.v1.other.v1"]
-
-
-def test_a_namespace_of_which_not_all_can_be_seen_is_not_called_empty() -> None:
-    """A kind that we may not list may be there."""
-    cluster = Cluster({
-        f"{KUBECTL} api-resources": (0, "secrets\n"),
-        f"{KUBECTL} get secrets": (1, "Error from server (Forbidden): secrets is forbidden"),
-    })  # fmt: skip
-    with pytest.raises(TaskFailure, match="look for what else is in the namespace"):
-        destroy.inhabitants(cluster.kubectl)
-
-
-OURS = {"annotations": {CREATED_BY: "deploy-triton"}}
-EMPTY = "configmap/kube-root-ca.crt\nserviceaccount/default\n"
-REMOVE = f"{KUBECTL} delete namespace triton --ignore-not-found --timeout=300s"
-
-
-def settled(*, there: str, wanted: bool, agrees: bool, **metadata: object) -> tuple[str, Cluster, list[str]]:
-    """Return what is said of a namespace with these objects, the cluster, and the questions that were put."""
-    cluster = Cluster({
-        f"{KUBECTL} get namespace triton": (0, json.dumps({"metadata": metadata})),
-        f"{KUBECTL} api-resources": (0, "configmaps\nsecrets\nserviceaccounts\n"),
-        f"{KUBECTL} get configmaps": (0, there),
-        REMOVE: (0, 'namespace "triton" deleted'),
-    })  # fmt: skip
-    questions: list[str] = []
-
-    def agree(question: str) -> bool:
-        questions.append(question)
-        return agrees
-
-    said = destroy.settle_namespace(cluster.kubectl, TARGET, wanted=wanted, agree=agree, progress=list[str]().append)
-    return said, cluster, questions
-
-
-@pytest.mark.parametrize(
-    ("wanted", "agrees", "asked"), [(True, False, 0), (False, True, 1)], ids=["by the flag", "by an answer"]
-)
-def test_an_empty_namespace_goes_where_it_is_wanted(wanted: bool, agrees: bool, asked: int) -> None:
-    """A flag spares the question."""
-    said, cluster, questions = settled(there=EMPTY, wanted=wanted, agrees=agrees, **OURS)
-    assert said == "The namespace triton is removed."
-    assert REMOVE in cluster.asked()
-    assert len(questions) == asked
-
-
-def test_an_empty_namespace_stays_where_it_is_not() -> None:
-    """And how to remove it is said."""
-    said, cluster, questions = settled(there=EMPTY, wanted=False, agrees=False, **OURS)
-    assert said == "The empty namespace triton stays; `invoke destroy-triton --with-namespace` removes it."
-    assert REMOVE not in cluster.asked()
-    assert questions == ["Remove the namespace triton, which deploy-triton made, too?"]
-
-
-def test_a_namespace_with_something_in_it_stays() -> None:
-    """Whatever is wanted: nobody is even asked."""
-    said, cluster, questions = settled(there=f"{EMPTY}secret/mine\n", wanted=True, agrees=True, **OURS)
-    assert said == "The namespace triton stays, since this is in it: secret/mine."
-    assert REMOVE not in cluster.asked()
-    assert questions == []
-
-
-@pytest.mark.parametrize(("wanted", "said"), [(True, "was not made by deploy-triton"), (False, "")])
-def test_a_namespace_of_somebody_else_stays(wanted: bool, said: str) -> None:
-    """Which is worth a word only where its removal was asked for."""
-    found, cluster, questions = settled(there=EMPTY, wanted=wanted, agrees=True)
-    assert said in found
-    assert bool(found) == wanted
-    assert REMOVE not in cluster.asked()
-    assert questions == []
