@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from scripts.host.errors import TaskFailure
+from scripts.repository.config_pbtxt import accelerators
 from scripts.repository.gpu_pbtxt import GRAPH
 from scripts.server.endpoint import Counters, Endpoint
 
@@ -54,9 +55,8 @@ def arithmetic(config: Mapping[str, Any]) -> str | None:
     if not any(group.get("kind") == "KIND_GPU" for group in config.get("instance_group", [])):
         return None
     found: dict[str, str] = {}
-    accelerators = config.get("optimization", {}).get("execution_accelerators", {})
-    for accelerator in accelerators.get("gpu_execution_accelerator", []):
-        found.update(accelerator.get("parameters", {}))
+    for _, parameters in accelerators(config):
+        found.update(parameters)
     if found.get("precision_mode", "").upper() == "FP16":
         return "FP16"
     return "FP32" if found.get("use_tf32") == "0" else "TF32"

@@ -10,6 +10,7 @@ import attrs
 from scripts.graph.buckets import sizes_of
 from scripts.graph.load import load
 from scripts.host.errors import TaskFailure
+from scripts.repository.config_pbtxt import accelerators
 from scripts.repository.lint.finding import Finding, error, warning
 from scripts.repository.versions import version_folders
 
@@ -44,7 +45,7 @@ def check_engine_names(configs: Mapping[str, Mapping[str, Any]], repository: Pat
     named: dict[str, set[str]] = {}
     cached = False
     for model, config in configs.items():
-        tensorrt = dict(_accelerators(config)).get("tensorrt")
+        tensorrt = dict(accelerators(config)).get("tensorrt")
         if tensorrt is None:
             continue
         cached = cached or tensorrt.get("trt_engine_cache_enable", "").lower() in ("1", "true")
@@ -79,7 +80,7 @@ def _is_for_gpus(config: Mapping[str, Any], name: str) -> bool:
     return (
         name == GPU_CONFIG
         or "KIND_GPU" in kinds
-        or any(True for _ in _accelerators(config))
+        or any(True for _ in accelerators(config))
         or any(key in _parameters(config) for key in _OVERWRITTEN)
     )
 
@@ -102,7 +103,7 @@ def _meaning(key: str) -> str:
 
 
 def _check_accelerators(config: Mapping[str, Any]) -> Iterator[Finding]:
-    for name, parameters in _accelerators(config):
+    for name, parameters in accelerators(config):
         overwritten = [key for key in _OVERWRITTEN if key in parameters] if name == "cuda" else []
         if overwritten and _parameters(config):
             yield warning(
@@ -124,7 +125,7 @@ def _check_accelerators(config: Mapping[str, Any]) -> Iterator[Finding]:
 def _check_graphs(config: Mapping[str, Any], versions: Mapping[int, Path]) -> Iterator[Finding]:
     if "dynamic_batching" not in config or int(config.get("max_batch_size", 0)) < 2:
         return
-    if "tensorrt" in dict(_accelerators(config)):
+    if "tensorrt" in dict(accelerators(config)):
         return  # it plans once for a range of sizes
     plain = [number for number, folder in versions.items() if (graph := _graph(config, folder)) and not graph.buckets]
     if plain:
@@ -155,9 +156,3 @@ def _graph(config: Mapping[str, Any], folder: Path) -> _Graph | None:
 
 def _parameters(config: Mapping[str, Any]) -> dict[str, str]:
     return {key: str(value.get("string_value", "")) for key, value in config.get("parameters", {}).items()}
-
-
-def _accelerators(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, str]]]:
-    chosen = config.get("optimization", {}).get("execution_accelerators", {})
-    for accelerator in chosen.get("gpu_execution_accelerator", []):
-        yield str(accelerator.get("name", "")), accelerator.get("parameters", {})
