@@ -18,6 +18,7 @@ from scripts.graph.session import first_line
 from scripts.graph.shapes import OpenShapeError, Shape, known_shapes, open_values, without_weights
 from scripts.graph.specialise import specialised
 from scripts.graph.walk import graphs, names, set_nodes
+from scripts.host.errors import TaskFailure
 
 _BRANCH = "bucket_"
 
@@ -44,8 +45,12 @@ def bucketed(model: onnx.ModelProto, sizes: Sequence[int]) -> onnx.ModelProto:
         light = without_weights(prepared)
         fixed = {size: specialised(light, _inputs(prepared.graph, size)) for size in sorted(set(sizes))}
         return _Join(prepared, fixed, model.graph.output).model()
-    except OpenShapeError as error:
-        raise UnbucketableError(f"The graph cannot have a branch for each batch size: {error}.") from error
+    except UnbucketableError:
+        raise
+    except TaskFailure as error:  # an open shape, or a part that onnxruntime does not run by itself
+        raise UnbucketableError(
+            f"The graph cannot have a branch for each batch size: {str(error).rstrip('.')}."
+        ) from error
 
 
 def open_shapes(model: onnx.ModelProto) -> list[str]:

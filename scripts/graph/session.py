@@ -62,6 +62,15 @@ class Session:
             shapes = ", ".join(f"{name} {value.dtype} {value.shape}" for name, value in feeds.items())
             raise TaskFailure(f"onnxruntime cannot run the model on {shapes}: {first_line(error)}.") from error
 
+    def declared(self) -> dict[str, tuple[int, list[int | str | None]]]:
+        """Return the ONNX element type and the shape of each output that is a tensor, as onnxruntime infers them."""
+        tensors = [output for output in self._session.get_outputs() if output.type.startswith("tensor(")]
+        kinds = [output.type.removeprefix("tensor(").removesuffix(")").upper() for output in tensors]
+        return {
+            output.name: (onnx.TensorProto.DataType.Value(kind), output.shape)
+            for output, kind in zip(tensors, kinds, strict=True)
+        }
+
     def scores(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         """Return the first output for *batch*, given to the one input that is no initializer: FP32 ``(n, classes)``.
 

@@ -38,6 +38,7 @@ def specialised(model: onnx.ModelProto, inputs: Mapping[str, Shape]) -> tuple[on
             or _keep_computed(result, derived)
             or any(_take_branches(graph, result.graph) for graph in list(graphs(result.graph)))
             or _settle_loop(result, shapes, settled)
+            or _ask_runtime(result, shapes)
         ):
             break
     _remove_unused(result.graph)
@@ -181,6 +182,25 @@ def _turns(node: onnx.NodeProto, body: onnx.GraphProto, constants: Mapping[str, 
 
 def _is_true(tensor: onnx.TensorProto | None) -> bool:
     return tensor is not None and bool(numpy_helper.to_array(tensor).item())
+
+
+def _ask_runtime(model: onnx.ModelProto, shapes: Mapping[str, Shape]) -> bool:
+    """Say in the graph what onnxruntime infers of its own operators' results; say whether there was anything new."""
+    graph = model.graph
+    foreign = [node for node in graph.node if node.domain not in ("", "ai.onnx")]
+    open_ones = {name for node in graph.node for name in node.output if name and name not in shapes}
+    if not open_ones.intersection(name for node in foreign for name in node.output):
+        return False
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    del probe.graph.output[:]
+    probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(open_ones))
+    found = False
+    for name, (kind, shape) in Session(probe, optimise=False).declared().items():
+        if all(isinstance(length, int) for length in shape):
+            graph.value_info.append(helper.make_tensor_value_info(name, kind, shape))
+            found = True
+    return found
 
 
 def _remove_unused(graph: onnx.GraphProto) -> None:

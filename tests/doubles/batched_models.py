@@ -281,6 +281,17 @@ def quantised() -> onnx.ModelProto:
     return model
 
 
+def contributed() -> onnx.ModelProto:
+    """Return a graph with operators of onnxruntime's own between others, whose shapes onnx does not know."""
+    nodes = [
+        *_conv(),
+        helper.make_node("Gelu", ["felt"], ["bent"], domain="com.microsoft"),
+        *_head("bent", "raw"),
+        helper.make_node("QuickGelu", ["raw"], ["scores"], domain="com.microsoft"),
+    ]
+    return _model(nodes, domains=["com.microsoft"])
+
+
 def dynamically_quantised() -> onnx.ModelProto:
     """Return a graph whose scale of activations is taken from the whole batch."""
     nodes = [
@@ -338,6 +349,7 @@ MODELS: Mapping[str, Callable[[], onnx.ModelProto]] = {
     "scan": scan,
     "functions": functions,
     "quantised": quantised,
+    "contributed": contributed,
     "dynamically-quantised": dynamically_quantised,
     "sparse": sparse,
     "two-inputs": two_inputs,

@@ -19,6 +19,8 @@ from tests.doubles import small_classifiers
 KILLS = 50
 MODEL = "tiny"
 
+FILES = {"model.onnx", "model.gpu.onnx", "model.weights", "golden.npz", "manifest.json"}
+
 
 def run(onnx_file: Path, repository: Path) -> None:
     """Package one version, with a resize of its own, so that config.pbtxt is rewritten as well."""
@@ -53,7 +55,7 @@ def check_all_is_whole(repository: Path) -> int:
     if (repository / MODEL).exists():
         assert [str(finding) for finding in model.lint(repository)] == []
     for found in packaged(repository):
-        assert {path.name for path in found.path.iterdir()} == {"model.onnx", "golden.npz", "manifest.json"}
+        assert {path.name for path in found.path.iterdir()} == FILES
         assert found.manifest is not None
         for name, digest in found.manifest.sha256.items():
             assert manifest.sha256(found.path / name) == digest
