@@ -2,7 +2,7 @@
 
 from invoke import Collection
 
-from scripts.tasks import cluster, environment, images, measuring, models, serving
+from scripts.tasks import cluster, environment, images, measuring, models, serving, versions
 
 namespace = Collection(
     # This machine.
@@ -15,6 +15,12 @@ namespace = Collection(
     serving.serve,
     serving.smoke_test,
     measuring.tune_gpu,
+    # Versions in production, without a restart.
+    versions.create_store,
+    versions.publish_model,
+    versions.versions,
+    versions.promote,
+    versions.rollback,
     # The container image.
     images.build_image,
     images.create_repository,

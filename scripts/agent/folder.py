@@ -5,6 +5,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -42,6 +43,11 @@ class Folder:
         """Return how many bytes an object has, or None where there is none."""
         with self._errors(), self._opened(key) as file:
             return None if file is None else os.fstat(file.fileno()).st_size
+
+    def changed(self, key: str) -> datetime | None:
+        """Return when an object was written, or None where there is none."""
+        with self._errors(), self._opened(key) as file:
+            return None if file is None else datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC)
 
     def fetch(self, key: str, target: Path, moved: Moved) -> None:
         """Copy an object into the new file *target*."""

@@ -4,6 +4,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -52,13 +53,23 @@ class Bucket:
 
     def size(self, key: str) -> int | None:
         """Return how many bytes an object has, or None where there is none."""
+        found = self._head(key)
+        return None if found is None else int(found["ContentLength"])
+
+    def changed(self, key: str) -> datetime | None:
+        """Return when an object was written, or None where there is none."""
+        found = self._head(key)
+        return None if found is None else found["LastModified"]
+
+    def _head(self, key: str) -> dict[str, Any] | None:
         with self._errors(f"look for {key}"):
             try:
-                return int(self.client.head_object(Bucket=self.bucket, Key=self.prefix + key)["ContentLength"])
+                found: dict[str, Any] = self.client.head_object(Bucket=self.bucket, Key=self.prefix + key)
             except self._error as error:
                 if _code(error) in _ABSENT:
                     return None
                 raise
+            return found
 
     def fetch(self, key: str, target: Path, moved: Moved) -> None:
         """Download an object into the new file *target*, in parallel parts where it is large."""

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -74,6 +75,9 @@ class Objects(Protocol):
 
     def create(self, key: str, data: bytes) -> bool:
         """Write a small object unless there is one; return whether it was written."""
+
+    def changed(self, key: str) -> datetime | None:
+        """Return when an object was written, or None where there is none."""
 
     def children(self, key: str) -> list[str]:
         """Return the names right below *key*, in order."""
@@ -159,6 +163,22 @@ class Store:
                 f"{self.objects.address}/{_blob_key(file)} is damaged: it holds {found.size} bytes with SHA-256 "
                 f"{found.sha256}, where {file.size} were published. Publish the version again."
             )
+
+    def read(self, file: File) -> bytes | None:
+        """Return what a small file holds, or None where the store lacks it.
+
+        Raises:
+            StoreError: If the store cannot be read.
+        """
+        return self.objects.get(_blob_key(file), most=_LARGEST_MANIFEST)
+
+    def published(self, model: str, version: int) -> datetime | None:
+        """Return when a version was published, or None where it was not.
+
+        Raises:
+            StoreError: If the store cannot be read.
+        """
+        return self.objects.changed(_manifest_key(model, version))
 
     def lacks(self, file: File) -> bool:
         """Return whether the store has yet to get *file*: none is there, or one of another size."""

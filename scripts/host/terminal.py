@@ -149,8 +149,17 @@ def difference(lines: Sequence[str]) -> None:
 
 def download_bar() -> AbstractContextManager[Callable[[int, int], None]]:
     """Give a function that shows the bytes done, of the bytes in all, as a bar on standard error."""
+    return _bytes_bar("  downloading")
+
+
+def upload_bar() -> AbstractContextManager[Callable[[int, int], None]]:
+    """Give a function that shows the bytes sent, of the bytes in all, as a bar on standard error."""
+    return _bytes_bar("  publishing")
+
+
+def _bytes_bar(doing: str) -> AbstractContextManager[Callable[[int, int], None]]:
     return _bar(
-        rich.progress.TextColumn("  downloading"),
+        rich.progress.TextColumn(doing),
         rich.progress.BarColumn(),
         rich.progress.DownloadColumn(),
         rich.progress.TransferSpeedColumn(),

@@ -13,8 +13,7 @@ from scripts.agent.health import Health
 from scripts.agent.plan import LARGEST
 from scripts.agent.plans import Plans
 from scripts.agent.server import Api, server
-from tests.doubles import disk_triton
-from tests.unit.agent.conftest import World, agent
+from tests.doubles.disk_agent import World, two_versions
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -26,9 +25,7 @@ class Served:
     """An agent's API on a port of loopback."""
 
     def __init__(self, root: Path, *, key: str = KEY, open_to_all: bool = False) -> None:
-        disk_triton.repository(root / "image", 1, 2)
-        (root / "store").mkdir()
-        self.world: World = agent(root)
+        self.world: World = two_versions(root)
         self.plans = Plans(kept=root / "plan.json")
         self.changes = 0
         api = Api(

@@ -7,8 +7,8 @@ import pytest
 from scripts.agent.plan import ModelPlan, Plan
 from scripts.agent.triton import AwayError
 from tests.doubles import disk_triton
+from tests.doubles.disk_agent import World, agent
 from tests.doubles.disk_triton import BAD, WRONG
-from tests.unit.agent.conftest import World, agent
 
 pytestmark = pytest.mark.timeout(30)
 

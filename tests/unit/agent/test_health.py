@@ -12,8 +12,8 @@ from scripts.agent.health import DEAD_AFTER_S, Health
 from scripts.agent.plan import ModelPlan, Plan
 from scripts.agent.plans import Plans
 from scripts.agent.triton import AwayError, SilentError
+from tests.doubles.disk_agent import World
 from tests.doubles.disk_triton import BAD, DiskTriton
-from tests.unit.agent.conftest import World
 
 
 class Watch:

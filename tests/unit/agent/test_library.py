@@ -11,7 +11,7 @@ import pytest
 from scripts.agent import library
 from scripts.agent.errors import AgentError, StoreError
 from scripts.agent.fetches import SILENCE_S, Fetches
-from tests.unit.agent.conftest import World
+from tests.doubles.disk_agent import World
 
 Usage = namedtuple("Usage", "free")
 

@@ -12,7 +12,7 @@ import tasks
 from scripts.cluster.target import NAMESPACE, RELEASE
 from scripts.host.errors import TaskFailure
 from scripts.server.endpoint import GRPC_OFFSET, HTTP_PORT, METRICS_OFFSET
-from scripts.tasks import cluster, environment, flags, images, measuring, models, serving
+from scripts.tasks import cluster, environment, flags, images, measuring, models, serving, versions
 
 ROOT = Path(__file__).parents[3]
 # As a release lives: what is here, a version, a server, an image, a cluster.
@@ -24,6 +24,11 @@ LIFE = [
     "serve",
     "smoke-test",
     "tune-gpu",
+    "create-store",
+    "publish-model",
+    "versions",
+    "promote",
+    "rollback",
     "build-image",
     "create-repository",
     "push-triton",
@@ -38,6 +43,7 @@ MODULES = {
     "measuring": measuring,
     "images": images,
     "cluster": cluster,
+    "versions": versions,
 }
 
 

@@ -1,0 +1,84 @@
+"""What a promotion and a rollback make of a plan."""
+
+from scripts.agent.plan import ModelPlan, Plan
+from scripts.host.errors import TaskFailure
+from scripts.versions.seen import State
+
+
+def promoted(state: State, model: str, version: int, *, keep: int, digest: str | None) -> Plan:
+    """Return the plan in which callers who name no version of *model* get *version*.
+
+    Args:
+        state: What is served now.
+        model: The model's name.
+        version: The new version.
+        keep: How many former versions stay served.
+        digest: What the version's bytes must have; None: any.
+
+    Raises:
+        TaskFailure: If there is no such model, or a higher version is served.
+    """
+    part = state.part(model) if model in state.models or model in state.plan.models else ModelPlan()
+    if higher := [served for served in part.serve if served > version]:
+        raise TaskFailure(
+            f"Version {max(higher)} of {model} is served, and callers who name no version get the highest. To go back "
+            f"to version {version}: invoke rollback --model {model} --to {version}"
+        )
+    former = [served for served in part.serve if served < version]
+    serve = (*former[max(0, len(former) - keep) :], version)
+    candidate = None if part.candidate == version else part.candidate
+    return _with(state, model, serve, candidate, {**part.digests, **({version: digest} if digest else {})})
+
+
+def rolled_back(state: State, model: str, *, to: int | None) -> Plan:
+    """Return the plan in which callers who name no version of *model* get an older one again.
+
+    Args:
+        state: What is served now.
+        model: The model's name.
+        to: The version to go back to; None: what the plan before said.
+
+    Raises:
+        TaskFailure: If there is no such model, no plan before, or what is asked for is no older version.
+    """
+    part = state.part(model)
+    now = max(part.serve, default=0)
+    if to is None:
+        before = state.before.models.get(model, ModelPlan(serve=()))
+        image = state.models[model].image if model in state.models else ()
+        serve = before.serve or (tuple(n for n in image if n < now) if model in state.before.models else ())
+        digests = {**before.digests, **part.digests}
+        if not serve or max(serve) >= now:  # the change before was itself a way back, or was put back
+            serve = tuple(version for version in part.serve if version < now)
+        if not serve:
+            raise TaskFailure(
+                f"Nothing tells what was served of {model} before version {now}. Name the version: invoke rollback "
+                f"--model {model} --to N"
+            )
+    else:
+        if to >= now:
+            raise TaskFailure(
+                f"Version {now} of {model} is what callers who name no version get, so {to} is no way back. To go "
+                f"forward: invoke promote --model {model} --version {to}"
+            )
+        serve = (*(version for version in part.serve if version < to), to)
+        digests = dict(part.digests)
+    candidate = None if part.candidate in serve else part.candidate
+    return _with(state, model, serve, candidate, digests)
+
+
+def put_back(state: State, *, after: int) -> Plan:
+    """Return the plan that serves what *state* says, to be followed after the plan of generation *after*."""
+    models = {name: state.part(name) for name in {*state.plan.models, *state.models}}
+    return Plan(models={name: part for name, part in models.items() if part.serve}, generation=after + 1)
+
+
+def _with(state: State, model: str, serve: tuple[int, ...], candidate: int | None, digests: dict[int, str]) -> Plan:
+    """Return the followed plan with another part for *model*."""
+    named = {*serve, candidate}
+    part = ModelPlan(
+        serve=tuple(sorted(set(serve))),
+        candidate=candidate,
+        digests={version: digest for version, digest in digests.items() if version in named},
+    )
+    return Plan(models={**state.plan.models, model: part}, generation=state.plan.generation + 1)

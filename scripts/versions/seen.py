@@ -1,0 +1,149 @@
+"""What an agent says: the plan that it follows, and how far each version is."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import attrs
+
+from scripts.agent.errors import PlanError
+from scripts.agent.plan import ModelPlan, Plan
+from scripts.agent.server import SCHEMA
+from scripts.host.errors import TaskFailure
+
+
+@attrs.frozen(kw_only=True)
+class Version:
+    """How far one version is.
+
+    Attributes:
+        phase: What happens to it: ``"fetching"``, ``"serving"``, ``"failed"`` and so on.
+        why: Why it failed; None while nothing is wrong.
+        digest: What names its bytes; None while that is not known.
+        source: ``"image"`` or ``"store"``, once known.
+        seconds: How long each phase took, by its name.
+    """
+
+    phase: str
+    why: str | None
+    digest: str | None
+    source: str | None
+    seconds: Mapping[str, float]
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read what the agent says of it."""
+        return cls(
+            phase=data["phase"], why=data["why"], digest=data["sha256"], source=data["source"],
+            seconds=dict(data["seconds"]),
+        )  # fmt: skip
+
+
+@attrs.frozen(kw_only=True)
+class Model:
+    """What one server serves of a model.
+
+    Attributes:
+        image: The versions that its image or its repository has.
+        stable: The version that callers who name none get; None: there is none.
+        fault: What is wrong with the model as a whole; None: nothing.
+        versions: The versions that are planned or served.
+        candidate: The candidate's number and state; None: there is none.
+    """
+
+    image: tuple[int, ...]
+    stable: int | None
+    fault: str | None
+    versions: Mapping[int, Version]
+    candidate: tuple[int, Version] | None
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read what the agent says of it."""
+        candidate = data["candidate"]
+        return cls(
+            image=tuple(data["image"]),
+            stable=data["stable"],
+            fault=data["fault"],
+            versions={int(number): Version.from_dict(one) for number, one in data["versions"].items()},
+            candidate=candidate and (int(candidate["version"]), Version.from_dict(candidate)),
+        )
+
+
+@attrs.frozen(kw_only=True)
+class State:
+    """What one agent says.
+
+    Attributes:
+        plan: The plan that it follows.
+        before: The part of each model that was changed, as it was before its last change.
+        followed: The digest of the plan that it has begun to follow; None: of none yet.
+        problem: Why its server should get no traffic; None: it should.
+        restart_needed: Why its server needs a restart; None: it needs none.
+        models: Each model, by name.
+    """
+
+    plan: Plan
+    before: Plan
+    followed: str | None
+    problem: str | None
+    restart_needed: str | None
+    models: Mapping[str, Model]
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], *, where: str) -> Self:
+        """Read an agent's answer; *where* names it in messages.
+
+        Raises:
+            TaskFailure: If it is none, or one of another release.
+        """
+        if (schema := data.get("schema")) != SCHEMA:
+            raise TaskFailure(
+                f"The agent on {where} is of another release: it answers with schema {schema!r}, and these tasks read "
+                f"{SCHEMA}. Start its server with this release, or use the tasks of that one."
+            )
+        try:
+            followed = data["plan"]
+            return cls(
+                plan=plan_of(followed["models"], generation=followed["generation"]),
+                before=plan_of(data["before"]),
+                followed=data["followed"],
+                problem=data["problem"],
+                restart_needed=data["restart_needed"],
+                models={name: Model.from_dict(one) for name, one in data["models"].items()},
+            )
+        except (KeyError, TypeError, ValueError, AttributeError, PlanError) as error:
+            raise TaskFailure(f"The agent on {where} answers what these tasks do not understand: {error!r}.") from error
+
+    def part(self, model: str) -> ModelPlan:
+        """Return what is planned for *model*, with its versions by number and the digests that are known.
+
+        Raises:
+            TaskFailure: If the server has no such model.
+        """
+        planned = self.plan.models.get(model)
+        seen = self.models.get(model)
+        if planned is None and seen is None:
+            names = ", ".join(sorted(self.models)) or "none"
+            raise TaskFailure(f"The server has no model {model!r}. It has: {names}.")
+        serve = planned.serve if planned and planned.serve else seen.image if seen else ()
+        known = {n: one.digest for n, one in seen.versions.items() if n in serve and one.digest} if seen else {}
+        return ModelPlan(
+            serve=serve,
+            candidate=planned.candidate if planned else None,
+            digests={**known, **(planned.digests if planned else {})},
+        )
+
+
+def plan_of(models: Mapping[str, Any], *, generation: int = 0) -> Plan:
+    """Return the plan that JSON-like data describes."""
+    return Plan(
+        generation=generation,
+        models={
+            name: ModelPlan(
+                serve=tuple(int(version) for version in part["serve"]),
+                candidate=part["candidate"],
+                digests={int(version): str(digest) for version, digest in part["digests"].items()},
+            )
+            for name, part in models.items()
+        },
+    )

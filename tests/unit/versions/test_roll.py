@@ -1,0 +1,195 @@
+"""A change is followed by every server, or put back on all."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from scripts.agent.errors import AgentError
+from scripts.agent.health import Health
+from scripts.agent.plan import Plan
+from scripts.agent.plans import Plans
+from scripts.agent.server import Api
+from scripts.host.clock import Clock
+from scripts.host.errors import TaskFailure
+from scripts.versions import change
+from scripts.versions.roll import Roll
+from scripts.versions.seen import State
+from tests.doubles.disk_agent import World, agent
+from tests.doubles.disk_triton import BAD, WRONG
+
+
+class InProcess:
+    """A target of agents without processes, which take a step whenever time passes.
+
+    Attributes:
+        name: Its name.
+        worlds: Its agents, by name.
+        away: The names of those that do not answer.
+    """
+
+    name = "here"
+
+    def __init__(self, **worlds: World) -> None:
+        self.worlds = worlds
+        self.away: set[str] = set()
+        self.now = 0.0
+        self.apis: dict[str, Api] = {}
+        for name, world in worlds.items():
+            plans = Plans(kept=world.root / "work" / "plan.json")
+            health = Health(follower=world.follower)
+            self.apis[name] = Api(
+                follower=world.follower, plans=plans, health=health, key="", open=True, changed=lambda: None
+            )
+            self.sleep(0)
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+        for name, api in self.apis.items():
+            if name not in self.away:
+                try:
+                    api.follower.step(api.plans.current)
+                except AgentError:
+                    continue
+
+    def state_of(self, name: str) -> State:
+        """Ask one agent."""
+        if name in self.away:
+            raise TaskFailure(f"No answer from {name}.")
+        return State.from_dict(self.apis[name].state(), where=name)
+
+    def state(self) -> State:
+        """Ask the first."""
+        return self.state_of(next(iter(self.apis)))
+
+    def follow(self, plan: Plan, *, after: int) -> None:
+        """Give the plan to all that answer."""
+        for name, api in self.apis.items():
+            if name not in self.away:
+                api.plans.post(plan, after=after)
+
+    def servers(self) -> Sequence[tuple[str, Callable[[], State]]]:
+        """Return all of them."""
+        return [(name, lambda name=name: self.state_of(name)) for name in self.apis]  # type: ignore[misc]
+
+    def roll(self, *, timeout_s: float = 60.0) -> Roll:
+        """Return a change of the model ``cars``."""
+        clock = Clock(now=lambda: self.now, sleep=self.sleep)
+        said: list[str] = []
+        return Roll(target=self, model="cars", was=self.state(), timeout_s=timeout_s, progress=said.append, clock=clock)
+
+    def served(self) -> list[set[int]]:
+        """Return the versions of ``cars`` that each server serves."""
+        return [world.triton.loaded["cars"] for world in self.worlds.values()]
+
+
+def promoted(target: InProcess, version: int) -> Plan:
+    """Return the plan with *version* promoted."""
+    return change.promoted(target.state(), "cars", version, keep=1, digest=None)
+
+
+def test_a_version_is_promoted_and_rolled_back(world: World) -> None:
+    """The rows tell where it came from and what went."""
+    world.publish(3)
+    target = InProcess(one=world)
+    rows = target.roll().to(promoted(target, 3)).rows
+    assert target.served() == [{2, 3}]
+    assert [(row[1], row[2], row[-1]) for row in rows] == [
+        ("2", "image", "served"),
+        ("3", "store", "callers who name none get it"),
+        ("1", "", "dropped"),
+    ]
+    done = target.roll().to(change.rolled_back(target.state(), "cars", to=None))
+    assert done.switched_s <= done.seconds
+    assert target.served() == [{1, 2}]
+    assert [(row[1], row[-1]) for row in done.rows] == [
+        ("1", "served"),
+        ("2", "callers who name none get it"),
+        ("3", "dropped"),
+    ]
+
+
+@pytest.mark.parametrize(("model", "why"), [(BAD, "does not load"), (WRONG, "its numbers are wrong")])
+def test_a_bad_version_is_put_back(world: World, model: bytes, why: str) -> None:
+    """What was served is served, by a plan that names it, and the message says why."""
+    world.publish(3, model)
+    target = InProcess(one=world)
+    with pytest.raises(TaskFailure, match=rf"one cannot serve version 3 of cars: .*{why}.*Everything is put back"):
+        target.roll().to(promoted(target, 3))
+    assert target.served() == [{1, 2}]
+    assert (target.state().plan.models["cars"].serve, target.state().plan.generation) == ((1, 2), 2)
+    assert target.state().models["cars"].fault is None
+
+
+def test_one_server_that_cannot_takes_all_of_them_back(world: World, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The version has loaded on one of two; both serve what they served before."""
+    world.publish(3)
+    other = tmp_path_factory.mktemp("other")
+    for name in ("image", "store"):
+        (other / name).symlink_to(world.root / name)
+    second = agent(other)
+    second.triton.broken.add(("cars", 3))
+    target = InProcess(one=world, two=second)
+    with pytest.raises(TaskFailure, match="two cannot serve version 3"):
+        target.roll().to(promoted(target, 3))
+    assert target.served() == [{1, 2}, {1, 2}]
+
+
+def test_a_server_that_goes_away_takes_all_of_them_back(world: World, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """It is waited for a while, since its agent may be starting anew; the others are put back."""
+    world.publish(3)
+    other = tmp_path_factory.mktemp("other")
+    for name in ("image", "store"):
+        (other / name).symlink_to(world.root / name)
+    target = InProcess(one=world, two=agent(other))
+    roll, plan = target.roll(), promoted(target, 3)
+    target.away.add("two")
+    with pytest.raises(TaskFailure, match=r"No answer from two\. It could not be put back everywhere"):
+        roll.to(plan)
+    assert target.now >= 30
+    assert target.served()[0] == {1, 2}
+
+
+def test_a_change_that_takes_too_long_is_put_back(world: World) -> None:
+    """The message says how far it came."""
+    target = InProcess(one=world)
+    world.follower.fetches.run = lambda _: None
+    with pytest.raises(TaskFailure, match=r"within 5 s: one \(fetching version 3\)\. Everything is put back"):
+        target.roll(timeout_s=5).to(promoted(target, 3))
+    assert target.served() == [{1, 2}]
+
+
+def test_of_two_promotions_at_once_one_is_refused(world: World) -> None:
+    """The slower one changes nothing."""
+    world.publish(3)
+    world.publish(4)
+    target = InProcess(one=world)
+    first, second = target.roll(), target.roll()
+    third, fourth = promoted(target, 3), promoted(target, 4)
+    first.to(third)
+    with pytest.raises(AgentError, match="somebody else was faster"):
+        second.to(fourth)
+    assert target.served() == [{2, 3}]
+
+
+def test_a_plan_that_somebody_changes_meanwhile_is_theirs(world: World) -> None:
+    """Nothing is put back over a later change."""
+    world.publish(4)
+    target = InProcess(one=world)
+    plan = promoted(target, 3)
+    roll = target.roll()
+
+    def meanwhile(seconds: float) -> None:
+        api = target.apis["one"]
+        if api.plans.current == plan:
+            api.plans.post(Plan(models={}, generation=9))
+        target.sleep(seconds)
+
+    world.follower.fetches.run = lambda _: None
+    roll = Roll(
+        target=target, model="cars", was=roll.was, timeout_s=60, progress=lambda _: None,
+        clock=Clock(now=lambda: target.now, sleep=meanwhile),
+    )  # fmt: skip
+    with pytest.raises(TaskFailure, match="Somebody else has changed the plan"):
+        roll.to(plan)
+    assert target.state().plan.generation == 9

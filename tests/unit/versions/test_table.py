@@ -1,0 +1,58 @@
+"""The table of all versions: what the store has, and what servers serve."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, cast
+
+from scripts.agent.folder import Folder
+from scripts.agent.store import Store
+from scripts.server.endpoint import Answer, Endpoint
+from scripts.versions.table import as_json, look
+from tests.doubles.disk_agent import World
+from tests.unit.versions.test_roll import InProcess, promoted
+
+
+class Counting:
+    """A server whose counters are known."""
+
+    def __init__(self, counts: Mapping[int, tuple[int, int]]) -> None:
+        self.counts = counts
+
+    def get(self, path: str) -> Answer:
+        """Return the counters."""
+        assert path == "/v2/models/cars/stats"
+        stats: list[dict[str, Any]] = [
+            {"version": str(number), "inference_stats": {"success": {"count": good}, "fail": {"count": bad}}}
+            for number, (good, bad) in self.counts.items()
+        ]
+        return Answer(status=200, body={"model_stats": stats})
+
+
+def test_every_version_is_listed_once(world: World) -> None:
+    """Published, packaged, served and counted."""
+    world.publish(3)
+    world.publish(4)
+    target = InProcess(one=world)
+    target.roll().to(promoted(target, 3))
+    store = Store(Folder(world.root / "store"))
+    server = (target.state(), cast(Endpoint, Counting({2: (7, 0), 3: (5, 1)})))
+    found = {one.version: one for one in look(store, [server], model="cars")}
+    assert {n: (one.in_store, one.in_image, one.planned, one.served) for n, one in found.items()} == {
+        1: (False, True, None, 0),
+        2: (False, True, "serve", 1),
+        3: (True, False, "serve", 1),
+        4: (True, False, None, 0),
+    }
+    assert [number for number, one in found.items() if one.stable] == [3]
+    assert (found[3].requests, found[3].failures, found[3].source) == (5, 1, "store")
+    assert found[3].published is not None
+    assert found[3].row[-1] == "callers who name none get it"
+    assert json.loads(as_json(list(found.values())))[2]["version"] == 3
+    assert look(store, [server], model="bikes") == []
+
+
+def test_without_a_server_the_store_is_listed(world: World) -> None:
+    """What is not known of a version is no claim."""
+    world.publish(3)
+    (only,) = look(Store(Folder(world.root / "store")), [])
+    assert (only.in_store, only.in_image, only.served, only.row[3]) == (True, None, 0, "?")
