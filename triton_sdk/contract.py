@@ -1,10 +1,12 @@
 """What a served image classifier takes and gives, read from its Triton model configuration."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal, Self, get_args
 
 import attrs
 
+from triton_sdk._bounds import MOST_CLASSES, MOST_PIXELS, MOST_RESIZE, MOST_SCALE
 from triton_sdk.errors import ContractError
 
 __all__ = [
@@ -164,6 +166,11 @@ class ModelContract:
                 f"Model {name!r} is no image classifier: its output is {scores}, where FP32 scores (classes,) were "
                 "expected."
             )
+        if math.prod(image.shape) > 3 * MOST_PIXELS or scores.shape[0] > MOST_CLASSES:
+            raise ContractError(
+                f"Model {name!r} is larger than this client takes: its input is {image} and its output {scores}, "
+                f"where at most {MOST_PIXELS:,} pixels and {MOST_CLASSES:,} classes were expected."
+            )
         parameters = _parameters(config)
         sides = image.shape[:2] if layout == "NHWC" else image.shape[1:]
         try:
@@ -245,7 +252,7 @@ def _framing(parameters: Mapping[str, str], suffix: str, *, default: Framing | N
     else:
         resize = round(side * RESIZE_PER_CROP) if fit == "crop" else side
     return Framing(
-        resize=int(parameters.get(f"image.resize{suffix}", resize)),
+        resize=_resize(parameters.get(f"image.resize{suffix}", str(resize))),
         interpolation=_word(
             parameters,
             f"image.interpolation{suffix}",
@@ -263,15 +270,24 @@ def _word(parameters: Mapping[str, str], key: str, known: tuple[str, ...], defau
     return word
 
 
+def _resize(text: str) -> int:
+    resize = int(text)
+    if not 1 <= resize <= MOST_RESIZE:
+        raise ValueError(f"image.resize is {resize}, not from 1 to {MOST_RESIZE}")
+    return resize
+
+
 def _rgb(text: str | None, default: RGB) -> RGB:
     if text is None:
         return default
     red, green, blue = (float(part) for part in text.split(","))
+    if not all(abs(part) <= MOST_SCALE for part in (red, green, blue)):
+        raise ValueError(f"a mean or a deviation is {text}, and at most {MOST_SCALE:g} was expected")
     return red, green, blue
 
 
 def _positive(std: RGB) -> RGB:
-    if not min(std) > 0:
+    if not min(std) >= 1 / MOST_SCALE:
         raise ValueError(f"image.std is {std}, and pixels are divided by it")
     return std
 

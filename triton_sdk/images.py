@@ -32,7 +32,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from triton_sdk._checks import choice
 from triton_sdk._pixels.exif import upright
-from triton_sdk._pixels.resample import resize_and_crop
+from triton_sdk._pixels.resample import check_whole, resize_and_crop
 from triton_sdk._pixels.sources import read
 from triton_sdk.contract import RGB, Fit, Interpolation, Layout, ModelContract
 from triton_sdk.errors import ConfigurationError, InvalidImageError
@@ -130,6 +130,8 @@ def to_pixels(
     turned = upright(picture) if orient else picture
     if turned.size != picture.size:
         size = size[::-1]
+    if fit == "crop" and interpolation != "bilinear":
+        check_whole(size, resize, what)
     return resize_and_crop(
         _to_rgb(turned, what),
         size=size,

@@ -33,6 +33,7 @@ from triton_sdk import (
     ServerUnavailableError,
     TritonError,
 )
+from triton_sdk._bounds import REPLY_BYTES
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -170,6 +171,27 @@ def test_a_message_may_be_large(served: Served, kind: Any) -> None:
     served.triton.max_batch = 220_000
     with kind(served.url, model="clf") as client:
         assert client.infer(np.zeros((220_000, 8, 8, 3), np.uint8)).scores.shape == (220_000, 5)
+
+
+class Flood(FakeTriton):
+    """A server whose every answer is larger than any classifier's."""
+
+    def answer(self, method: str, message: Any) -> Any:
+        """Return the reply, and much behind it."""
+        reply = super().answer(method, message)
+        if method == "ModelInfer":
+            reply.raw_output_contents.append(bytes(REPLY_BYTES))
+        return reply
+
+
+def test_a_reply_without_end_is_not_received(kind: Any) -> None:
+    """Of a reply beyond the bound no label is made, and the error says whose fault it is."""
+    with (
+        serve(Flood()) as served,
+        kind(served.url, model="clf") as client,
+        pytest.raises(InferenceFailedError, match=r"No answer of a classifier is so large"),
+    ):
+        client.infer(batch(1))
 
 
 @pytest.mark.timing

@@ -12,8 +12,9 @@ from google.protobuf.message import Message
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2
 
-from triton_sdk.contract import ModelContract
-from triton_sdk.errors import InferenceFailedError
+from triton_sdk import _bounds
+from triton_sdk.contract import ModelContract, TensorSpec
+from triton_sdk.errors import InferenceFailedError, ServerError
 from triton_sdk.predictions import Inference
 
 # The tag of ModelInferRequest.raw_input_contents: field 7, of bytes.
@@ -21,6 +22,7 @@ _RAW_INPUT: Final = bytes((7 << 3 | 2,))
 _SCORE_BYTES: Final = 4
 # A version that cannot be loaded comes with a traceback.
 _SHOWN: Final = 400
+_NAME_SHOWN: Final = 60
 
 
 @attrs.frozen
@@ -62,16 +64,30 @@ def index_request() -> Message:
 
 
 def index(response: Any) -> tuple[IndexRow, ...]:
-    """Read a RepositoryIndexResponse."""
-    return tuple(
-        IndexRow(
-            model=str(row.name),
-            version=int(row.version) if row.version else None,
-            ready=row.state == "READY",
-            reason=shorten(str(row.reason), _SHOWN, placeholder=" ..."),
+    """Read a RepositoryIndexResponse.
+
+    Raises:
+        ServerError: If it names a version that is none.
+    """
+    return tuple(_row(row) for row in response.models)
+
+
+def _row(row: Any) -> IndexRow:
+    version = _bounds.version(row.version)
+    if row.version and version is None:
+        raise ServerError(
+            f"The server lists version {_short(row.version)} of model {_short(row.name)}, where a whole number was "
+            "expected. Check that the address is a Triton's."
         )
-        for row in response.models
-    )
+    # What is cut off anyway need not be looked through.
+    reason = shorten(str(row.reason)[: 4 * _SHOWN], _SHOWN, placeholder=" ...") if row.reason else ""
+    return IndexRow(model=str(row.name), version=version, ready=row.state == "READY", reason=reason)
+
+
+def _short(text: object) -> str:
+    """Quote what a server says, which may be of any length."""
+    shown = str(text)
+    return repr(shown if len(shown) <= _NAME_SHOWN else f"{shown[:_NAME_SHOWN]}...")
 
 
 def ready_request(model: str, version: int | None) -> Message:
@@ -102,25 +118,45 @@ def inference(response: Any, *, contract: ModelContract, images: int, version: i
     Raises:
         InferenceFailedError: If it is not what the contract promises for *images* images, or from another version.
     """
-    raw = _raw_output(response, contract)
+    output, raw = _output(response, contract)
+    shape = tuple(output.shape)
+    if output.datatype != contract.output.dtype or not _is_of(shape, contract.output, images):
+        raise InferenceFailedError(
+            f"Model {contract.model!r} answered {_short(output.datatype)} of shape {_short(shape)} for {images} "
+            f"images, where {contract.output} was expected. The model, or its backend, is broken."
+        )
     if len(raw) != images * contract.classes * _SCORE_BYTES:
         raise InferenceFailedError(
             f"Model {contract.model!r} answered {len(raw)} bytes for {images} images, where FP32 scores for "
             f"{contract.classes} classes each were expected. The model, or its backend, is broken."
         )
-    answered = str(response.model_version)
-    if not answered.isdecimal() or version not in (None, int(answered)):
+    if response.model_name != contract.model:
         raise InferenceFailedError(
-            f"Version {answered!r} of model {contract.model!r} answered, where {version or 'a number'} was expected."
+            f"Model {_short(response.model_name)} answered, where {contract.model!r} was expected. The server, or what "
+            "stands before it, is broken."
+        )
+    answered = _bounds.version(response.model_version)
+    if answered is None or version not in (None, answered):
+        raise InferenceFailedError(
+            f"Version {_short(response.model_version)} of model {contract.model!r} answered, where "
+            f"{version or 'a number'} was expected."
         )
     scores = np.frombuffer(raw, "<f4").reshape(images, contract.classes)
-    return Inference(scores=scores, model=contract.model, model_version=int(answered))
+    return Inference(scores=scores, model=contract.model, model_version=answered)
+
+
+def _is_of(shape: tuple[int, ...], spec: TensorSpec, images: int) -> bool:
+    """Return whether *shape* is that of *images* score vectors; behind them may stand axes of length 1."""
+    expected = (images, *spec.shape) if spec.batch else spec.shape
+    return shape[: len(expected)] == expected and all(side == 1 for side in shape[len(expected) :])
 
 
 def parted(response: Any, counts: Sequence[int]) -> list[Any]:
     """Cut a ModelInferResponse into one for each of *counts* images; what cannot be cut is given whole to each."""
     total = sum(counts)
-    if any(len(raw) % total for raw in response.raw_output_contents):
+    if any(len(raw) % total for raw in response.raw_output_contents) or any(
+        list(output.shape[:1]) != [total] for output in response.outputs
+    ):
         return [response] * len(counts)
     parts, begin = [], 0
     for count in counts:
@@ -145,14 +181,21 @@ def labels_request(image: NDArray[Any], *, contract: ModelContract, version: int
 
 def labels(response: Any, *, contract: ModelContract) -> tuple[str, ...]:
     """Read the names of the classes from ``value:index:label`` strings; a class without a name is ``"class 12"``."""
-    raw, at = _raw_output(response, contract), 0
+    raw, at = _output(response, contract)[1], 0
     names = [f"class {index}" for index in range(contract.classes)]
     try:
-        while at < len(raw):
+        for _ in range(contract.classes):
+            if at == len(raw):
+                break
             (length,) = struct.unpack_from("<I", raw, at)
-            _, index, *name = raw[at + 4 : at + 4 + length].decode().split(":", 2)
-            names[int(index)] = "".join(name) or names[int(index)]
+            _, place, *name = raw[at + 4 : at + 4 + length].decode().split(":", 2)
+            if not place.isdecimal():
+                raise ValueError(f"{_short(place)} is no class")
+            index = int(place)
+            names[index] = "".join(name) or names[index]
             at += 4 + length
+        if at != len(raw):
+            raise ValueError(f"it has more than {contract.classes} classes, or ends within one")
     except (struct.error, ValueError, IndexError) as error:
         raise InferenceFailedError(
             f"The server's list of labels for model {contract.model!r} cannot be read: {error}. Give labels= instead."
@@ -181,10 +224,10 @@ def _varint(number: int) -> bytes:
     return bytes((*coded, number))
 
 
-def _raw_output(response: Any, contract: ModelContract) -> bytes:
+def _output(response: Any, contract: ModelContract) -> tuple[Any, bytes]:
     for output, raw in zip(response.outputs, response.raw_output_contents, strict=False):
         if output.name == contract.output.name:
-            return bytes(raw)
+            return output, bytes(raw)
     raise InferenceFailedError(
         f"Model {contract.model!r} answered without its output {contract.output.name!r}. Its configuration may have "
         "changed: make a new client."

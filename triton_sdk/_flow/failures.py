@@ -70,6 +70,7 @@ _OVERLOADED: Final = Verdict(ServerOverloadedError, "Send less at once or later,
 _UNKNOWN: Final = Verdict(ModelNotFoundError, "versions() lists what is served.")
 _UNFIT: Final = Verdict(InvalidRequestError, "contract() says what the model takes.")
 _TOO_LARGE: Final = Verdict(InvalidRequestError, "Send fewer images at once, or raise the size limit on the way.")
+_TOO_LONG: Final = Verdict(InferenceFailedError, "No answer of a classifier is so large; check the address.")
 _FAILED: Final = Verdict(InferenceFailedError, "The server's log says more.")
 _DENIED: Final = Verdict(ServerError, "Check the credentials in metadata=.")
 
@@ -91,6 +92,7 @@ _BY_CODE: Final = {
 # Triton, or who stands before it, says these with one code for several cases; its words tell them apart.
 _BY_TEXT: Final = (
     # gRPC's words for a limit on the size of a message: in C++ and Go, and in Java.
+    ("RESOURCE_EXHAUSTED", "client: received message larger than max", _TOO_LONG),
     ("RESOURCE_EXHAUSTED", "message larger than max", _TOO_LARGE),
     ("RESOURCE_EXHAUSTED", "message exceeds maximum size", _TOO_LARGE),
     # Envoy's, for its circuit breaker and for its own load, and what gRPC makes of HTTP's "too many requests".

@@ -7,6 +7,7 @@ from triton_sdk._flow.codec import IndexRow
 from triton_sdk._flow.failures import Failure
 from triton_sdk._flow.session import Session
 from triton_sdk._flow.steps import Flow, Send
+from triton_sdk.errors import ServerError
 
 
 def index(session: Session, *, deadline: float) -> Flow[tuple[IndexRow, ...] | Failure]:
@@ -15,7 +16,12 @@ def index(session: Session, *, deadline: float) -> Flow[tuple[IndexRow, ...] | F
     if left <= 0:
         return Failure("DEADLINE_EXCEEDED", "no time was left to ask what the server has")
     outcome = yield Send("RepositoryIndex", codec.index_request(), left)
-    return outcome if isinstance(outcome, Failure) else codec.index(outcome)
+    if isinstance(outcome, Failure):
+        return outcome
+    try:
+        return codec.index(outcome)
+    except ServerError as error:
+        return Failure("INTERNAL", str(error), error)
 
 
 def ready_versions(rows: Sequence[IndexRow], model: str) -> tuple[int, ...]:

@@ -1,8 +1,8 @@
 """What each call of a client does, as generators over requests; see `steps` for what they yield."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import attrs
 import numpy as np
@@ -13,20 +13,19 @@ from triton_sdk._flow.ask import ask
 from triton_sdk._flow.failures import Failure, about, judge, subject, task, to_error
 from triton_sdk._flow.hooks import observed
 from triton_sdk._flow.index import index, not_ready_reason, ready_versions
+from triton_sdk._flow.scores import probabilities
 from triton_sdk._flow.session import Session
 from triton_sdk._flow.steps import Flow, Joinable, Send, Sleep, Work
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import (
     ConfigurationError,
+    ContractError,
     DeadlineExceededError,
-    InferenceFailedError,
     ModelNotFoundError,
     TransportError,
 )
 from triton_sdk.images import ImageLike
-from triton_sdk.predictions import Inference, Prediction, to_probabilities, top_k
-
-_T = TypeVar("_T")
+from triton_sdk.predictions import Inference, Prediction, top_k
 
 # How often wait_ready() asks, and how long it waits for one answer, in seconds.
 _FIRST_POLL: Final = 0.05
@@ -107,17 +106,17 @@ def _find(
     session: Session, images: Sequence[ImageLike], *, version: int | None, deadline: float, first: int | None
 ) -> Flow[Found]:
     known, fresh, begin = session.contract, False, session.clock()
-    in_time = partial(_in_time, session, version, begin, deadline)
+    check_time = partial(_check_time, session, version, begin, deadline)
     if known is None or (version is not None and version not in session.versions):
         known, fresh = (yield from learn(session, deadline)), True
     if version is None:
-        images = yield Work(partial(in_time, partial(tensors.rereadable, images, first=first)))
+        images = yield Work(partial(tensors.rereadable, images, first=first, check_time=check_time))
     expected = version or session.latest
     while True:
         framing = known.framing_for(expected)
         decode = session.config.decode
         prepare = partial(tensors.prepare, images, contract=known, framing=framing, first=first, decode=decode)
-        batch = yield Work(partial(in_time, prepare))
+        batch = yield Work(partial(prepare, check_time=check_time))
         sent = session.clock()
         answer = yield from _infer(session, batch, version=version, deadline=deadline)
         taken = session.clock() - sent
@@ -139,23 +138,10 @@ def _find(
     )
 
 
-def probabilities(session: Session, answer: Inference, known: ModelContract) -> NDArray[np.float32]:
-    """Turn the scores of *answer* into probabilities, float32 ``(n, classes)``.
-
-    Raises:
-        InferenceFailedError: If there are none to be had from them.
-    """
-    try:
-        return to_probabilities(answer.scores, scores=known.scores)
-    except InferenceFailedError as error:
-        about(error, session.config, version=answer.model_version)
-        raise
-
-
-def _in_time(session: Session, version: int | None, begin: float, deadline: float, job: Callable[[], _T]) -> _T:
-    """Do the *job* unless the time is up: its turn may come late, where many wait, and it would then be in vain."""
+def _check_time(session: Session, version: int | None, begin: float, deadline: float) -> None:
+    """Raise if the time is up: a picture's turn may come late, where many wait, and its work would then be in vain."""
     if session.clock() < deadline:
-        return job()
+        return
     failure = Failure("DEADLINE_EXCEEDED", "no time was left to prepare the images")
     spent = session.clock() - begin
     raise to_error([failure], session.config, verb="infer with", version=version, attempts=0, seconds=spent)
@@ -251,6 +237,10 @@ def learn(session: Session, deadline: float) -> Flow[ModelContract]:
 
     def read(reply: Any) -> ModelContract:
         known = codec.contract(reply)
+        if known.model != session.config.model:
+            raise ContractError(
+                f"Cannot {task(session.config, 'read the configuration of')}: that of model {known.model[:60]!r} came."
+            )
         if given is not None and len(given) != known.classes:
             raise ConfigurationError(
                 f"There are {len(given)} labels, where model {known.model!r} has {known.classes} classes."

@@ -12,6 +12,7 @@ from PIL import Image
 from triton_sdk._flow import operations, tensors
 from triton_sdk._flow.operations import Found
 from triton_sdk._flow.route import route
+from triton_sdk._flow.scores import probabilities
 from triton_sdk._flow.session import Budget, Session
 from triton_sdk._flow.steps import Flow, Spawn, Work
 from triton_sdk._log import LOG
@@ -150,7 +151,7 @@ def _mirror(
             answer = yield from operations.infer(side, found.batch, version=shadow.candidate, deadline=deadline)
             theirs = attrs.evolve(
                 found,
-                probabilities=operations.probabilities(side, answer, found.contract),
+                probabilities=probabilities(side, answer, found.contract),
                 model_version=answer.model_version,
                 seconds=side.clock() - begin,
             )

@@ -1,7 +1,8 @@
 """Plan a call: check what the user gave, make the tensor, cut it into requests. No input or output happens here."""
 
+import math
 import os
-from collections.abc import AsyncIterable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, BinaryIO, Final, TypeVar, cast
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from triton_sdk._bounds import REPLY_BYTES, REQUEST_BYTES
 from triton_sdk._flow.failures import about
 from triton_sdk._pixels import sources
 from triton_sdk.config import ClientConfig
@@ -20,7 +22,7 @@ from triton_sdk.images import Decode, ImageLike, to_pixels, to_tensor
 # Enough to fill a server's batch, few enough that decoding one batch does not keep the server waiting for long.
 BATCH_SIZE: Final = 16
 
-_DTYPES: Final = {"UINT8": np.dtype(np.uint8), "FP32": np.dtype(np.float32)}
+_DTYPES: Final[dict[str, np.dtype[Any]]] = {"UINT8": np.dtype(np.uint8), "FP32": np.dtype(np.float32)}
 _ONE: Final = (str, bytes, bytearray, memoryview, os.PathLike, Image.Image)
 _T = TypeVar("_T")
 
@@ -56,7 +58,9 @@ def check_several(images: object, *, waiting: bool) -> None:
     )
 
 
-def rereadable(pictures: Sequence[ImageLike], *, first: int | None) -> list[ImageLike]:
+def rereadable(
+    pictures: Sequence[ImageLike], *, first: int | None, check_time: Callable[[], object] = lambda: None
+) -> list[ImageLike]:
     """Return *pictures* with the bytes in place of open files, for those can be read only once.
 
     Raises:
@@ -64,6 +68,7 @@ def rereadable(pictures: Sequence[ImageLike], *, first: int | None) -> list[Imag
     """
     kept: list[ImageLike] = []
     for place, picture in enumerate(pictures):
+        check_time()
         with _naming(first, place):
             is_file = hasattr(picture, "read") and not isinstance(picture, np.ndarray | Image.Image)
             kept.append(sources.read(cast(BinaryIO, picture))[1] if is_file else picture)
@@ -77,6 +82,7 @@ def prepare(
     framing: Framing,
     first: int | None,
     decode: Decode = "exact",
+    check_time: Callable[[], object] = lambda: None,
 ) -> NDArray[Any]:
     """Make the tensor that the model takes.
 
@@ -86,6 +92,7 @@ def prepare(
         framing: What is done to each picture.
         first: Place of the first picture in the user's list, to name a bad one; None where there is only one.
         decode: How exactly large JPEGs are decoded, as for `to_pixels`.
+        check_time: Called before each picture; may raise.
 
     Returns:
         The contract's dtype and ``(n, *input.shape)``.
@@ -95,6 +102,7 @@ def prepare(
     """
     pixels = np.empty((len(pictures), contract.height, contract.width, 3), np.uint8)
     for place, picture in enumerate(pictures):
+        check_time()
         with _naming(first, place):
             pixels[place] = to_pixels(
                 picture,
@@ -144,9 +152,17 @@ def _problem(batch: object, contract: ModelContract) -> str:
     return ""
 
 
+def most_at_once(contract: ModelContract) -> int:
+    """Return how many images one request may have, by its own size and its answer's; 1 without a batch axis."""
+    image_bytes = math.prod(contract.input.shape) * _DTYPES[contract.input.dtype].itemsize
+    # Room for the names and numbers beside the scores.
+    scores = REPLY_BYTES // 2 // (contract.classes * 4)
+    return max(1, min(contract.max_batch, REQUEST_BYTES // image_bytes, scores))
+
+
 def split(batch: NDArray[Any], contract: ModelContract) -> Iterator[NDArray[Any]]:
-    """Yield the parts of *batch*, each as large as one request may be; a model without a batch axis takes one image."""
-    size = max(contract.max_batch, 1)
+    """Yield the parts of *batch*, each as large as one request may be."""
+    size = most_at_once(contract)
     for start in range(0, len(batch), size):
         yield batch[start : start + size]
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from triton_sdk.contract import Fit, Interpolation
+from triton_sdk.errors import InvalidImageError
 
 try:
     import cykooz_resizer
@@ -17,6 +18,9 @@ except ImportError:
 
 _KNOWN_PILLOW: Final = range(11, 14)
 _FILTERS: Final = {"bicubic": Image.Resampling.BICUBIC, "nearest": Image.Resampling.NEAREST}
+
+# Filters other than bilinear resize all of a picture, of which the crop then keeps little.
+_MOST_RESIZED: Final = 200_000_000
 
 Box = tuple[float, float, float, float]
 
@@ -27,6 +31,19 @@ def knows_pillow() -> bool:
 
 
 SIMD: Final = cykooz_resizer is not None and knows_pillow()
+
+
+def check_whole(size: tuple[int, int], resize: int, what: str) -> None:
+    """Check that a picture of *size* can be resized as a whole, so that its shorter side is *resize*.
+
+    Raises:
+        InvalidImageError: If it would become too large.
+    """
+    if resize**2 * max(size) > _MOST_RESIZED * min(size):
+        raise InvalidImageError(
+            f"Cannot use {what}: with its shorter side resized to {resize} it has more than {_MOST_RESIZED // 10**6} "
+            f"million pixels; a picture nearer to a square than {size[0]} x {size[1]} was expected."
+        )
 
 
 def resize_and_crop(

@@ -15,6 +15,7 @@ from triton_sdk._flow import codec
 from triton_sdk._flow.failures import Failure, judge
 from triton_sdk._flow.session import Budget
 from triton_sdk._flow.steps import Joinable, Reply, Send
+from triton_sdk._flow.tensors import most_at_once
 from triton_sdk.config import Coalesce
 from triton_sdk.errors import InferenceFailedError, InvalidRequestError
 
@@ -68,7 +69,7 @@ class Coalescing:
         joinable = request.joinable
         if joinable is None:
             return await self._send(request)
-        most = min(self._rule.max_batch, joinable.contract.max_batch)
+        most = min(self._rule.max_batch, most_at_once(joinable.contract))
         if 2 * len(joinable.batch) > most:
             # No other of its size would fit beside it.
             return await self._send(request)

@@ -7,6 +7,7 @@ import attrs
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from triton_sdk._bounds import REPLY_BYTES
 from triton_sdk._checks import endpoints
 from triton_sdk._flow.codec import serialise
 from triton_sdk._flow.failures import Failure, about, judge
@@ -25,7 +26,7 @@ OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     # gRPC's own retries buffer 256 KiB, less than two images, and would multiply with ours.
     ("grpc.enable_retries", 0),
     ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_receive_message_length", REPLY_BYTES),
     # A frozen server is only seen with all three: keepalive alone waited 16 s where 2 s were asked for. Servers refuse
     # pings more frequent than they allow, hence no ping without a call.
     ("grpc.keepalive_time_ms", 10_000),
