@@ -76,6 +76,11 @@ class Workload:
             most=most,
         )
 
+    @property
+    def image(self) -> str:
+        """The image of its server, the first container."""
+        return next((str(container.get("image", "")) for container in self.pod.get("containers") or ()), "")
+
     def beside(self, running: int) -> Self:
         """Return it with as many replicas as its autoscaler leaves it where so many are there already."""
         return self if self.most is None else attrs.evolve(self, replicas=min(max(running, self.replicas), self.most))
@@ -141,8 +146,7 @@ class Rendered:
     @property
     def image(self) -> str:
         """The image of the first container of its Deployments."""
-        containers = [c for each in self.workloads for c in each.pod.get("containers") or ()]
-        return str(containers[0].get("image", "")) if containers else ""
+        return next((each.image for each in self.workloads if each.image), "")
 
     def named(self, kind: str) -> tuple[Object, ...]:
         """Return the objects of *kind*."""

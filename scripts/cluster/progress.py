@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import attrs
 
-from scripts.cluster.trouble import Event, Trouble, condition, containers, of_deployment, of_pod
+from scripts.cluster.trouble import Event, Trouble, condition, containers, is_lost, of_deployment, of_pod
 
 Object = Mapping[str, Any]
 
@@ -22,6 +22,7 @@ class PodState:
         node: Its node; empty while it has none.
         doing: What it does, in a few words.
         trouble: What keeps it from running; None for nothing.
+        lost: Whether its node is, as far as the events tell.
     """
 
     name: str
@@ -31,6 +32,7 @@ class PodState:
     node: str
     doing: str
     trouble: Trouble | None
+    lost: bool = False
 
     def __str__(self) -> str:
         where = f" on {self.node}" if self.node else ""
@@ -83,7 +85,9 @@ class State:
         trouble = [(f"pod {p.name}", p.trouble) for p in pods if p.new and p.trouble and not p.leaving]
         # What the controller says of the generation before may be what this one mends.
         trouble += [(f"Deployment {name}", each) for each in of_deployment(status, newest) if seen]
-        whole = seen and all(count == wanted for count in counts) and not any(p.leaving and not p.new for p in pods)
+        # A pod whose node is lost stays in the list for as long as the node does.
+        going = [p for p in pods if p.leaving and not p.new and not p.lost]
+        whole = seen and all(count == wanted for count in counts) and not going
         return cls(
             name=name,
             wanted=wanted,
@@ -132,7 +136,14 @@ def parse_pod(item: Object, *, new: bool = True, events: Sequence[Event] = ()) -
     doing = "leaving" if leaving else "ready" if ready else trouble.text if trouble else _doing(status)
     node = (item.get("spec") or {}).get("nodeName", "")
     return PodState(
-        name=metadata["name"], new=new, leaving=leaving, ready=ready, node=node, doing=doing, trouble=trouble
+        name=metadata["name"],
+        new=new,
+        leaving=leaving,
+        ready=ready,
+        node=node,
+        doing=doing,
+        trouble=trouble,
+        lost=is_lost(own),
     )
 
 

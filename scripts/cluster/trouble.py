@@ -1,7 +1,7 @@
 """Why pods do not run, in Kubernetes' words and ours, and whether waiting can help."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 import attrs
@@ -15,6 +15,9 @@ _MOST = 300
 UNSCHEDULED_S, PULL_S = 60.0, 120.0
 # Triton answers a probe when it has loaded what it will load: another answer than yes does not change by waiting.
 UNREADY_S = 60.0
+# A node that is restarted comes back, or it does not.
+LOST_S = 60.0
+_LOST_NODE = "`kubectl get nodes` shows which nodes are ready, and `kubectl describe node NAME` what is known of one."
 _NOT_READY = re.compile(r"startup probe failed: HTTP probe failed with statuscode: 400", re.I)
 _NO_MODEL = "Has the image the model and the version that readiness.model and readiness.version ask for in the values?"
 # A pull that fails for these will fail again.
@@ -57,6 +60,7 @@ class Trouble:
         unscheduled: Whether no node takes the pod: only a new or a freed one helps.
         patience_s: How long to wait for it to pass; None for as long as there is time.
         container: The container whose log says more; empty for none.
+        lost: Whether it is the node that gives no sign of life, as far as the events tell.
     """
 
     text: str
@@ -65,6 +69,7 @@ class Trouble:
     unscheduled: bool = False
     patience_s: float | None = None
     container: str = ""
+    lost: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -151,6 +156,9 @@ def containers(status: Object) -> Sequence[Object]:
 
 def of_pod(status: Object, events: Sequence[Event]) -> Trouble | None:
     """Return what keeps a pod from running, by its status and the events about it; None for nothing."""
+    if is_lost(events):
+        text = "its node is not ready: the kubelet there gives no sign of life"
+        return Trouble(text=text, advice=_LOST_NODE, patience_s=LOST_S, lost=True)
     scheduled = condition(status, "PodScheduled")
     if scheduled.get("status") == "False":
         # What preempting others would do follows, and repeats all of it.
@@ -175,6 +183,11 @@ def of_pod(status: Object, events: Sequence[Event]) -> Trouble | None:
             text = "the server runs and answers, but not as the startup probe wants it (HTTP 400)"
             return Trouble(text=text, advice=_NO_MODEL, patience_s=UNREADY_S)
     return None
+
+
+def is_lost(events: Iterable[Event]) -> bool:
+    """Say whether events about a pod tell that its node was lost."""
+    return any(event.reason == "NodeNotReady" for event in events)
 
 
 def _is_starting(container: Object) -> bool:

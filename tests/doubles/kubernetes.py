@@ -48,7 +48,7 @@ def text(*objects: Object) -> str:
 
 def node(name: str = "gpu-1", *, gpus: int = 1, labels: Mapping[str, str] | None = None, **spec: Any) -> Object:
     """Return a node."""
-    allocatable = {"cpu": "8"} | ({GPU: str(gpus)} if gpus else {})
+    allocatable = {"cpu": "8", "memory": "32Gi"} | ({GPU: str(gpus)} if gpus else {})
     return {
         "kind": "Node",
         "metadata": {"name": name, "labels": dict(labels or {})},

@@ -12,7 +12,8 @@ from scripts.cluster.release.change import change
 from scripts.cluster.release.chart import Installation
 from scripts.cluster.release.mending import mend
 from scripts.cluster.release.outcome import Outcome
-from scripts.cluster.release.preflight import Planned, Preflight
+from scripts.cluster.release.preflight import Planned, Preflight, running
+from scripts.cluster.release.pull_ahead import Puller, nodes_of
 from scripts.cluster.release.record import Record, last_deployed
 from scripts.cluster.release.rollout import PATIENCE_S, Show, Watch
 from scripts.cluster.release.way_back import WayBack
@@ -96,6 +97,7 @@ class Deployer:
         )
         try:
             if not planned.same:
+                self._pull_ahead(planned, timeout_s=timeout_s)
                 self._upgrade(planned)
                 made = self._newest()
             states = watch.wait(timeout_s=timeout_s)
@@ -198,6 +200,18 @@ class Deployer:
             clock=self.clock,
             hide=rendered.secrets,
         )
+
+    def _pull_ahead(self, planned: Planned, *, timeout_s: float) -> None:
+        """Have a new image pulled first where an old pod goes before its successor comes."""
+        if not planned.rendered.replaces_pods(planned.deployed):
+            return
+        puller = Puller(target=self.target, kubectl=self.kubectl, show=self.show, clock=self.clock)
+        before = {each.name: each.image for each in planned.deployed.workloads} if planned.deployed else {}
+        for workload in planned.rendered.workloads:
+            if not workload.surge and before.get(workload.name, workload.image) != workload.image:
+                nodes = nodes_of(workload, running(self.kubectl, self.target))
+                if nodes:
+                    puller.pull(workload, nodes, timeout_s=timeout_s)
 
     def _upgrade(self, planned: Planned) -> None:
         command = self._command(planned)

@@ -1,14 +1,17 @@
 """What must be there for the objects of a release: their image, and in the cluster APIs, metrics, GPUs."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 
 import attrs
 
 from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.objects import Object, Rendered, Workload
 from scripts.cluster.release.capacity import Holder, Node, shortages
+from scripts.cluster.release.room import too_small
 from scripts.cluster.says import ClusterFailure
+from scripts.cluster.trouble import condition
 from scripts.host.errors import TaskFailure
 from scripts.host.settings import Settings
 from scripts.registry import aws, ecr
@@ -110,23 +113,27 @@ def gpus(
     namespace: str,
     groups: Mapping[str, Sequence[str]],
 ) -> tuple[list[str], list[str]]:
-    """Return what devices the cluster is short of, and what could not be found out.
+    """Return what devices the cluster is short of, or CPU and memory for an upgrade, and what could not be found out.
 
     Raises:
         ClusterFailure: If the cluster gives no answer.
     """
+    replaced = rendered.replaces_pods(deployed)
     wanting = [workload for workload in rendered.workloads if workload.devices]
-    if not wanting:
+    surging = [workload for workload in rendered.workloads if replaced and workload.surge and not workload.unavailable]
+    if not wanting and not surging:
         return [], []
     try:
-        nodes = [Node.parse(item) for item in kubectl.json("get", "nodes", doing="look at the nodes")["items"]]
+        items = kubectl.json("get", "nodes", doing="look at the nodes")["items"]
         phases = "--field-selector=status.phase!=Succeeded,status.phase!=Failed"
         pods = kubectl.json("get", "pods", "--all-namespaces", phases, doing="see who has the GPUs")["items"]
     except ClusterFailure as error:
         if error.cause != "forbidden":
             raise
-        return [], ["This login may not list the nodes or all pods: whether there are GPUs is not checked."]
-    replaced = rendered.replaces_pods(deployed)
+        return [], [
+            "This login may not list the nodes or all pods: whether there are CPU, memory and GPUs is not checked."
+        ]
+    nodes = [Node.parse(item) for item in items]
     holders = Holder.parse_all(pods)
     wanting = [workload.beside(_running(workload, pods, namespace)) for workload in wanting]
     short = [
@@ -134,21 +141,46 @@ def gpus(
         for workload in wanting
         for text in shortages(workload, namespace=namespace, replaced=replaced, nodes=nodes, holders=holders)
     ]
+    short += [text for workload in surging if (text := too_small(workload, nodes=items, pods=pods))]
     if short and (scaler := _autoscaler(kubectl, groups)):
         return [], [f"{text} {scaler} may add nodes: going on." for text in short]
     return short, []
 
 
-def downtime(rendered: Rendered, deployed: Rendered | None) -> list[str]:
-    """Return a note where nothing will serve for a while."""
-    if not rendered.replaces_pods(deployed):
+def downtime(rendered: Rendered, deployed: Rendered | None, running: Callable[[], Sequence[Object]]) -> list[str]:
+    """Return a note where nothing will serve for a while, and for how long that may be.
+
+    Args:
+        rendered: What is to be deployed.
+        deployed: What is deployed.
+        running: Gives the release's pods.
+    """
+    away = [w for w in rendered.workloads if w.replicas and w.unavailable >= w.replicas]
+    if not away or not rendered.replaces_pods(deployed):
         return []
-    return [
-        f"Nothing serves while the pods of {workload.name} are replaced: {workload.replicas} of {workload.replicas} "
-        "may be away. A spare GPU and --set rollout.surge=true, or a second replica, avoid that."
-        for workload in rendered.workloads
-        if workload.replicas and workload.unavailable >= workload.replicas
-    ]
+    pods, notes = running(), []
+    for workload in away:
+        said = f"Nothing serves while the pods of {workload.name} are replaced: "
+        said += f"{workload.replicas} of {workload.replicas} may be away"
+        if (start_s := last_start_s(pods)) is not None:
+            said += f", for about {start_s:.0f} s if the new ones start as the last one did"
+            grace_s = int(workload.pod.get("terminationGracePeriodSeconds", 30))
+            said += f", and up to {grace_s} s more until the old one has left its GPU" if workload.devices else ""
+        notes.append(f"{said}. A spare GPU and --set rollout.surge=true, or a second replica, avoid that.")
+    return notes
+
+
+def last_start_s(pods: Iterable[Object]) -> float | None:
+    """Return how long the pod that was made last took from the start of its server until it was ready, in seconds."""
+    for pod in sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")), reverse=True):
+        status = pod.get("status") or {}
+        ready = condition(status, "Ready")
+        states = [each.get("state") or {} for each in status.get("containerStatuses") or ()]
+        began = [state["running"].get("startedAt") for state in states if "running" in state]
+        if ready.get("status") == "True" and ready.get("lastTransitionTime") and began and all(began):
+            first = min(datetime.fromisoformat(each) for each in began)
+            return max(0.0, (datetime.fromisoformat(ready["lastTransitionTime"]) - first).total_seconds())
+    return None
 
 
 def _running(workload: Workload, pods: Sequence[Object], namespace: str) -> int:

@@ -135,7 +135,7 @@ class Preflight:
         self.problems += short
         self.notes += notes
         self.notes += needs.metric_notes(rendered, groups, self.kubectl) if not self.problems else []
-        self.notes += needs.downtime(rendered, deployed)
+        self.notes += needs.downtime(rendered, deployed, lambda: running(self.kubectl, self.target))
         same = (
             deployed is not None
             and history[-1].status == "deployed"
@@ -248,6 +248,18 @@ class Preflight:
         except TaskFailure as error:
             self.problems.append(str(error))
             return None
+
+
+def running(kubectl: Kubectl, target: Target) -> list[Mapping[str, Any]]:
+    """Return the pods of the release.
+
+    Raises:
+        ClusterFailure: If the cluster cannot be asked.
+    """
+    found: list[Mapping[str, Any]] = kubectl.json(
+        "get", "pods", f"--selector={target.owned}", doing="look at the pods"
+    )["items"]
+    return found
 
 
 def say_render(done: Completed, *, installation: Installation) -> str:

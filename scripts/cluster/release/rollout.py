@@ -8,7 +8,7 @@ import attrs
 from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.progress import State
 from scripts.cluster.says import ClusterFailure
-from scripts.cluster.trouble import Event, Trouble
+from scripts.cluster.trouble import Event, Trouble, condition
 from scripts.host.clock import Clock
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret, redact
@@ -117,8 +117,18 @@ class Watch:
         for what, trouble in there.items():
             if trouble.hopeless:
                 raise self._failure(what, trouble)
-            if trouble.patience_s is not None and now - self._since[what, trouble.unscheduled] > trouble.patience_s:
+            late = trouble.patience_s is not None and now - self._since[what, trouble.unscheduled] > trouble.patience_s
+            if late and not (trouble.lost and self._is_back(what, states)):
                 raise self._failure(what, trouble, after=f"for {trouble.patience_s:.0f} s")
+
+    def _is_back(self, what: str, states: Sequence[State]) -> bool:
+        """Say whether the node of a pod is ready again, of which an event says that it was not."""
+        nodes = {f"pod {pod.name}": pod.node for state in states for pod in state.pods}
+        try:
+            found = self.kubectl.json("get", "node", nodes[what], doing="look at the node")
+        except ClusterFailure:  # gone, or not for this login to see
+            return False
+        return condition(found.get("status") or {}, "Ready").get("status") == "True"
 
     def _look(self) -> tuple[list[State], list[Event]]:
         chosen = (f"--selector={self.selector}",) if self.selector else ()

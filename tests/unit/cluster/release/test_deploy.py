@@ -126,7 +126,7 @@ class _Helmsman(Cluster):
             histories.insert(0, histories[0])  # it is read as often as one likes
         if "--dry-run=server" in command.argv:
             return Completed(status=0, output=json.dumps({"manifest": self.rendered, "config": {}}))
-        if command.argv[0] == "kubectl" and command.stdin:
+        if command.argv[0] == "kubectl" and command.stdin and "items" in json.loads(command.stdin.reveal()):
             asked = json.loads(command.stdin.reveal())["items"]
             verdicts = [
                 {"kind": "X", "status": {"allowed": a["spec"]["resourceAttributes"]["resource"] not in self.denied}}
@@ -433,17 +433,61 @@ def test_a_plan_is_the_commands_and_the_difference_and_touches_nothing() -> None
     assert World(answers={"helm history": history("deployed")}).deployer.plan() == ([], [])
 
 
-def test_what_nobody_serves_meanwhile_is_told_before() -> None:
-    """One replica on one GPU that is replaced in place."""
+def serving(*, started: str, ready: str) -> dict[str, Any]:
+    """Return a pod of the release that began and was ready at some time of the day."""
+    found = holder("old", on="gpu-1", namespace="triton")
+    day = "2026-01-01T"
+    found["status"] |= {
+        "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": f"{day}{ready}Z"}],
+        "containerStatuses": [{"name": "triton", "state": {"running": {"startedAt": f"{day}{started}Z"}}}],
+    }
+    return found
+
+
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_what_nobody_serves_meanwhile_is_told_before_and_the_image_is_there_first(gpus: int) -> None:
+    """One replica that is replaced in place: for how long, and of the new image nothing is waited for then."""
+    pods = {"items": [serving(started="10:00:00", ready="10:00:42")]}
     world = World(
-        deployment(gpus=1, image="two"),
+        deployment(gpus=gpus, image="two"),
         answers={
             "helm history": [history("deployed"), history("superseded", "deployed")],
-            "helm get manifest": text(deployment(gpus=1)),
+            "helm get manifest": text(deployment(gpus=gpus)),
+            "kubectl get pods": pods,
+            "kubectl get pod triton-infer-pull-1": pod("x", containerStatuses=[container(imageID="x")]),
+            "kubectl delete pod": "",
         },
     )
     world.deployer.deploy(timeout_s=100)
-    assert any("Nothing serves while" in line for line in world.said.lines)
+    (note,) = [line for line in world.said.lines if "Nothing serves while" in line]
+    assert "for about 42 s if the new ones start as the last one did" in note
+    assert ("up to 30 s more until the old one has left its GPU" in note) is bool(gpus)
+    pulled, upgraded = (
+        next(n for n, line in enumerate(world.cluster.ran) if line.startswith(words) and "--dry-run=server" not in line)
+        for words in ("kubectl get pod triton-infer-pull-1", "helm upgrade")
+    )
+    assert pulled < upgraded
+
+
+def test_an_image_that_nobody_can_pull_changes_nothing_without_surge() -> None:
+    """The old pod serves on, and no revision is made."""
+    gone = pod(
+        "x", containerStatuses=[container(state={"waiting": {"reason": "ErrImagePull", "message": "not found"}})]
+    )
+    world = World(
+        deployment(image="two"),
+        answers={
+            "helm history": history("deployed"),
+            "helm get manifest": text(deployment()),
+            "kubectl get pods": {"items": [serving(started="10:00:00", ready="10:00:42")]},
+            "kubectl get pod triton-infer-pull-1": gone,
+            "kubectl delete pod": "",
+        },
+    )
+    said = world.fails()
+    assert "the image cannot be pulled: not found" in said
+    assert said.endswith("Nothing was changed.")
+    assert world.cluster.changes == []
 
 
 def test_a_chart_of_a_repository_is_fetched_first() -> None:

@@ -171,3 +171,36 @@ def test_a_login_that_is_refused_ends_it() -> None:
 def test_a_deployment_that_is_gone_is_told() -> None:
     """Somebody removes it meanwhile."""
     assert re.search(NAME, Rollout({"items": []}).fails("There is no Deployment"))
+
+
+LOST = [[event("new", "NodeNotReady", "Node is not ready", uid="l")]]
+
+
+def node(ready: bool) -> dict[str, Any]:
+    """Return the node of the pods."""
+    return {"status": {"conditions": [{"type": "Ready", "status": str(ready)}]}}
+
+
+def test_a_node_that_is_lost_is_named_after_a_minute() -> None:
+    """Not only after all the time that pods have."""
+    rolling = Rollout(STARTING, events=LOST)
+    rolling.cluster.answers["kubectl get node gpu-1"] = node(False)
+    said = rolling.fails("pod new: its node is not ready")
+    assert "kubectl describe node" in said
+    assert 60 < rolling.time.seconds < 70
+
+
+def test_a_node_that_came_back_is_no_reason_to_give_up() -> None:
+    """The event stays for an hour."""
+    rolling = Rollout(*[STARTING] * 60, DONE, events=LOST)
+    rolling.cluster.answers["kubectl get node gpu-1"] = node(True)
+    assert rolling.watch.wait(timeout_s=900)[0].whole
+
+
+def test_an_old_pod_on_a_lost_node_is_not_waited_for() -> None:
+    """It stays in the list until the node is back or removed, and serves nobody."""
+    done = rollout(pod("new", ready=True), pod("old", of="1", leaving=True), whole=True)
+    lost = [[event("old", "NodeNotReady", "Node is not ready", uid="l")]]
+    rolling = Rollout(done, events=lost)
+    rolling.watch.wait(timeout_s=900)
+    assert rolling.time.seconds == 0
