@@ -5,7 +5,7 @@ import binascii
 import contextlib
 import difflib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import attrs
@@ -103,7 +103,10 @@ class Rendered:
         Raises:
             TaskFailure: If that is no YAML of objects.
         """
-        return cls(objects=[each for each in _read(text) if not _is_hook(each)])
+        objects = [each for each in _read(text) if not _is_hook(each)]
+        scaled = {((each.get("spec") or {}).get("scaleTargetRef") or {}).get("name") for each in objects}
+        # How many pods an autoscaler has made by now is no part of what is deployed.
+        return cls(objects=[_uncounted(o) if _is_scaled(o, scaled) else o for o in objects])
 
     @staticmethod
     def parse_hooks(text: str) -> tuple[Object, ...]:
@@ -210,6 +213,15 @@ def devices(pod: Object) -> dict[str, int]:
                 first[name] = max(first.get(name, 0), count)
     names = together.keys() | first.keys()
     return {name: most for name in names if (most := max(together.get(name, 0), first.get(name, 0)))}
+
+
+def _is_scaled(found: Object, scaled: Collection[str | None]) -> bool:
+    return found["kind"] == "Deployment" and found["metadata"]["name"] in scaled
+
+
+def _uncounted(deployment: Object) -> Object:
+    spec = {key: value for key, value in deployment["spec"].items() if key != "replicas"}
+    return {**deployment, "spec": spec}
 
 
 def _read(text: str) -> list[Object]:

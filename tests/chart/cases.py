@@ -14,7 +14,7 @@ FLAGS: dict[str, Values] = {
     "tag": {"image": {"digest": "", "tag": "0f1e2d3c-dirty"}},
     "pull secret": {"imagePullSecrets": [{"name": "pull"}]},
     "stable version": {"readiness": {"model": "resnet50", "version": 1}},
-    "stable model": {"readiness": {"model": "my_Model.v2"}},
+    "stable model": {"readiness": {"model": "my_Model.v2"}, "models": {"my_Model.v2": {}}},
     "mig slices": {"gpu": {"resource": "nvidia.com/mig-1g.10gb", "count": 2, "runtimeClassName": "nvidia"}},
     "models": {"models": {"resnet50": {"versions": 3, "instances": 2}, "mobilenetv2": {"maxBatchSize": 128}}},
     "config": {"models": {"resnet50": {"config": 'name: "resnet50"\nversion_policy { all { } }\n'}, "Other_1.b": {}}},

@@ -58,6 +58,10 @@ BAD: list[tuple[Values, str]] = [
     ({"image": {"digest": ""}}, "image.digest and image.tag are both empty: set image.digest"),
     ({"image": {"repository": ""}}, "image.repository is empty"),
     ({"readiness": {"version": 1}}, "readiness.version is 1, but of which model? Set readiness.model."),
+    (
+        {"readiness": {"model": "a"}, "models": {"c": {}, "b": {}}},
+        "readiness.model is a, which is not in models (b, c): no pod would get ready.",
+    ),
     ({"gpu": {"count": 0}}, "gpu.count is 0 with gpu.enabled: set gpu.enabled to false"),
     ({"rollout": {"recreate": True, "surge": True}}, "rollout.recreate and rollout.surge are both set"),
     (

@@ -80,6 +80,16 @@ def test_pods_follow_the_queue(owner: Owner, metrics: Metrics) -> None:
     assert time.monotonic() - began > PAUSE_S - 2, "the queue must stay empty for a while"
 
 
+def test_turning_it_on_ends_no_pod(owner: Owner, metrics: Metrics) -> None:
+    """Three pods stay three until the autoscaler decides, and after the next deployment too."""
+    metrics.values[METRIC] = 8.0
+    owner.deploy("replicas=3")
+    before = {pod["metadata"]["uid"] for pod in owner.pods()}
+    for arguments in (SCALING, (*SCALING, "autoscaling.target=9")):
+        owner.deploy(*arguments)
+        assert (replicas(owner), {pod["metadata"]["uid"] for pod in owner.pods()}) == (3, before)
+
+
 def test_what_has_no_gpu_is_named(plane: ControlPlane, owner: Owner, metrics: Metrics) -> None:
     """Where others have a GPU, the last pod waits for it, and `status` says so."""
     create(plane, "default", gpu_pod("hog"))

@@ -113,6 +113,21 @@ def test_what_somebody_changed_by_hand_is_noticed() -> None:
     assert release(scaled).is_there([deployment(replicas=3)])
 
 
+def test_how_many_pods_an_autoscaler_has_made_is_no_difference() -> None:
+    """The chart writes down as many as there are, so that turning the autoscaler on ends none."""
+    spec = {"scaleTargetRef": {"name": NAME}, "minReplicas": 1, "maxReplicas": 4}
+    scaler = {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "s"},
+        "spec": spec,
+    }
+    deployed, rendered = release(deployment(replicas=3), scaler), release(deployment(replicas=4), scaler)
+    assert rendered.diff(deployed) == []
+    assert deployed.is_there([deployment(replicas=2), scaler])
+    assert deployed.workloads[0].beside(3).replicas == 3
+
+
 def test_every_secret_value_is_known() -> None:
     """As it is written, and what it means."""
     found = {each.reveal() for each in release(secret("a2V5LW9uZQ=="), secret("no base64!")).secrets}
