@@ -17,6 +17,7 @@ from scripts.cluster.progress import is_proven
 from scripts.cluster.release.record import Record
 from scripts.cluster.says import ClusterFailure
 from scripts.cluster.status.autoscaler import Autoscaler, autoscaler_of
+from scripts.cluster.status.warmup import WarmUp
 from scripts.cluster.target import Target
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
@@ -238,7 +239,7 @@ def _versions(endpoint: Endpoint) -> list[Served]:
     else:  # restricted, and we have no key: then what has figures is asked one by one
         found = [(*key, _state(endpoint, *key), "") for key in counters.versions("nv_inference_request_success")]
     return [
-        served(counters, model, version, state, reason)
+        served(counters, model, version, state, reason, warm=_warm_up(endpoint, model, version))
         for model, version, state, reason in sorted(found, key=lambda item: (item[0], int(item[1])))
     ]
 
@@ -248,10 +249,18 @@ def _state(endpoint: Endpoint, model: str, version: str) -> str:
     return "READY" if ready else "UNAVAILABLE"
 
 
-def served(counters: Counters, model: str, version: str, state: str, reason: str) -> Served:
-    """Return a version with its figures from *counters*."""
+def _warm_up(endpoint: Endpoint, model: str, version: str) -> WarmUp:
+    answer = endpoint.get(f"/v2/models/{model}/versions/{version}/config")
+    return WarmUp.of(answer.body) if answer.status == 200 else WarmUp()
+
+
+def served(
+    counters: Counters, model: str, version: str, state: str, reason: str, *, warm: WarmUp | None = None
+) -> Served:
+    """Return a version with its figures from *counters*, without those of its warm-up."""
+    warm = warm or WarmUp()
     total = partial(counters.total, model=model, version=version)
-    requests = total("nv_inference_request_success")
+    requests = max(0.0, total("nv_inference_request_success") - warm.requests)
     return Served(
         model=model,
         version=version,
@@ -261,6 +270,6 @@ def served(counters: Counters, model: str, version: str, state: str, reason: str
         failures=int(total("nv_inference_request_failure")),
         queue_ms=total("nv_inference_queue_duration_us") / requests / 1e3 if requests else None,
         pending=int(total("nv_inference_pending_request_count")),
-        images=int(total("nv_inference_count")),
-        runs=int(total("nv_inference_exec_count")),
+        images=max(0, int(total("nv_inference_count")) - warm.requests),
+        runs=max(0, int(total("nv_inference_exec_count")) - warm.runs),
     )

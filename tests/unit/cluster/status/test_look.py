@@ -12,6 +12,7 @@ from scripts.cluster.release.record import READY
 from scripts.cluster.status import tables
 from scripts.cluster.status.autoscaler import Autoscaler
 from scripts.cluster.status.look import Served, Server, Status, gpu_model, look, served
+from scripts.cluster.status.warmup import WarmUp
 from scripts.host.errors import TaskFailure
 from scripts.server.endpoint import Counters
 from tests.doubles.cluster import DEPLOYED, SELECTED, TARGET, Cluster, items, pod
@@ -246,3 +247,29 @@ def test_a_revision_that_helm_deployed_but_that_never_became_ready_is_told(ready
     history = {"helm history triton-infer": (0, json.dumps([*earlier, *DEPLOYED]))}
     found = row(tables.release_rows(ask(Cluster({**cluster.answers, **history}))), "release")
     assert found == f"triton-infer, revision 3, deployed 2026-01-02 03:04:05 UTC{shown}"
+
+
+SAMPLES = [{"batch_size": 1, "count": 0}, {"batch_size": 32, "count": 0}]
+
+
+@pytest.mark.parametrize(
+    ("config", "requests", "runs"),
+    [
+        ({"model_warmup": SAMPLES, "instance_group": [{"kind": "KIND_CPU", "count": 1, "gpus": []}]}, 33, 2),
+        ({"model_warmup": SAMPLES, "instance_group": [{"kind": "KIND_GPU", "count": 2, "gpus": [0, 1]}]}, 132, 8),
+        ({"model_warmup": [{"batch_size": 0, "count": 3}]}, 3, 3),
+        ({}, 0, 0),
+    ],
+)
+def test_a_warm_up_is_known_by_the_configuration(config: dict[str, Any], requests: int, runs: int) -> None:
+    """The first as a real Triton counts it: 33 requests in 2 runs right after its start."""
+    assert WarmUp.of(config) == WarmUp(requests=requests, runs=runs)
+
+
+def test_a_warm_up_is_no_traffic() -> None:
+    """Requests, images and runs are those of callers; a version that only warmed up has had none."""
+    page = Counters(text=PAGE)
+    found = served(page, "m", "2", "READY", "", warm=WarmUp(requests=3, runs=1))
+    assert (found.requests, found.images, found.runs, found.queue_ms) == (1, 27, 3, 6.0)
+    idle = served(page, "m", "2", "READY", "", warm=WarmUp(requests=33, runs=4))
+    assert (idle.requests, idle.images, idle.runs, idle.queue_ms) == (0, 0, 0, None)
