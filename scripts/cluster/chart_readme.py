@@ -1,6 +1,7 @@
-"""Write the chart's README from its commented values: ``python -m scripts.cluster.chart_readme``."""
+"""Write what the chart has from its commented values, README and defaults: ``python -m scripts.cluster.chart_readme``."""
 
 import itertools
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,14 @@ helm test triton-infer --namespace triton
 ## Values
 
 `python -m scripts.cluster.chart_readme` writes this page from [values.yaml](values.yaml).
-[values.schema.json](values.schema.json) refuses what is not in it.
+[values.schema.json](values.schema.json) refuses what is not in it. A section or a value with nothing behind it (`gpu:`) means its default.
+"""
+DEFAULTS_PATH = "templates/_defaults.tpl"
+DEFAULTS = """\
+{{{{/* Written by `python -m scripts.cluster.chart_readme` from values.yaml and values.schema.json. */}}}}
+{{{{- define "triton.knownDefaults" -}}}}
+{json}
+{{{{- end -}}}}
 """
 
 
@@ -114,7 +122,38 @@ def _entry(value: Value) -> str:
     return entry
 
 
+def defaults(chart: Path = CHART) -> str:
+    """Return the template that gives an empty section of a values file its defaults.
+
+    Helm takes `gpu:` with nothing behind it for "no such value", and the chart could not tell what it would have been. What the schema lets be null
+    means something else without a value, and stays away.
+    """
+    schema = json.loads((chart / "values.schema.json").read_text(encoding="utf-8"))
+    known = yaml.safe_load((chart / "values.yaml").read_text(encoding="utf-8"))
+    return DEFAULTS.format(json=json.dumps(_nodes(schema, schema, known), indent=1))
+
+
+def _nodes(schema: Mapping[str, Any], part: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return for each value its default and, for a section, those within it."""
+    nodes = {}
+    for name, default in known.items():
+        inner = part["properties"][name]
+        while "$ref" in inner:
+            inner = schema["definitions"][inner["$ref"].rpartition("/")[2]]
+        if _may_be_null(inner):
+            continue
+        nodes[name] = {"default": default}
+        if isinstance(default, dict) and default and "properties" in inner:
+            nodes[name]["within"] = _nodes(schema, inner, default)
+    return nodes
+
+
+def _may_be_null(part: Mapping[str, Any]) -> bool:
+    return "null" in part.get("type", ()) or any(_may_be_null(choice) for choice in part.get("anyOf", ()))
+
+
 if __name__ == "__main__":
     with reporting():
-        (CHART / "README.md").write_text(readme() + "\n", encoding="utf-8")
-        say(f"{CHART.relative_to(ROOT)}/README.md")
+        for name, text in (("README.md", readme() + "\n"), (DEFAULTS_PATH, defaults())):
+            (CHART / name).write_text(text, encoding="utf-8")
+            say(f"{CHART.relative_to(ROOT)}/{name}")

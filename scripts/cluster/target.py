@@ -98,6 +98,8 @@ class Target:
     @property
     def fullname(self) -> str:
         """What the chart calls its Deployment and its Service."""
+        if self.release[0].isdigit():  # no Service's name may begin so
+            return f"{CHART}-{self.release}"
         return self.release if CHART in self.release else f"{self.release}-{CHART}"
 
     @property

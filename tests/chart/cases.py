@@ -1,12 +1,12 @@
 """The values that the chart is rendered with."""
 
-from typing import Any
+from tests.chart.combinations import COMBINATIONS, Values
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
-Values = dict[str, Any]
-
-# The least that the chart takes.
-LEAST: Values = {"image": {"repository": "registry.example.com/triton-infer", "digest": DIGEST}}
+# The least that the chart takes where there is a cluster; Helm makes the admin key then.
+INSTALLED: Values = {"image": {"repository": "registry.example.com/triton-infer", "digest": DIGEST}}
+# The least without one.
+LEAST: Values = {**INSTALLED, "admin": {"existingSecret": "triton-infer-admin"}}
 CPU: Values = {"gpu": {"enabled": False}}
 
 # Each flag alone.
@@ -20,7 +20,7 @@ FLAGS: dict[str, Values] = {
     "config": {"models": {"resnet50": {"config": 'name: "resnet50"\nversion_policy { all { } }\n'}, "Other_1.b": {}}},
     "two configs": {"models": {"a": {"config": 'name: "a"\n'}, "b": {"config": 'name: "b"\n'}}},
     "no model control": {"modelControl": "none"},
-    "own admin key": {"admin": {"existingSecret": "vault"}},
+    "another admin key": {"admin": {"existingSecret": "vault"}},
     "open": {"admin": {"restrictedApis": []}},
     "surge": {"rollout": {"surge": True}},
     "no surge": {"rollout": {"surge": False}},
@@ -30,6 +30,7 @@ FLAGS: dict[str, Values] = {
     "resources": {
         "resources": {"requests": {"cpu": "500m", "memory": "1.5Gi"}, "limits": {"cpu": 2, "memory": "2000M"}},
         "shmSize": "1Gi",
+        "pythonBackend": True,
         "tmpSize": "64Mi",
     },
     "no memory limit": {"resources": {"limits": {"memory": None}}},
@@ -74,6 +75,7 @@ FLAGS: dict[str, Values] = {
         }
     },
     "ingress": {"ingress": {"enabled": True, "host": "triton.example.com"}},
+    "test": {"helmTest": {"enabled": True}},
     "gateway": {
         "gateway": {
             "enabled": True,
@@ -98,7 +100,7 @@ def merge(*parts: Values) -> Values:
 # All flags that go together.
 _APART = (
     "tag",
-    "own admin key",
+    "another admin key",
     "open",
     "recreate",
     "no surge",
@@ -111,7 +113,13 @@ _APART = (
     "pod monitor",
 )
 _TOGETHER = [values for name, values in FLAGS.items() if name not in _APART and "disruption" not in name]
-ALL = merge(LEAST, *_TOGETHER)
+_MORE = (
+    *("pull secrets of all", "labels of all", "annotations of all", "labels of pods", "reloader", "volumes"),
+    *("container before", "container beside", "environment", "objects", "names by others", "scheduler"),
+    *("load balancer inside", "two families", "both outside", "several metrics", "monitors elsewhere"),
+    "dashboard in a folder",
+)
+ALL = merge(LEAST, *_TOGETHER, *(COMBINATIONS[name] for name in _MORE))
 
 CASES: dict[str, Values] = {
     "gpu": LEAST,
@@ -120,6 +128,7 @@ CASES: dict[str, Values] = {
     "cpu, 3 replicas": merge(LEAST, CPU, {"replicas": 3}),
     "none running": merge(LEAST, {"replicas": 0}),
     **{name: merge(LEAST, values) for name, values in FLAGS.items()},
+    **{name: merge(LEAST, values) for name, values in COMBINATIONS.items()},
     "all": ALL,
     "all, cpu": merge(ALL, CPU),
 }

@@ -1,5 +1,6 @@
 """What renders the chart: Helm 4's engine from a wheel, on any machine, and the two programs where they are."""
 
+import json
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ import helm_python
 import platformdirs
 import yaml
 
+from scripts.cluster.release.preflight import LOOKING
 from tests.cluster.binaries import FAMILIES
 from tests.image.ground import Missing
 
@@ -61,8 +63,7 @@ class Rendered:
     @property
     def container(self) -> dict[str, Any]:
         """The server's container."""
-        (only,) = self.pod["containers"]
-        container: dict[str, Any] = only
+        container: dict[str, Any] = next(c for c in self.pod["containers"] if c["name"] == "triton")
         return container
 
 
@@ -132,11 +133,12 @@ class Program:
         release: str = "triton-infer",
         namespace: str = "triton",
         kubernetes: str | None = "1.33",
+        looking: bool = False,
     ) -> Rendered:
-        """Render the chart with ``helm template``."""
-        given = yaml.safe_dump(dict(values))
-        version = f"--kube-version={kubernetes}"
-        done = self.run("template", release, str(CHART), f"--namespace={namespace}", version, "--values=-", stdin=given)
+        """Render the chart with ``helm template``; *looking*, as deploy-triton does, with what only an installation makes."""
+        given = json.dumps(values)
+        more = [f"--kube-version={kubernetes}", *([f"--api-versions={LOOKING}"] if looking else [])]
+        done = self.run("template", release, str(CHART), f"--namespace={namespace}", *more, "--values=-", stdin=given)
         if done.returncode:
             raise Refused(done.stderr)
         return _rendered(done.stdout)

@@ -21,6 +21,7 @@ GPU = frozenset({"nv_gpu_utilization", "nv_gpu_memory_total_bytes", "nv_gpu_memo
 # kube-state-metrics' documentation, Deployments and Pods.
 KUBERNETES = frozenset(
     {
+        "kube_deployment_metadata_generation",
         "kube_deployment_status_replicas_available",
         "kube_deployment_spec_replicas",
         "kube_pod_container_status_restarts_total",

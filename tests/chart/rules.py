@@ -63,6 +63,8 @@ def _identities(manifests: Sequence[Manifest]) -> Iterator[str]:
         seen.add((kind, name))
         if not NAME.fullmatch(name):
             yield f"{kind} {name}: no DNS label"
+        if not metadata.get("namespace"):
+            yield f"{kind} {name}: without its namespace"
         if "app.kubernetes.io/instance" not in labels or "helm.sh/chart" not in labels:
             yield f"{kind} {name}: without the recommended labels"
         for key, value in (labels | metadata.get("annotations", {})).items():
@@ -139,14 +141,16 @@ def _secrets(manifests: Sequence[Manifest]) -> Iterator[str]:
 
 def _volumes(pod: Mapping[str, Any], manifests: Sequence[Manifest]) -> Iterator[str]:
     volumes = {volume["name"]: volume for volume in pod.get("volumes", ())}
-    mounted = [mount for container in pod["containers"] for mount in container.get("volumeMounts", ())]
+    containers = [*pod.get("initContainers", ()), *pod["containers"]]
+    mounted = [mount for container in containers for mount in container.get("volumeMounts", ())]
     if unknown := {mount["name"] for mount in mounted} - volumes.keys():
         yield f"mounts {sorted(unknown)} without a volume"
     if unused := volumes.keys() - {mount["name"] for mount in mounted}:
         yield f"has volumes {sorted(unused)} that nothing mounts"
-    paths = [mount["mountPath"] for mount in mounted]
-    if len(paths) != len(set(paths)):
-        yield "mounts two volumes at one place"
+    for container in containers:
+        paths = [mount["mountPath"] for mount in container.get("volumeMounts", ())]
+        if len(paths) != len(set(paths)):
+            yield "mounts two volumes at one place"
     data = {m["metadata"]["name"]: m.get("data", {}).keys() for m in manifests if m["kind"] == "ConfigMap"}
     for mount in mounted:
         name = volumes.get(mount["name"], {}).get("configMap", {}).get("name")
@@ -172,10 +176,11 @@ def _resources(pod: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{name}: request and limit differ"
             if name in limits and name in requests and quantity(requests[name]) > quantity(limits[name]):
                 yield f"{name}: the request is above the limit"
+        mounted = {mount["name"] for mount in container.get("volumeMounts", ())}
         memory = sum(
             quantity(volume["emptyDir"]["sizeLimit"])
             for volume in pod.get("volumes", ())
-            if volume.get("emptyDir", {}).get("medium") == "Memory"
+            if volume.get("emptyDir", {}).get("medium") == "Memory" and volume["name"] in mounted
         )
         if "memory" in limits and memory and quantity(limits["memory"]) - memory < 2.0**28:
             yield "its memory volumes leave the server less than 256 MiB of its limit"

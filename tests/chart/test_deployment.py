@@ -7,6 +7,7 @@ import pytest
 
 from tests.chart.cases import CPU, DIGEST, LEAST, Values, merge
 from tests.chart.engines import Library, Program
+from tests.chart.rules import quantity
 
 SURGE = {"maxSurge": 1, "maxUnavailable": 0}
 NO_SURGE = {"maxSurge": 0, "maxUnavailable": 1}
@@ -116,19 +117,39 @@ def test_the_digest_wins_over_the_tag(library: Library) -> None:
 )
 def test_shared_memory_fits_the_models(library: Library, values: Values, mebibytes: int) -> None:
     """/dev/shm holds every instance's largest batch, and the pod's memory has room for it beside the server's."""
-    rendered = library.render(merge(LEAST, values))
+    rendered = library.render(merge(LEAST, {"pythonBackend": True}, values))
     (volume,) = (v for v in rendered.pod["volumes"] if v["name"] == "shm")
-    assert volume["emptyDir"] == {"medium": "Memory", "sizeLimit": f"{mebibytes}Mi"}
+    assert volume["emptyDir"] == {
+        "medium": "Memory",
+        "sizeLimit": f"{mebibytes}Mi" if mebibytes % 1024 else f"{mebibytes // 1024}Gi",
+    }
     for kind in ("requests", "limits"):
-        assert rendered.container["resources"][kind]["memory"] == f"{4096 + mebibytes}Mi"
+        assert quantity(rendered.container["resources"][kind]["memory"]) == (4096 + mebibytes) * 2**20
 
 
 @pytest.mark.parametrize(("given", "mebibytes"), [("1.5Gi", 1536), ("2000M", 1908), ("4194304Ki", 4096), ("1G", 954)])
 def test_quantities_of_memory_are_added_up(library: Library, given: object, mebibytes: int) -> None:
     """Whatever the unit of the memory, /dev/shm's 128 MiB come on top, and nothing is rounded down."""
     resources = {"requests": {"memory": given}, "limits": {"memory": given}}
-    container = library.render(merge(LEAST, {"resources": resources})).container
+    container = library.render(merge(LEAST, CPU, {"resources": resources})).container
     assert container["resources"]["limits"]["memory"] == f"{mebibytes + 128}Mi"
+
+
+@pytest.mark.parametrize(
+    ("values", "there"),
+    [
+        ({}, False),
+        (CPU, True),
+        ({"pythonBackend": True}, True),
+        (merge(CPU, {"pythonBackend": False}), False),
+        ({"shmSize": "64Mi"}, True),
+    ],
+)
+def test_shared_memory_is_only_where_it_is_used(library: Library, values: Values, there: bool) -> None:
+    """A GPU pod whose models need no /dev/shm asks for no memory for it, however many versions it serves."""
+    rendered = library.render(merge(LEAST, {"models": {"m": {"versions": 40, "maxBatchSize": 512}}}, values))
+    assert ("shm" in {volume["name"] for volume in rendered.pod["volumes"]}) is there
+    assert (rendered.container["resources"]["limits"]["memory"] == "4Gi") is not there
 
 
 def test_gpus_are_asked_for_and_tolerated(library: Library) -> None:
@@ -140,6 +161,13 @@ def test_gpus_are_asked_for_and_tolerated(library: Library) -> None:
     cpu = library.render(merge(LEAST, CPU))
     assert "tolerations" not in cpu.pod
     assert "nvidia.com" not in cpu.text
+
+
+def test_slices_of_gpus_tolerate_the_taint_of_whole_ones(library: Library) -> None:
+    """Nodes have the taint that docs/operations.md puts on them, whatever the device plugin calls their slices."""
+    for resource in ("nvidia.com/mig-1g.10gb", "nvidia.com/gpu.shared"):
+        pod = library.render(merge(LEAST, {"gpu": {"resource": resource}})).pod
+        assert [toleration["key"] for toleration in pod["tolerations"]] == ["nvidia.com/gpu", resource]
 
 
 def test_the_model_control_api_is_closed(library: Library) -> None:
@@ -234,9 +262,13 @@ def test_the_network_is_closed_but_for_those_who_are_named(library: Library) -> 
     assert {(port["port"], port["protocol"]) for port in out["ports"]} == {(53, "UDP"), (53, "TCP")}
     named = merge(LEAST, {"networkPolicy": {"enabled": True, "from": [{"podSelector": {"matchLabels": {"a": "b"}}}]}})
     peers = library.render(named).one("NetworkPolicy")["spec"]["ingress"][0]["from"]
-    tester = {"app.kubernetes.io/instance": "triton-infer", "app.kubernetes.io/component": "test"}
+    tester = {
+        "app.kubernetes.io/name": "triton",
+        "app.kubernetes.io/instance": "triton-infer",
+        "app.kubernetes.io/component": "test",
+    }
     assert peers == [{"podSelector": {"matchLabels": {"a": "b"}}}, {"podSelector": {"matchLabels": tester}}]
-    test_pod = library.render(named).one("Pod")
+    test_pod = library.render(merge(named, {"helmTest": {"enabled": True}})).one("Pod")
     assert tester.items() <= test_pod["metadata"]["labels"].items()
 
 
@@ -264,7 +296,8 @@ def test_the_outside_reaches_only_the_inference_protocol(library: Library) -> No
 
 def test_helm_test_asks_through_the_service(library: Library) -> None:
     """The test's pod needs no GPU and no other image, and asks the Service for what makes a pod ready."""
-    rendered = library.render(merge(LEAST, {"readiness": {"model": "resnet50", "version": 1}}))
+    asked: Values = {"readiness": {"model": "resnet50", "version": 1}, "helmTest": {"enabled": True}}
+    rendered = library.render(merge(LEAST, asked))
     pod = rendered.one("Pod")
     assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
     (container,) = pod["spec"]["containers"]

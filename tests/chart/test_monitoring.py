@@ -9,7 +9,8 @@ import promql_parser
 import pytest
 
 from tests.chart.cases import LEAST, Values, merge
-from tests.chart.engines import Library
+from tests.chart.combinations import COMBINATIONS
+from tests.chart.engines import ROOT, Library
 from tests.chart.exported import GPU, KNOWN
 
 ALERTS = merge(LEAST, {"metrics": {"prometheusRule": {"enabled": True}}})
@@ -74,8 +75,8 @@ def test_the_alerts_are_promql_on_metrics_that_are_there(library: Library) -> No
     for rule in rules:
         _check(rule["expr"])
         assert rule["labels"]["severity"] in ("warning", "critical")
-        assert rule["annotations"].keys() == {"summary", "description"}
-    assert len({rule["alert"] for rule in rules}) == len(rules) == 8
+        assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}
+    assert len({rule["alert"] for rule in rules}) == len(rules) == 14
     metrics = {metric for rule in rules for metric in _check(rule["expr"])}
     assert {"nv_inference_pending_request_count", "nv_inference_request_failure", *GPU} - {
         "nv_gpu_utilization"
@@ -89,8 +90,11 @@ def test_nothing_is_left_to_be_filled_in(library: Library) -> None:
 
 
 def test_the_thresholds_are_values(library: Library) -> None:
-    """The four thresholds of the alerts are those that were given."""
-    given = {"failureRatio": 0.25, "pendingRequests": 7, "queueMilliseconds": 333, "gpuMemoryRatio": 0.5}
+    """The thresholds of the alerts are those that were given."""
+    given = {
+        **{"failureRatio": 0.25, "pendingRequests": 7, "queueMilliseconds": 333, "gpuMemoryRatio": 0.5},
+        **{"cancelledRatio": 0.75, "requestMilliseconds": 444, "slowdownRatio": 5.5, "podRatio": 6},
+    }
     rules = {
         rule["alert"]: rule["expr"] for rule in _rules(library, merge(ALERTS, {"metrics": {"prometheusRule": given}}))
     }
@@ -98,6 +102,10 @@ def test_the_thresholds_are_values(library: Library) -> None:
     assert rules["TritonQueueGrows"].endswith("> 7")
     assert rules["TritonQueueSlow"].endswith("> 333")
     assert rules["TritonGpuMemoryLow"].endswith("> 0.5")
+    assert rules["TritonCancelled"].endswith("> 0.75")
+    assert rules["TritonSlow"].endswith("> 444")
+    assert rules["TritonSlowerThanBefore"].endswith("> 5.5")
+    assert rules["TritonPodSlow"].endswith("> 6")
 
 
 @pytest.mark.parametrize(
@@ -124,6 +132,32 @@ def test_the_dashboards_queries_are_promql(library: Library) -> None:
         _check(query)
     models = next(v for v in dashboard["templating"]["list"] if v["name"] == "model")["query"]
     _check(re.sub(r"label_values\((.*), \w+\)", r"\1", models))
+
+
+def test_each_alert_can_be_changed_or_left_out(library: Library) -> None:
+    """What the values say of an alert counts for it, and for no other."""
+    own = {"TritonQueueGrows": {"enabled": False}, "TritonSlow": {"severity": "page", "for": "1h"}}
+    given: Values = {"metrics": {"prometheusRule": {"alerts": own, "runbook": "https://wiki/x"}}}
+    before = {rule["alert"]: rule for rule in _rules(library)}
+    after = {rule["alert"]: rule for rule in _rules(library, merge(ALERTS, given))}
+    assert before.keys() - after.keys() == {"TritonQueueGrows"}
+    assert (after["TritonSlow"]["labels"], after["TritonSlow"]["for"]) == ({"severity": "page"}, "1h")
+    assert after["TritonSlow"]["annotations"]["runbook_url"] == "https://wiki/x#tritonslow"
+    assert {name: rule["for"] for name, rule in after.items() if name != "TritonSlow"} == {
+        name: rule["for"] for name, rule in before.items() if name in after and name != "TritonSlow"
+    }
+
+
+def test_the_runbook_has_a_section_for_each_alert(library: Library) -> None:
+    """Each alert's link leads to a heading of docs/runbook.md, which says what it means and what to do."""
+    text = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
+    sections = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
+    named = {section.splitlines()[0]: section for section in sections if section.startswith("Triton")}
+    assert named.keys() == {rule["alert"] for rule in _rules(library)}
+    for rule in _rules(library):
+        assert rule["annotations"]["runbook_url"] == f"docs/runbook.md#{rule['alert'].lower()}"
+        assert "**It means**" in named[rule["alert"]]
+        assert "**Do**" in named[rule["alert"]]
 
 
 def test_two_releases_have_two_dashboards(library: Library) -> None:
@@ -197,3 +231,35 @@ def test_keda_asks_prometheus_for_this_release(library: Library) -> None:
     assert _check(trigger["metadata"]["query"]) == {"nv_inference_pending_request_count"}
     assert not rendered.all("HorizontalPodAutoscaler")
     assert "replicas" not in rendered.one("Deployment")["spec"]
+
+
+def test_keda_logs_in_and_falls_back_as_it_is_told(library: Library) -> None:
+    """Authentication, fallback and the way down to no pods reach the ScaledObject."""
+    more: Values = {
+        "minReplicas": 0,
+        "keda": {
+            "authModes": "bearer",
+            "authenticationRef": {"name": "thanos", "kind": "ClusterTriggerAuthentication"},
+            "fallback": {"failureThreshold": 3, "replicas": 2},
+            "triggers": [{"type": "cron", "metadata": {"start": "0 6 * * *"}}],
+        },
+    }
+    spec = library.render(merge(LEAST, KEDA, {"autoscaling": more})).one("ScaledObject")["spec"]
+    assert spec["minReplicaCount"] == 0
+    assert spec["fallback"] == {"failureThreshold": 3, "replicas": 2}
+    prometheus, cron = spec["triggers"]
+    assert prometheus["authenticationRef"] == {"name": "thanos", "kind": "ClusterTriggerAuthentication"}
+    assert prometheus["metadata"]["authModes"] == "bearer"
+    assert cron["type"] == "cron"
+
+
+def test_monitors_elsewhere_still_find_the_pods(library: Library) -> None:
+    """A monitor in another namespace is told where the pods are, how to read them, and what to call them."""
+    values = COMBINATIONS["monitors elsewhere"]
+    monitor = library.render(merge(LEAST, values)).one("ServiceMonitor")
+    assert monitor["metadata"]["namespace"] == "monitoring"
+    assert monitor["spec"]["namespaceSelector"] == {"matchNames": ["triton"]}
+    (endpoint,) = monitor["spec"]["endpoints"]
+    assert endpoint["scrapeTimeout"] == "5s"
+    assert endpoint["relabelings"] == values["metrics"]["relabelings"]
+    assert endpoint["metricRelabelings"] == values["metrics"]["metricRelabelings"]

@@ -4,13 +4,30 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import pytest
 
 from tests.chart.cases import ALL
 from tests.chart.engines import Library, Manifest, Rendered
 from tests.chart.rules import problems, quantity
 
+# As an installation makes it: offline the chart does not.
+SECRET: Manifest = {
+    "apiVersion": "v1",
+    "kind": "Secret",
+    "metadata": {
+        "name": "triton-infer-admin",
+        "namespace": "triton",
+        "labels": {"app.kubernetes.io/instance": "triton-infer", "helm.sh/chart": "triton-1"},
+    },
+    "data": {"key": "c2VjcmV0" * 8},
+}
 Spoil = Callable[[Rendered], Any]
+
+
+def _with_secret(library: Library) -> Rendered:
+    rendered = library.render(ALL)
+    return attrs.evolve(rendered, manifests=(*rendered.manifests, copy.deepcopy(SECRET)))
 
 
 def _labels(rendered: Rendered) -> dict[str, str]:
@@ -45,6 +62,7 @@ SPOILED: list[tuple[str, Spoil, str]] = [
         ),
         "by a label that changes",
     ),
+    ("namespace", lambda r: r.one("Service", "triton-infer")["metadata"].pop("namespace"), "without its namespace"),
     ("name", lambda r: r.one("Secret")["metadata"].update(name="A_b"), "no DNS label"),
     ("label", lambda r: r.one("Secret")["metadata"]["labels"].update(a="-x"), "a cannot be '-x'"),
     ("annotation", lambda r: r.one("Pod")["metadata"]["annotations"].update({"a b": "x"}), "a b is no label"),
@@ -57,7 +75,9 @@ SPOILED: list[tuple[str, Spoil, str]] = [
     ),
     (
         "ingress",
-        lambda r: r.one("Ingress")["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"].update(name="x"),
+        lambda r: r.one("Ingress", "triton-infer")["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"].update(
+            name="x"
+        ),
         "Ingress leads to x:http",
     ),
     ("route", lambda r: r.one("GRPCRoute")["spec"]["rules"][0]["backendRefs"][0].update(port=1), "GRPCRoute leads to"),
@@ -111,17 +131,16 @@ SPOILED: list[tuple[str, Spoil, str]] = [
 @pytest.mark.parametrize(("spoil", "found"), [case[1:] for case in SPOILED], ids=[case[0] for case in SPOILED])
 def test_what_is_spoiled_is_found(library: Library, spoil: Spoil, found: str) -> None:
     """Each of our checks tells the mistake that it is for, in objects that are right otherwise."""
-    rendered = library.render(ALL)
+    rendered = _with_secret(library)
+    assert problems(rendered.manifests) == []
     spoil(rendered)
     assert any(found in problem for problem in problems(rendered.manifests)), problems(rendered.manifests)
 
 
 def test_an_object_that_is_there_twice_is_found(library: Library) -> None:
     """Two objects of one kind and name are told."""
-    manifests: list[Manifest] = list(library.render(ALL).manifests)
-    assert "Secret triton-infer-admin is there twice" in problems(
-        [*manifests, copy.deepcopy(library.render(ALL).one("Secret"))]
-    )
+    manifests = _with_secret(library).manifests
+    assert "Secret triton-infer-admin is there twice" in problems([*manifests, copy.deepcopy(SECRET)])
 
 
 @pytest.mark.parametrize(("text", "number"), [("500m", 0.5), ("1.5Gi", 1.5 * 2**30), (2, 2), ("2000M", 2e9)])

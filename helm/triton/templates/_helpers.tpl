@@ -1,24 +1,69 @@
-{{/* The release's name where it contains "triton", else RELEASE-triton. checks.yaml says how long it may be. */}}
+{{/*
+Gives an empty section of the values its defaults, of which Helm has only left that there is nothing; every template does so first. Makes no text.
+*/}}
+{{- define "triton.defaults" -}}
+{{- include "triton.fill" (list .Values (include "triton.knownDefaults" . | fromJson)) -}}
+{{- end -}}
+
+{{- define "triton.fill" -}}
+{{- $values := first . -}}
+{{- range $name, $known := last . -}}
+{{- if or (not (hasKey $values $name)) (kindIs "invalid" (index $values $name)) -}}
+{{- $_ := set $values $name $known.default -}}
+{{- else if hasKey $known "within" -}}
+{{- include "triton.fill" (list (index $values $name) $known.within) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The chart's name or, in an umbrella, the alias under which it is there: two of one chart are told apart by it. */}}
+{{- define "triton.name" -}}
+{{- .Values.nameOverride | default .Chart.Name -}}
+{{- end -}}
+
+{{/*
+The release's name where it contains "triton", else RELEASE-triton. Under an alias always both, or two of them could get one name; and the other
+way round where the release's name begins with a digit, which no Service's may. checks.yaml says how long it may be.
+*/}}
 {{- define "triton.fullname" -}}
-{{- ternary .Release.Name (printf "%s-triton" .Release.Name) (contains "triton" .Release.Name) -}}
+{{- $name := include "triton.name" . -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride -}}
+{{- else if regexMatch "^[0-9]" .Release.Name -}}
+{{- printf "%s-%s" $name .Release.Name -}}
+{{- else if and (contains $name .Release.Name) (or .Values.nameOverride (eq .Chart.Name "triton")) -}}
+{{- .Release.Name -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name -}}
+{{- end -}}
 {{- end -}}
 
 {{/* What never changes in a release's life: a Deployment's selector cannot. */}}
 {{- define "triton.selectorLabels" -}}
-app.kubernetes.io/name: triton
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "triton.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: server
 {{- end -}}
 
-{{- define "triton.otherLabels" -}}
-app.kubernetes.io/version: {{ include "triton.version" . | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 }}
+{{/*
+The metadata of an object: `include "triton.metadata" (dict "root" $ "suffix" "-x" "labels" $map "annotations" $map "namespace" $text "component" $text)`,
+of which only root must be given. Labels of ours cannot be overridden: others find the objects by them.
+*/}}
+{{- define "triton.metadata" -}}
+{{- $root := .root -}}
+{{- $labels := include "triton.selectorLabels" $root | fromYaml -}}
+{{- $_ := set $labels "app.kubernetes.io/version" (include "triton.version" $root) -}}
+{{- $_ := set $labels "app.kubernetes.io/managed-by" $root.Release.Service -}}
+{{- $_ := set $labels "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimAll "-._") -}}
+{{- with .component -}}
+{{- $_ := set $labels "app.kubernetes.io/component" . -}}
 {{- end -}}
-
-{{- define "triton.labels" -}}
-{{ include "triton.selectorLabels" . }}
-{{ include "triton.otherLabels" . }}
+name: {{ printf "%s%s" (include "triton.fullname" $root) (.suffix | default "") | quote }}
+namespace: {{ .namespace | default $root.Release.Namespace | quote }}
+labels: {{- merge $labels (.labels | default dict) $root.Values.commonLabels | toYaml | nindent 2 }}
+{{- with merge dict (.annotations | default dict) $root.Values.commonAnnotations }}
+annotations: {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}
 
 {{/* A label that tells images apart: the tag, or the beginning of the digest. */}}
@@ -30,16 +75,60 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 {{- end -}}
 
+{{/* The image; global.imageRegistry takes the place of the repository's host. */}}
 {{- define "triton.image" -}}
+{{- $repository := .Values.image.repository -}}
+{{- with .Values.global.imageRegistry -}}
+{{- $repository = printf "%s/%s" (trimSuffix "/" .) (regexReplaceAll "^([^/]*[.:][^/]*|localhost)/" $repository "") -}}
+{{- end -}}
 {{- if .Values.image.digest -}}
-{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
+{{- printf "%s@%s" $repository .Values.image.digest -}}
 {{- else -}}
-{{- printf "%s:%s" .Values.image.repository .Values.image.tag -}}
+{{- printf "%s:%s" $repository .Values.image.tag -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Those of the umbrella, which may be names alone, and ours. */}}
+{{- define "triton.imagePullSecrets" -}}
+{{- $secrets := list -}}
+{{- range concat .Values.global.imagePullSecrets .Values.imagePullSecrets -}}
+{{- $secrets = append $secrets (kindIs "string" . | ternary (dict "name" .) .) -}}
+{{- end -}}
+{{- with $secrets | uniq -}}
+{{- toYaml . -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "triton.serviceAccount" -}}
+{{- .Values.serviceAccount.name | default (ternary (include "triton.fullname" .) "default" .Values.serviceAccount.create) -}}
+{{- end -}}
+
+{{/*
+"true" where Helm looks into a cluster. `helm template`, and so Argo CD, does not: then `lookup` finds nothing whatever there is. Every namespace has the
+account; one that is not made yet has none, and who may make it may look at another. deploy-triton, which renders the chart to see what it
+asks for, says so by an API that there is not.
+*/}}
+{{- define "triton.cluster" -}}
+{{- if or (.Capabilities.APIVersions.Has "triton-serving/preflight") (lookup "v1" "ServiceAccount" .Release.Namespace "default") (lookup "v1" "Namespace" "" "default") -}}
+true
 {{- end -}}
 {{- end -}}
 
 {{- define "triton.adminSecret" -}}
 {{- .Values.admin.existingSecret | default (printf "%s-admin" (include "triton.fullname" .)) -}}
+{{- end -}}
+
+{{/*
+The admin key in base64: the one that is in the Secret, or a new one; empty where a Secret of the user's is not there (yet). All templates of
+one rendering get the same.
+*/}}
+{{- define "triton.adminKey" -}}
+{{- if not (hasKey .Values "adminKeyOfThisRendering") -}}
+{{- $former := lookup "v1" "Secret" .Release.Namespace (include "triton.adminSecret" .) -}}
+{{- $new := ternary "" (randAlphaNum 40 | b64enc) (not (empty .Values.admin.existingSecret)) -}}
+{{- $_ := set .Values "adminKeyOfThisRendering" (dig "data" "key" "" $former | default $new) -}}
+{{- end -}}
+{{- .Values.adminKeyOfThisRendering -}}
 {{- end -}}
 
 {{/* The path that says whether the stable version can answer. */}}
@@ -77,15 +166,30 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- divf (mulf $number (get $bytes $unit)) 1048576.0 | ceil | int64 -}}
 {{- end -}}
 
+{{/* So many MiB as Kubernetes writes them itself, or `kubectl apply` would find a difference each time. */}}
+{{- define "triton.memory" -}}
+{{- ternary (printf "%dGi" (div . 1024)) (printf "%dMi" .) (eq (mod . 1024) 0) -}}
+{{- end -}}
+
+{{/* "true" where models may run on a Python-based backend: those of the CPU image do, ONNX models of the GPU image do not. */}}
+{{- define "triton.shm" -}}
+{{- if kindIs "bool" .Values.pythonBackend -}}
+{{- or .Values.pythonBackend (not (empty .Values.shmSize)) -}}
+{{- else -}}
+{{- or (not .Values.gpu.enabled) (not (empty .Values.shmSize)) -}}
+{{- end -}}
+{{- end -}}
+
 {{/*
-The size of /dev/shm in MiB. A Python-based backend holds 1 MiB for each instance (of which each GPU has its own) of each version, which grows to its
+The size of /dev/shm in MiB, 0 for none. A Python-based backend holds 1 MiB for each instance (of which each GPU has its own) of each version, which grows to its
 largest batch and never shrinks. Measured with Triton 24.10: 20 MiB for 32 images of FP32 (224 x 224 x 3 x 4 bytes is
 0.575 MiB, and outputs), so 0.625 MiB for each image. When it is full requests fail, while the server still counts as
-ready: hence 32 MiB more, and no less than 128 MiB. ONNX models in the production image do without; what is not used
-costs nothing.
+ready: hence 32 MiB more, and no less than 128 MiB.
 */}}
 {{- define "triton.shmMebibytes" -}}
-{{- if .Values.shmSize -}}
+{{- if ne (include "triton.shm" .) "true" -}}
+0
+{{- else if .Values.shmSize -}}
 {{- include "triton.mebibytes" .Values.shmSize -}}
 {{- else -}}
 {{- $sum := 32.0 -}}
@@ -136,11 +240,14 @@ capabilities:
   drop: [ALL]
 {{- end -}}
 
+{{/* Nodes with GPUs have the taint nvidia.com/gpu, whatever slices of them are called; some have one named after the slices too. */}}
 {{- define "triton.tolerations" -}}
 {{- if .Values.gpu.enabled }}
-- key: {{ .Values.gpu.resource }}
+{{- range list "nvidia.com/gpu" .Values.gpu.resource | uniq }}
+- key: {{ . | quote }}
   operator: Exists
   effect: NoSchedule
+{{- end }}
 {{- end }}
 {{- with .Values.tolerations }}
 {{ toYaml . }}
@@ -163,4 +270,14 @@ scaleDown:
     - type: Pods
       value: 1
       periodSeconds: 60
+{{- end -}}
+
+{{/* The kinds of address of every Service; empty: the cluster's default. */}}
+{{- define "triton.ipFamilies" -}}
+{{- with .Values.service.ipFamilyPolicy -}}
+ipFamilyPolicy: {{ . | quote }}
+{{- end }}
+{{- with .Values.service.ipFamilies }}
+ipFamilies: {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}

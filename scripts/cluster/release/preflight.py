@@ -23,6 +23,8 @@ from scripts.host.shell import Completed
 
 # The first with --dry-run=server, and the first with all that is asked of it.
 LEAST_HELM, LEAST_KUBECTL = Version(3, 13), Version(1, 27)
+# An API that there is not; helm/triton asks for it.
+LOOKING = "triton-serving/preflight"
 T = TypeVar("T")
 _SCHEMA = re.compile(r"values don't meet the specifications of the schema", re.IGNORECASE)
 
@@ -166,8 +168,9 @@ class Preflight:
 
     def _rendered(self, server: Version | None) -> Rendered | None:
         """Render the chart without the cluster: are the values right, and what do they ask for?"""
-        version = (f"--kube-version={server}",) if server else ()
-        done = self.helm.run(self.helm.template(self.target.release, (*self.installation.by_address, *version)))
+        # By that the chart knows that nobody will apply what it renders: without a cluster it refuses to make a key.
+        looking = (f"--api-versions={LOOKING}", *([f"--kube-version={server}"] if server else []))
+        done = self.helm.run(self.helm.template(self.target.release, (*self.installation.by_address, *looking)))
         if done.status:
             self.problems.append(say_render(done, installation=self.installation))
             return None
