@@ -1,4 +1,4 @@
-"""Write what the chart has from its commented values, README and defaults: ``python -m scripts.cluster.chart_readme``."""
+"""Write the chart's README and defaults from its values: ``python -m scripts.cluster.chart_readme``."""
 
 import itertools
 import json
@@ -33,7 +33,8 @@ helm test triton-infer --namespace triton
 ## Values
 
 `python -m scripts.cluster.chart_readme` writes this page from [values.yaml](values.yaml).
-[values.schema.json](values.schema.json) refuses what is not in it. A section or a value with nothing behind it (`gpu:`) means its default.
+[values.schema.json](values.schema.json) refuses what is not in it. A section or a value with nothing
+behind it (`gpu:`) means its default.
 """
 DEFAULTS_PATH = "templates/_defaults.tpl"
 DEFAULTS = """\
@@ -125,8 +126,8 @@ def _entry(value: Value) -> str:
 def defaults(chart: Path = CHART) -> str:
     """Return the template that gives an empty section of a values file its defaults.
 
-    Helm takes `gpu:` with nothing behind it for "no such value", and the chart could not tell what it would have been. What the schema lets be null
-    means something else without a value, and stays away.
+    Helm takes `gpu:` with nothing behind it for "no such value", and the chart could not tell what it would have been.
+    What the schema lets be null means something else without a value, and stays away.
     """
     schema = json.loads((chart / "values.schema.json").read_text(encoding="utf-8"))
     known = yaml.safe_load((chart / "values.yaml").read_text(encoding="utf-8"))

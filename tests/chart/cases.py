@@ -1,6 +1,7 @@
 """The values that the chart is rendered with."""
 
-from tests.chart.combinations import COMBINATIONS, Values
+from tests.chart.combinations import COMBINATIONS
+from tests.chart.combinations import Values as Values
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 # The least that the chart takes where there is a cluster; Helm makes the admin key then.

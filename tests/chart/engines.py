@@ -135,7 +135,7 @@ class Program:
         kubernetes: str | None = "1.33",
         looking: bool = False,
     ) -> Rendered:
-        """Render the chart with ``helm template``; *looking*, as deploy-triton does, with what only an installation makes."""
+        """Render the chart with ``helm template``; *looking*: with what only an installation makes."""
         given = json.dumps(values)
         more = [f"--kube-version={kubernetes}", *([f"--api-versions={LOOKING}"] if looking else [])]
         done = self.run("template", release, str(CHART), f"--namespace={namespace}", *more, "--values=-", stdin=given)

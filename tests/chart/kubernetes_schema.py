@@ -1,7 +1,7 @@
 """Write Kubernetes' own definitions into values.schema.json: ``python -m tests.chart.kubernetes_schema``.
 
-What the values hand on as it is (volumes, tolerations, containers) is checked by what the newest Kubernetes says of it, unknown keys included.
-The schema names a definition; this adds it, and those that it names in turn.
+What the values hand on as it is (volumes, tolerations, containers) is checked by what the newest Kubernetes says of it,
+unknown keys included. The schema names a definition; this adds it, and those that it names in turn.
 """
 
 import json

@@ -5,7 +5,7 @@ import hashlib
 
 import pytest
 
-from tests.chart.cases import INSTALLED, LEAST, merge
+from tests.chart.cases import INSTALLED, LEAST, Values, merge
 from tests.chart.engines import Library, Program, Refused
 
 
@@ -14,7 +14,8 @@ def test_no_key_is_made_that_nobody_keeps(library: Library, helm: Program) -> No
     for engine in (library, helm):
         with pytest.raises(Refused, match=r"name it in admin\.existingSecret .*or close no API: admin\.restrictedApis"):
             engine.render(INSTALLED)
-        for way_out in ({"existingSecret": "vault"}, {"restrictedApis": []}):
+        ways: tuple[Values, ...] = ({"existingSecret": "vault"}, {"restrictedApis": []})
+        for way_out in ways:
             assert not engine.render(merge(INSTALLED, {"admin": way_out})).all("Secret")
 
 

@@ -96,7 +96,7 @@ def _rendered(helm: Program, chart: Path) -> list[Manifest]:
 
 
 def test_an_umbrella_speaks_for_all_its_charts(helm: Program, tmp_path: Path) -> None:
-    """In an umbrella the chart takes its registry and pull secrets, and the umbrella's other globals do not disturb it."""
+    """In an umbrella the chart takes its registry and pull secrets; other globals do not disturb it."""
     globals_ = {"imageRegistry": "mirror.example.com", "imagePullSecrets": ["pull"], "stage": "test"}
     manifests = _rendered(helm, _umbrella(tmp_path, {"global": globals_, "triton": {**LEAST, "enabled": True}}))
     assert problems(manifests) == []
