@@ -153,8 +153,8 @@ def test_shared_memory_is_only_where_it_is_used(library: Library, values: Values
 def test_gpus_are_asked_for_and_tolerated(library: Library) -> None:
     """A GPU pod has request and limit and tolerates the GPU nodes' taint; a CPU pod knows nothing of GPUs."""
     gpu = library.render(merge(LEAST, {"gpu": {"count": 2}}))
-    assert gpu.container["resources"]["limits"]["nvidia.com/gpu"] == 2
-    assert gpu.container["resources"]["requests"]["nvidia.com/gpu"] == 2
+    assert gpu.container["resources"]["limits"]["nvidia.com/gpu"] == "2"
+    assert gpu.container["resources"]["requests"]["nvidia.com/gpu"] == "2"
     assert gpu.pod["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
     cpu = library.render(merge(LEAST, CPU))
     assert "tolerations" not in cpu.pod

@@ -76,6 +76,7 @@ def test_applying_twice_is_applying_once(place: Place) -> None:
     assert first == place.run(*template)
     place.run("kubectl", "apply", "--filename=-", stdin=first)
     made = place.get("deployment", "x-triton")["metadata"]
+    # What kubectl would send although the API has it already: a quantity that is written in another way, for one.
     again = place.run("kubectl", "apply", "--filename=-", stdin=place.run(*template))
     assert [line for line in again.splitlines() if not line.endswith(" unchanged")] == []
     assert place.get("deployment", "x-triton")["metadata"]["generation"] == made["generation"]
