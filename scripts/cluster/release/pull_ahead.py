@@ -113,11 +113,11 @@ class Puller:
         while True:
             found = self.kubectl.json("get", "pod", name, doing="look at the pull of the image")
             status = found.get("status") or {}
-            if any(each.get("imageID") for each in containers(status)) or status.get("phase") in (
-                "Succeeded",
-                "Failed",
-            ):
+            if any(each.get("imageID") for each in containers(status)):
                 return
+            if status.get("phase") == "Failed":  # the kubelet did not take it
+                why = status.get("message") or status.get("reason")
+                raise ClusterFailure(f"{node} did not take the pod {name}: {why}")
             trouble = of_pod(status, ())
             if trouble and trouble.hopeless:
                 raise RolloutFailure(f"{trouble.text} (on {node})\n{trouble.advice}")

@@ -88,6 +88,13 @@ def test_where_such_pods_are_not_allowed_the_upgrade_goes_on() -> None:
     assert pull.removed
 
 
+def test_where_the_node_does_not_take_it_the_upgrade_goes_on() -> None:
+    """A node that is full takes nothing at all, and says so in the pod."""
+    pull = Pull({"metadata": {"name": NAME}, "status": {"phase": "Failed", "reason": "OutOfpods"}})
+    pull.run()
+    assert "gpu-1 did not take the pod triton-infer-pull-1: OutOfpods" in pull.said.lines[-1]
+
+
 def test_it_is_pulled_where_the_old_pods_are() -> None:
     """Each node once; pods of others do not count."""
     own = [holder(name, on=on, namespace="triton") for name, on in (("a", "n1"), ("b", "n1"), ("c", "n2"), ("d", None))]
