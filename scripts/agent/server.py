@@ -153,6 +153,8 @@ def server(api: Api, *, host: str, port: int) -> ThreadingHTTPServer:
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
+            if self.close_connection:  # or a caller would ask once more on a connection that is gone
+                self.send_header("Connection", "close")
             self.end_headers()
             self.wfile.write(body)
 

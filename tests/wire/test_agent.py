@@ -127,6 +127,18 @@ def test_a_length_that_is_none_is_refused(served: Served, length: str) -> None:
     assert served.changes == 0
 
 
+@pytest.mark.parametrize(("asked", "said"), [({"Connection": "close"}, "close"), ({}, None)])
+def test_a_connection_that_is_closed_is_said_to_be(served: Served, asked: dict[str, str], said: str | None) -> None:
+    """A caller that keeps connections would ask on it once more; without the wish it is kept."""
+    connection = http.client.HTTPConnection("127.0.0.1", served.http.server_address[1], timeout=20)
+    for _ in range(2):
+        connection.request("GET", "/v1/state", headers=asked)
+        response = connection.getresponse()
+        response.read()
+        assert response.headers["Connection"] == said
+    connection.close()
+
+
 @pytest.mark.parametrize(
     "plan",
     [
