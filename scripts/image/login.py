@@ -2,12 +2,9 @@
 
 import contextlib
 import shutil
-import signal
 import tempfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
 
 from scripts.host.secret import Secret
 from scripts.host.shell import Command, Runner
@@ -26,17 +23,16 @@ def logged_in(repository: ImageRepository, password: Secret, *, runner: Runner) 
     Raises:
         TaskFailure: If the registry does not take the password.
     """
-    with _ended_in_order():
-        folder = Path(tempfile.mkdtemp(prefix="triton-push-"))  # mode 0700
-        try:
-            environment = {"DOCKER_CONFIG": str(folder), **_same_engine(runner)}
-            login = ("docker", "login", "--username", USER, "--password-stdin", repository.host)
-            done = runner.capture(Command(login, env=environment, stdin=password), timeout_s=60)
-            if done.status != 0:
-                raise engine.push_failed(done.output, doing=f"log in to {repository.host}")
-            yield environment
-        finally:
-            shutil.rmtree(folder)
+    folder = Path(tempfile.mkdtemp(prefix="triton-push-"))  # mode 0700
+    try:
+        environment = {"DOCKER_CONFIG": str(folder), **_same_engine(runner)}
+        login = ("docker", "login", "--username", USER, "--password-stdin", repository.host)
+        done = runner.capture(Command(login, env=environment, stdin=password), timeout_s=60)
+        if done.status != 0:
+            raise engine.push_failed(done.output, doing=f"log in to {repository.host}")
+        yield environment
+    finally:
+        shutil.rmtree(folder)
 
 
 def _same_engine(runner: Runner) -> dict[str, str]:
@@ -45,20 +41,3 @@ def _same_engine(runner: Runner) -> dict[str, str]:
     done = runner.capture(Command(("docker", "context", "inspect", "--format", template)))
     name, _, host = done.output.strip().partition(" ")
     return {"DOCKER_HOST": host} if done.status == 0 and host and name != "default" else {}
-
-
-@contextlib.contextmanager
-def _ended_in_order() -> Iterator[None]:
-    """Let SIGTERM, which CI sends when a job is cancelled, end this process through its `finally` clauses."""
-
-    def leave(_signal: int, _frame: object) -> NoReturn:
-        raise SystemExit(143)
-
-    if threading.current_thread() is not threading.main_thread():  # only that one may set handlers
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
