@@ -231,11 +231,26 @@ class AsyncResNetClient(BaseClient):
         await self._run(self._wait_ready(version, timeout))
 
     async def close(self) -> None:
-        """Free the connection; calls under way in other tasks end with a ClientClosedError."""
+        """Free the connection; calls under way in other tasks end with a ClientClosedError.
+
+        In another event loop than that of its calls it is freed all the same: over there, where that loop still runs.
+        """
         self._closed = True
-        if self._home is not None:
-            self._bind()
-        await self._background.close()
+        loop, process = self._home or (asyncio.get_running_loop(), os.getpid())
+        if process != os.getpid():
+            # All of it is the parent's.
+            return
+        if loop is asyncio.get_running_loop():
+            await self._background.close()
+            await self._free()
+        elif loop.is_running():
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.close(), loop))
+        else:
+            # No task of it goes on.
+            self._background.abandon()
+            await self._free()
+
+    async def _free(self) -> None:
         closing = self._transport.close()
         if isinstance(closing, Awaitable):
             await closing

@@ -117,7 +117,7 @@ class ResNetClient(BaseClient):
             TritonError: As for `predict`. The first failure ends the call.
         """
         flow = self._many(version=version, key=key, top_k=top_k, timeout=timeout)
-        found = dict(self._gathered(images, flow, batch_size=batch_size, in_flight=in_flight))
+        found = dict(self._gathered(images, flow, batch_size=batch_size, in_flight=in_flight, pausing=False))
         return [prediction for first in sorted(found) for prediction in found[first]]
 
     def predict_stream(
@@ -135,6 +135,8 @@ class ResNetClient(BaseClient):
 
         What is wrong with one image is yielded in its place and hurts no other; what the server fails with is yielded
         for each image of the batch. Images are taken as results are: at most *in_flight* batches ahead, and one more.
+        They are taken in a thread of their own, so that a source that pauses holds up no result; a list, and any source
+        where *in_flight* is 1, in the calling thread.
 
         Args:
             images: Each as for `predict`, however many.
@@ -155,7 +157,8 @@ class ResNetClient(BaseClient):
             ContractError: If the model is no image classifier.
         """
         flow = self._stream(version=version, key=key, top_k=top_k, timeout=timeout)
-        return _flat(self._gathered(images, flow, batch_size=batch_size, in_flight=in_flight))
+        pausing = not isinstance(images, list | tuple)
+        return _flat(self._gathered(images, flow, batch_size=batch_size, in_flight=in_flight, pausing=pausing))
 
     def infer(self, batch: NDArray[Any], *, version: int | None = None, timeout: float | None = None) -> Inference:
         """Send a prepared tensor, exactly as the contract says, and return the scores as the model gave them.
@@ -230,6 +233,7 @@ class ResNetClient(BaseClient):
         *,
         batch_size: int | None,
         in_flight: int,
+        pausing: bool,
     ) -> Generator[tuple[int, list[_T]], None, None]:
         """Return an iterator over the place of each batch and its results, as they come."""
         size, in_flight = self._sizes(images, batch_size, in_flight)
@@ -237,7 +241,8 @@ class ResNetClient(BaseClient):
         flows = ((first, flow(first, batch)) for first, batch in _placed(images, size))
         if in_flight == 1:
             return ((first, self._run(one)) for first, one in flows)
-        return gathered(flows, Lane(self._transport), in_flight=in_flight, spawn=self._background.spawn)
+        lane, spawn = Lane(self._transport), self._background.spawn
+        return gathered(flows, lane, in_flight=in_flight, spawn=spawn, pausing=pausing)
 
     def _run(self, flow: Flow[_T]) -> _T:
         self._open()

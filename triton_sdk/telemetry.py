@@ -41,7 +41,7 @@ class Call:
         operation: ``"predict"``, also for each batch of many, or ``"infer"``.
         url: The server's address, as the client was given it.
         model: The model's name.
-        version: The version that is asked for; None where the server chooses.
+        version: The version that is asked for, of a `Fallback` the first one; None where the server chooses.
         images: How many.
         metadata: A hook may add keys and values; they are sent with each request of the call.
     """

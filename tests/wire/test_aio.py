@@ -357,6 +357,14 @@ class TestLife:
             assert first.run(use()) == 2
             first.run(client.close())
 
+    def test_connections_are_freed_in_another_loop(self, served: Served) -> None:
+        """A client that was used in a loop that has ended closes its connections in the next one."""
+        client = AsyncResNetClient(served.url, model="clf")
+        assert asyncio.run(client.predict(image(1), version=1)).index == 2
+        asyncio.run(client.close())
+        transport: Any = client._transport
+        assert [channel._channel.closed() for channel in transport._channels] == [True]
+
     def test_another_process_is_told(self, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
         """A client that was used before a fork says so in the child, though the loop be the same."""
 

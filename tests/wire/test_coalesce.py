@@ -1,7 +1,9 @@
 """Calls that share requests, over real gRPC."""
 
 import asyncio
+import itertools
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from triton_sdk import (
     RetryPolicy,
     ServerUnavailableError,
 )
+from triton_sdk.telemetry import Call
 
 
 @pytest.fixture
@@ -53,6 +56,47 @@ class TestCoalescing:
 
         found = run(served, body, coalesce=Coalesce(max_wait_s=0.1))
         assert [(one.model_version, one.index) for one in found] == [(1, 2), (2, 3)] * 8
+
+    @pytest.mark.parametrize("key", ["authorization", "x-tenant", "baggage"])
+    def test_callers_with_other_metadata_do_not_mix(self, served: Served, key: str) -> None:
+        """No image travels with another caller's authorization, and those of one caller still share requests."""
+        caller: ContextVar[str] = ContextVar("caller")
+
+        def sign(call: Call) -> None:
+            call.metadata[key] = caller.get("nobody")
+
+        async def ask(client: AsyncResNetClient, turn: int) -> None:
+            caller.set(f"caller {turn % 2}")
+            await client.predict(image(turn % 2), version=1)
+
+        async def body(client: AsyncResNetClient) -> None:
+            await client.predict(image(9), version=1)
+            served.metadata.clear()
+            served.triton.asked.clear()
+            await asyncio.gather(*(ask(client, turn) for turn in range(16)))
+
+        run(served, body, coalesce=Coalesce(max_wait_s=0.1), hooks=[sign])
+        sent = sorted(
+            (found[key], sorted({int(one.flat[0]) for one in tensor}))
+            for found, (_, tensor) in zip(served.metadata, served.triton.batches(), strict=True)
+        )
+        assert sent == [("caller 0", [0])] * 2 + [("caller 1", [1])] * 2
+
+    @pytest.mark.parametrize("key", ["traceparent", "x-b3-traceid", "sentry-trace"])
+    def test_traces_do_not_keep_calls_apart(self, served: Served, key: str) -> None:
+        """Each call has a trace of its own, and they share requests all the same."""
+        turns = itertools.count()
+
+        def trace(call: Call) -> None:
+            call.metadata[key] = f"trace {next(turns)}"
+
+        async def body(client: AsyncResNetClient) -> None:
+            await client.predict(image(0), version=1)
+            served.triton.asked.clear()
+            await asyncio.gather(*(client.predict(image(1), version=1) for _ in range(16)))
+
+        run(served, body, coalesce=Coalesce(max_wait_s=0.1), hooks=[trace])
+        assert len(served.triton.batches()) == 4
 
     def test_a_bad_image_hurts_its_own_call_only(self, served: Served) -> None:
         """Of calls that share requests, the one with no image fails, before it gets into any."""

@@ -1,5 +1,6 @@
 """What went wrong on the way to the server or in it, as a value, and which error and which remedy it means."""
 
+import copy
 from collections.abc import Sequence
 from textwrap import shorten
 from typing import Final, TypeVar
@@ -138,6 +139,20 @@ def to_error(
     for number, failure in enumerate(failures[:-1], start=1):
         error.add_note(f"Attempt {number}: {failure}")
     return about(error, config, version=version, attempts=attempts, code=last.code)
+
+
+def for_each(error: _E, count: int) -> list[_E]:
+    """Return *error* for *count* results: an object for each, for Python writes into one that is raised."""
+    return [error, *(_twin(error) for _ in range(count - 1))]
+
+
+def _twin(error: _E) -> _E:
+    twin = copy.copy(error)
+    twin.__cause__, twin.__context__ = error.__cause__, error.__context__
+    twin.__suppress_context__, twin.__traceback__ = error.__suppress_context__, error.__traceback__
+    if hasattr(error, "__notes__"):
+        twin.__notes__ = list(error.__notes__)
+    return twin
 
 
 def about(

@@ -22,28 +22,41 @@ def observed(
     version: int | None,
     images: int,
     answered: Callable[[_T], int],
+    then: Callable[[_T], Flow[_T]] | None = None,
 ) -> Flow[_T]:
     """Return *flow*, with the session's hooks told of its begin and end; *flow* itself where there are none.
 
-    *answered* finds in the result which version answered.
+    *answered* finds in the result which version answered. What *then* makes of the result belongs to the call, but its
+    requests are not counted: they are for the client, not for this call.
     """
     if not session.hooks:
-        return flow
+        return flow if then is None else _followed(flow, then)
     config = session.config
     call = Call(operation=operation, url=config.url, model=config.model, version=version, images=images)
-    return _watched(flow, session, call, answered)
+    return _watched(flow, session, call, answered, then)
 
 
-def _watched(flow: Flow[_T], session: Session, call: Call, answered: Callable[[_T], int]) -> Flow[_T]:
+def _followed(flow: Flow[_T], then: Callable[[_T], Flow[_T]]) -> Flow[_T]:
+    return (yield from then((yield from flow)))
+
+
+def _watched(
+    flow: Flow[_T],
+    session: Session,
+    call: Call,
+    answered: Callable[[_T], int],
+    then: Callable[[_T], Flow[_T]] | None,
+) -> Flow[_T]:
     begin = session.clock()
     done = [finish for hook in session.hooks if (finish := _shielded(hook, call)) is not None]
     counts = _Counts()
     error: BaseException | None = None
     model_version: int | None = None
     try:
-        result = yield from _counted(flow, counts, tuple(call.metadata.items()))
+        metadata = tuple(call.metadata.items())
+        result = yield from _counted(flow, counts, metadata)
         model_version = answered(result)
-        return result
+        return result if then is None else (yield from _counted(then(result), _Counts(), metadata))
     except BaseException as raised:
         error = raised
         raise

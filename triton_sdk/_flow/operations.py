@@ -1,6 +1,6 @@
 """What each call of a client does, as generators over requests; see `steps` for what they yield."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -13,14 +13,15 @@ from triton_sdk._flow.ask import ask
 from triton_sdk._flow.failures import Failure, about, judge, subject, task, to_error
 from triton_sdk._flow.hooks import observed
 from triton_sdk._flow.index import index, not_ready_reason, ready_versions
+from triton_sdk._flow.learning import class_names, learn, learn_anew, may_be_stale
 from triton_sdk._flow.scores import probabilities
 from triton_sdk._flow.session import Session
 from triton_sdk._flow.steps import Flow, Joinable, Send, Sleep, Work
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import (
-    ConfigurationError,
-    ContractError,
     DeadlineExceededError,
+    InferenceFailedError,
+    InvalidRequestError,
     ModelNotFoundError,
     TransportError,
 )
@@ -46,7 +47,22 @@ def infer(session: Session, batch: NDArray[Any], *, version: int | None, deadlin
 
 
 def _infer(session: Session, batch: NDArray[Any], *, version: int | None, deadline: float) -> Flow[Inference]:
-    known = yield from contract(session, deadline=deadline)
+    known, fresh = session.contract, False
+    if known is None:
+        known, fresh = (yield from learn(session, deadline)), True
+    try:
+        return (yield from _ask_all(session, known, batch, version=version, deadline=deadline))
+    except (InvalidRequestError, InferenceFailedError) as error:
+        if fresh or not (may_be_stale(error) or tensors.is_another(batch, known)):
+            raise
+        known = yield from learn_anew(session, known, error, deadline)
+    return (yield from _ask_all(session, known, batch, version=version, deadline=deadline))
+
+
+def _ask_all(
+    session: Session, known: ModelContract, batch: NDArray[Any], *, version: int | None, deadline: float
+) -> Flow[Inference]:
+    """Send *batch* as *known* has it, in as many requests as it takes."""
     tensors.check_batch(batch, known, session.config, version)
     answers: list[Inference] = []
     for part in tensors.split(batch, known):
@@ -98,19 +114,33 @@ def find(
     Versions may differ in how images are resized. Where the user names none, the images are made for the one that
     answered last; should another one answer, they are made again for that one, and its second answer counts.
     """
-    flow = _find(session, images, version=version, deadline=deadline, first=first)
-    return observed(flow, session, operation="predict", version=version, images=len(images), answered=_version_of)
-
-
-def _find(
-    session: Session, images: Sequence[ImageLike], *, version: int | None, deadline: float, first: int | None
-) -> Flow[Found]:
     known, fresh, begin = session.contract, False, session.clock()
     check_time = partial(_check_time, session, version, begin, deadline)
     if known is None or (version is not None and version not in session.versions):
         known, fresh = (yield from learn(session, deadline)), True
-    if version is None:
-        images = yield Work(partial(tensors.rereadable, images, first=first, check_time=check_time))
+    images = yield Work(partial(tensors.rereadable, images, first=first, check_time=check_time))
+    attempt = partial(_attempt, session, images, version=version, deadline=deadline, first=first, check_time=check_time)
+    try:
+        return (yield from attempt(known=known, fresh=fresh))
+    except (InvalidRequestError, InferenceFailedError) as error:
+        if fresh or not may_be_stale(error):
+            raise
+        known = yield from learn_anew(session, known, error, deadline)
+    return (yield from attempt(known=known, fresh=True))
+
+
+def _attempt(
+    session: Session,
+    images: Sequence[ImageLike],
+    *,
+    known: ModelContract,
+    fresh: bool,
+    version: int | None,
+    deadline: float,
+    first: int | None,
+    check_time: Callable[[], object],
+) -> Flow[Found]:
+    """Find what is in *images* by the contract that is *known*; *fresh* is whether this call has asked for it."""
     expected = version or session.latest
     while True:
         framing = known.framing_for(expected)
@@ -118,7 +148,7 @@ def _find(
         prepare = partial(tensors.prepare, images, contract=known, framing=framing, first=first, decode=decode)
         batch = yield Work(partial(prepare, check_time=check_time))
         sent = session.clock()
-        answer = yield from _infer(session, batch, version=version, deadline=deadline)
+        answer = yield from _ask_all(session, known, batch, version=version, deadline=deadline)
         taken = session.clock() - sent
         if answer.model_version not in session.versions:
             # A version that is new to this client may have brought settings of its own.
@@ -149,7 +179,7 @@ def _check_time(session: Session, version: int | None, begin: float, deadline: f
 
 def describe(session: Session, found: Found, *, top: int, deadline: float) -> Flow[list[Prediction]]:
     """Name the *top* classes of what was found."""
-    labels = yield from _labels(session, found.contract, found.model_version, deadline)
+    labels = yield from class_names(session, found.contract, found.model_version, deadline)
     return [
         Prediction(
             top=top_k(row, k=top, labels=labels),
@@ -231,56 +261,5 @@ def _raise_if_hopeless(session: Session, failure: Failure, version: int | None) 
         raise to_error([failure], session.config, verb=verb, version=version, attempts=1, seconds=0.0)
 
 
-def learn(session: Session, deadline: float) -> Flow[ModelContract]:
-    """Read the contract from the server, and keep it."""
-    given, message = session.given_labels, codec.config_request(session.config.model)
-
-    def read(reply: Any) -> ModelContract:
-        known = codec.contract(reply)
-        if known.model != session.config.model:
-            raise ContractError(
-                f"Cannot {task(session.config, 'read the configuration of')}: that of model {known.model[:60]!r} came."
-            )
-        if given is not None and len(given) != known.classes:
-            raise ConfigurationError(
-                f"There are {len(given)} labels, where model {known.model!r} has {known.classes} classes."
-            )
-        return known
-
-    known = yield from ask(
-        session,
-        "ModelConfig",
-        message,
-        read=read,
-        verb="read the configuration of",
-        version=None,
-        deadline=deadline,
-    )
-    session.contract, session.labels = known, None
-    return known
-
-
-def _labels(session: Session, known: ModelContract, version: int, deadline: float) -> Flow[Sequence[str] | None]:
-    """Return the names of the classes: the user's, or the server's, or None.
-
-    All versions have the same; *version* is asked, for it has just answered, and another one may be broken.
-    """
-    if session.given_labels is not None or not known.labelled:
-        return session.given_labels
-    labels = session.labels
-    if labels is None:
-        message = codec.labels_request(tensors.zero_image(known), contract=known, version=version)
-        labels = session.labels = yield from ask(
-            session,
-            "ModelInfer",
-            message,
-            read=partial(codec.labels, contract=known),
-            verb="read the labels of",
-            version=version,
-            deadline=deadline,
-        )
-    return labels
-
-
-def _version_of(answer: Inference | Found) -> int:
+def _version_of(answer: Inference) -> int:
     return answer.model_version

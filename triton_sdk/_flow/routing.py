@@ -3,15 +3,17 @@
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 import attrs
 import numpy as np
 from PIL import Image
 
 from triton_sdk._flow import operations, tensors
+from triton_sdk._flow.failures import for_each
+from triton_sdk._flow.hooks import observed
 from triton_sdk._flow.operations import Found
-from triton_sdk._flow.route import route
+from triton_sdk._flow.route import Route, route
 from triton_sdk._flow.scores import probabilities
 from triton_sdk._flow.session import Budget, Session
 from triton_sdk._flow.steps import Flow, Spawn, Work
@@ -62,14 +64,41 @@ def predict(
         TritonError: As for `operations.find`; of several versions, the error of the one that was asked last.
     """
     chosen = route(version, key=key, uniform=session.uniform)
-    if len(chosen.versions) > 1 or chosen.shadow:
-        images = yield Work(partial(tensors.rereadable, images, first=first))
-    found = yield from _find(session, images, chosen.versions, deadline=deadline, first=first)
-    predictions = yield from operations.describe(session, found, top=top, deadline=deadline)
+    found, predictions, images = yield from observed(
+        _answer(session, images, chosen, deadline=deadline, first=first),
+        session,
+        operation="predict",
+        version=chosen.versions[0],
+        images=len(images),
+        answered=lambda answer: answer.found.model_version,
+        then=partial(_described, session, top=top, deadline=deadline),
+    )
     # A version is not compared with itself.
     if chosen.shadow and found.model_version != chosen.shadow.candidate:
         yield from _shadow(session, chosen.shadow, images, found, predictions, key)
-    return predictions
+    return list(predictions)
+
+
+class _Answer(NamedTuple):
+    """What was found in some images, in words once it is described; and the images, to be looked at again."""
+
+    found: Found
+    predictions: Sequence[Prediction]
+    images: Sequence[ImageLike]
+
+
+def _answer(
+    session: Session, images: Sequence[ImageLike], chosen: Route, *, deadline: float, first: int | None
+) -> Flow[_Answer]:
+    if len(chosen.versions) > 1 or chosen.shadow:
+        images = yield Work(partial(tensors.rereadable, images, first=first))
+    found = yield from _find(session, images, chosen.versions, deadline=deadline, first=first)
+    return _Answer(found, (), images)
+
+
+def _described(session: Session, answer: _Answer, *, top: int, deadline: float) -> Flow[_Answer]:
+    predictions = yield from operations.describe(session, answer.found, top=top, deadline=deadline)
+    return answer._replace(predictions=predictions)
 
 
 def _find(
@@ -161,8 +190,11 @@ def _mirror(
     except ClientClosedError:
         return
     except TritonError as error:
-        failed = partial(report, candidate=None, same_top1=None, largest_difference=None, error=error)
-        reports = [failed(primary=ours, candidate_latency_s=side.clock() - begin) for ours in predictions]
+        failed = partial(report, candidate=None, same_top1=None, largest_difference=None)
+        reports = [
+            failed(primary=ours, candidate_latency_s=side.clock() - begin, error=own)
+            for ours, own in zip(predictions, for_each(error, len(predictions)), strict=True)
+        ]
     else:
         if side.contract != session.contract:
             session.contract, session.labels = side.contract, side.labels

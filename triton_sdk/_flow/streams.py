@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from triton_sdk._flow import tensors
+from triton_sdk._flow.failures import for_each
 from triton_sdk._flow.session import Session
 from triton_sdk._flow.steps import Flow, Work
 from triton_sdk.errors import ClientClosedError, ConfigurationError, ContractError, InvalidImageError, TritonError
@@ -41,7 +42,7 @@ def outcomes(
                     results[place] = reason or _UNKNOWN
                 places = [place for place, reason in zip(places, reasons, strict=True) if reason is None]
                 continue
-            found = [error] * len(places)
+            found = for_each(error, len(places))
         for place, result in zip(places, found, strict=True):
             results[place] = result
         break

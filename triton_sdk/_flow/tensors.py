@@ -139,11 +139,16 @@ def check_batch(batch: NDArray[Any], contract: ModelContract, config: ClientConf
         raise about(InvalidRequestError(words), config, version=version)
 
 
+def is_another(batch: object, contract: ModelContract) -> bool:
+    """Return whether *batch* is an array, but not one of the contract's dtype and shape."""
+    wanted = (_DTYPES[contract.input.dtype], contract.input.shape)
+    return isinstance(batch, np.ndarray) and (batch.dtype, batch.shape[1:]) != wanted
+
+
 def _problem(batch: object, contract: ModelContract) -> str:
     if not isinstance(batch, np.ndarray):
         return f"a {type(batch).__name__}, not a numpy array"
-    got = (batch.dtype, batch.shape[1:])
-    if got != (_DTYPES[contract.input.dtype], contract.input.shape):
+    if is_another(batch, contract):
         return f"{batch.dtype} {batch.shape}"
     if len(batch) == 0:
         return f"an empty batch, {batch.dtype} {batch.shape}"

@@ -5,22 +5,31 @@ retries and deadlines stays its own.
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import attrs
 import numpy as np
 
 from triton_sdk._flow import codec
-from triton_sdk._flow.failures import Failure, judge
+from triton_sdk._flow.failures import Failure, for_each, judge
 from triton_sdk._flow.session import Budget
 from triton_sdk._flow.steps import Joinable, Reply, Send
 from triton_sdk._flow.tensors import most_at_once
 from triton_sdk.config import Coalesce
-from triton_sdk.errors import InferenceFailedError, InvalidRequestError
+from triton_sdk.errors import InferenceFailedError, InvalidRequestError, TritonError
 
 # One image of several may have brought these about: each is then sent alone, so that it hurts no other.
 _PERHAPS_ONE: Final = (InferenceFailedError, InvalidRequestError)
+
+
+# Says of which trace a request is, and nothing that its answer depends on: the first call's may stand for all.
+_TRACE: Final = re.compile(
+    r"traceparent|tracestate|b3|x-b3-\w+|uber-trace-id|x-cloud-trace-context|x-amzn-trace-id|x-datadog-[\w-]+|"
+    r"sentry-trace|elastic-apm-traceparent"
+)
+_Key: TypeAlias = tuple[int, int | None, tuple[tuple[str, str], ...]]
 
 
 @attrs.define(eq=False)
@@ -62,7 +71,7 @@ class Coalescing:
     def __init__(self, send: Callable[[Send], Coroutine[Any, Any, Reply]], rule: Coalesce, budget: Budget) -> None:
         self._send, self._rule, self._budget = send, rule, budget
         # A contract that was read anew is another object, and its requests do not mix with those of the old one.
-        self._open: dict[tuple[int, int | None], _Group] = {}
+        self._open: dict[_Key, _Group] = {}
 
     async def send(self, request: Send) -> Reply:
         """Return the reply to *request*, which may travel with others."""
@@ -85,7 +94,9 @@ class Coalescing:
             self._leave(member, group)
 
     def _join(self, member: _Member, most: int) -> _Group:
-        key = (id(member.joinable.contract), member.joinable.version)
+        # Who may ask, and for whom, stands in the metadata: what differs there does not mix.
+        metadata = tuple(pair for pair in member.request.metadata if not _TRACE.fullmatch(pair[0]))
+        key = (id(member.joinable.contract), member.joinable.version, metadata)
         group = self._open.get(key)
         if group is not None and group.images + member.images > most:
             self._depart(key)
@@ -100,7 +111,7 @@ class Coalescing:
             self._depart(key)
         return group
 
-    def _depart(self, key: tuple[int, int | None]) -> None:
+    def _depart(self, key: _Key) -> None:
         group = self._open.pop(key)
         if group.timer is not None:
             group.timer.cancel()
@@ -123,9 +134,10 @@ class Coalescing:
         try:
             replies = await self._replies(members)
         except Exception as error:
-            for member in members:
+            own = for_each(error, len(members)) if isinstance(error, TritonError) else [error] * len(members)
+            for member, theirs in zip(members, own, strict=True):
                 if not member.reply.done():
-                    member.reply.set_exception(error)
+                    member.reply.set_exception(theirs)
             return
         except asyncio.CancelledError:
             # By us, for nobody is left, or with the client.

@@ -101,6 +101,11 @@ class Background:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Free the threads, and leave the tasks to their event loop."""
+        self._closed = True
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from functools import partial
+from queue import SimpleQueue
 from typing import Any, Final, TypeVar
 
 from triton_sdk._flow.steps import Flow, Reply, Send
@@ -58,31 +59,86 @@ class Lane:
             raise Stopped
 
 
+class _Source:
+    """Takes items from an iterator in a thread of its own, so that one that pauses holds up nobody.
+
+    The thread is no reason for a program not to end: nobody can interrupt a source that waits.
+    """
+
+    def __init__(self, items: Iterator[_T]) -> None:
+        self._items = items
+        self._orders: SimpleQueue[Future[Any] | None] = SimpleQueue()
+        # In the caller's context, where its trace is.
+        work = partial(copy_context().run, self._serve)
+        threading.Thread(target=work, name=f"{_NAME}-source", daemon=True).start()
+
+    def order(self) -> Future[Any]:
+        """Return the next item to come; None at the end."""
+        order: Future[Any] = Future()
+        self._orders.put(order)
+        return order
+
+    def close(self) -> None:
+        """Take nothing more."""
+        self._orders.put(None)
+
+    def _serve(self) -> None:
+        while (order := self._orders.get()) is not None:
+            try:
+                order.set_result(next(self._items, None))
+            except BaseException as error:
+                order.set_exception(error)
+
+
 def gathered(
-    flows: Iterator[tuple[int, Flow[_T]]], lane: Lane, *, in_flight: int, spawn: Callable[[Flow[object]], bool]
+    flows: Iterator[tuple[int, Flow[_T]]],
+    lane: Lane,
+    *,
+    in_flight: int,
+    spawn: Callable[[Flow[object]], bool],
+    pausing: bool = False,
 ) -> Generator[tuple[int, _T], None, None]:
     """Yield the place and the result of each flow as they end.
 
-    The next flow is only taken when fewer than *in_flight* are under way. The first failure is raised and stops the
-    others; so does closing the iterator. What is on its way to the server then comes back to nobody.
+    The next flow is only taken when fewer than *in_flight* are under way; where *flows* may be *pausing*, in another
+    thread, while results are yielded. The first failure is raised and stops the others; so does closing the iterator.
+    What is on its way to the server then comes back to nobody.
     """
     pool = ThreadPoolExecutor(in_flight, thread_name_prefix=_NAME)
+    source = _Source(flows) if pausing else None
     running: dict[Future[_T], int] = {}
+    order: Future[Any] | None = None
+    more = True
+
+    def begin(item: tuple[int, Flow[_T]] | None) -> bool:
+        if item is None:
+            return False
+        place, flow = item
+        driven = partial(run, flow, lane, sleep=lane.sleep, work=lane.work, spawn=spawn)
+        # In the caller's context, where its trace is.
+        running[pool.submit(copy_context().run, driven)] = place
+        return True
+
     try:
         while True:
-            while len(running) < in_flight and not any(future.done() for future in running):
-                place, flow = next(flows, (0, None))
-                if flow is None:
-                    break
-                driven = partial(run, flow, lane, sleep=lane.sleep, work=lane.work, spawn=spawn)
-                # In the caller's context, where its trace is.
-                running[pool.submit(copy_context().run, driven)] = place
-            if not running:
+            while more and order is None and len(running) < in_flight and not any(one.done() for one in running):
+                if source is None:
+                    more = begin(next(flows, None))
+                else:
+                    order = source.order()
+            if not running and order is None:
                 return
-            for future in wait(running, timeout=_LOOK_UP_S, return_when=FIRST_COMPLETED).done:
+            awaited: list[Future[Any]] = [*running, *([order] if order else [])]
+            done = wait(awaited, timeout=_LOOK_UP_S, return_when=FIRST_COMPLETED).done
+            if order is not None and order in done:
+                item, order = order.result(), None
+                more = begin(item)
+            for future in [one for one in running if one in done]:
                 yield running.pop(future), future.result()
     finally:
         lane.stopped.set()
+        if source is not None:
+            source.close()
         pool.shutdown(wait=not running, cancel_futures=True)
 
 

@@ -1,7 +1,10 @@
 """The client's own promises: order, batches, life and death. What a call decides is tested with its flow."""
 
+import asyncio
 import io
+import threading
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from inspect import signature
 from typing import Any
 
@@ -20,6 +23,9 @@ from triton_sdk import (
     InvalidImageError,
     Prediction,
     ResNetClient,
+    ServerUnavailableError,
+    Shadow,
+    ShadowReport,
 )
 from triton_sdk._flow.failures import Failure
 
@@ -217,6 +223,30 @@ class TestStreams:
         assert [type(result) for _, result in found] == [InferenceFailedError] * 2 + [Prediction] * 4
         assert [place for place, _ in found] == list(range(6))
 
+    def test_each_image_of_a_failed_batch_has_an_error_of_its_own(
+        self, client: ResNetClient, transport: ScriptedTransport
+    ) -> None:
+        """Who raises one, or writes a note to it, changes no other; all have the same words, data and cause."""
+        client.predict(image(0))
+        cause = OSError("beneath")
+        transport.fail(*[Failure("UNAVAILABLE", "gone", cause)] * 3)
+        errors = [result for _, result in client.predict_stream([image(0)] * 3, batch_size=3, in_flight=1)]
+        assert [type(error) for error in errors] == [ServerUnavailableError] * 3
+        assert len({id(error) for error in errors}) == 3
+        first, *others = errors
+        assert isinstance(first, ServerUnavailableError)
+        for other in others:
+            assert isinstance(other, ServerUnavailableError)
+            assert (str(other), other.attempts, other.code, other.__notes__) == (
+                str(first),
+                first.attempts,
+                first.code,
+                first.__notes__,
+            )
+            assert other.__cause__ is cause
+        first.add_note("mine")
+        assert all("mine" not in getattr(other, "__notes__", []) for other in others)
+
     def test_what_concerns_every_call_ends_the_stream(self, kind: Any, transport: ScriptedTransport) -> None:
         """Labels that do not fit the model are one error, not one for each image."""
         with (
@@ -279,3 +309,164 @@ def test_both_clients_have_the_same_calls() -> None:
     for name in ("__init__", "from_config", "from_env"):
         theirs, ours = (signature(getattr(kind, name)).parameters for kind in (AsyncResNetClient, ResNetClient))
         assert [p.name for p in theirs.values() if p.name != "coalesce"] == list(ours)
+
+
+def test_each_report_of_a_failed_candidate_has_an_error_of_its_own(transport: ScriptedTransport) -> None:
+    """A shadow that fails on three images is told three times, of three objects."""
+    told: list[ShadowReport] = []
+    done = threading.Event()
+
+    def report(one: ShadowReport) -> None:
+        told.append(one)
+        if len(told) == 3:
+            done.set()
+
+    with ResNetClient("triton:8001", model="clf", transport=transport) as client:
+        client.predict_many([image(0)] * 3, version=Shadow(1, 9, fraction=1.0, report=report))
+        assert done.wait(30)
+    assert [type(one.error).__name__ for one in told] == ["ModelNotFoundError"] * 3
+    assert len({id(one.error) for one in told}) == 3
+
+
+class Pausing:
+    """A source that gives what it is told to, and waits in between."""
+
+    def __init__(self) -> None:
+        self.more = threading.Event()
+        self.threads: set[str] = set()
+
+    def __iter__(self) -> Iterator[ImageLike]:
+        self.threads.add(threading.current_thread().name)
+        yield image(1)
+        yield image(2)
+        assert self.more.wait(30), "the results were held up"
+        yield image(3)
+
+
+class TestPausingSources:
+    def test_a_source_that_pauses_holds_up_no_result(self, transport: ScriptedTransport) -> None:
+        """In the client for threads, too, what was taken is answered though the source has nothing more yet."""
+        source, got = Pausing(), []
+        with ResNetClient("triton:8001", model="clf", transport=transport) as client:
+            for place, _result in client.predict_stream(source, batch_size=2):
+                got.append(place)
+                if place == 1:
+                    source.more.set()
+        assert got == [0, 1, 2]
+
+    def test_a_stream_is_left_though_its_source_never_goes_on(self, transport: ScriptedTransport) -> None:
+        """Leaving the loop waits for no source, and nothing more is asked of it."""
+        source = Pausing()
+        with ResNetClient("triton:8001", model="clf", transport=transport) as client:
+            stream = client.predict_stream(source, batch_size=2)
+            assert next(stream)[0] == 0
+            stream.close()
+            assert client.predict(image(1), version=1).index == 2
+        source.more.set()
+
+    @pytest.mark.parametrize("in_flight", [1, 3])
+    def test_what_a_source_raises_comes_through(self, transport: ScriptedTransport, in_flight: int) -> None:
+        """From its thread as from the caller's, behind the results that were there."""
+
+        def source() -> Iterator[ImageLike]:
+            yield image(1)
+            raise KeyboardInterrupt
+
+        with (
+            ResNetClient("triton:8001", model="clf", transport=transport) as client,
+            pytest.raises(KeyboardInterrupt),
+        ):
+            list(client.predict_stream(source(), batch_size=1, in_flight=in_flight))
+
+    def test_only_a_stream_takes_its_source_elsewhere(self, transport: ScriptedTransport) -> None:
+        """A list of results, and a stream with one batch under way, are made in the calling thread."""
+        here = threading.current_thread().name
+        with ResNetClient("triton:8001", model="clf", transport=transport) as client:
+            for call in (
+                lambda source: client.predict_many(source, batch_size=2),
+                lambda source: list(client.predict_stream(source, batch_size=2, in_flight=1)),
+            ):
+                source = Pausing()
+                source.more.set()
+                call(source)
+                assert source.threads == {here}
+
+    def test_a_source_sees_the_callers_context(self, transport: ScriptedTransport) -> None:
+        """Where it finds the caller's trace, or whatever else is kept there."""
+        variable: ContextVar[str] = ContextVar("variable", default="none")
+        seen = []
+
+        def source() -> Iterator[ImageLike]:
+            seen.append(variable.get())
+            yield image(1)
+
+        variable.set("mine")
+        with ResNetClient("triton:8001", model="clf", transport=transport) as client:
+            list(client.predict_stream(source()))
+        assert seen == ["mine"]
+
+
+class TestClosingElsewhere:
+    """An async client is closed in another event loop than that of its calls."""
+
+    def used(self, transport: ScriptedTransport, runner: asyncio.Runner) -> AsyncResNetClient:
+        """Return a client that was used in the loop of *runner*."""
+        client = AsyncResNetClient("triton:8001", model="clf", transport=transport)
+        runner.run(client.predict(image(1)))
+        return client
+
+    def test_after_its_loop_has_ended_all_is_freed(self, transport: ScriptedTransport) -> None:
+        """The usual end of a script: asyncio.run() for the calls, and another one for the end."""
+        with asyncio.Runner() as runner:
+            client = self.used(transport, runner)
+        asyncio.run(client.close())
+        assert transport.closed
+        assert client._pool._shutdown
+        with pytest.raises(ClientClosedError):
+            asyncio.run(client.predict(image(1)))
+
+    def test_while_its_loop_stands_still_all_is_freed(self, transport: ScriptedTransport) -> None:
+        """Neither loop is needed for it."""
+        with asyncio.Runner() as first, asyncio.Runner() as second:
+            client = self.used(transport, first)
+            second.run(client.close())
+            assert transport.closed
+            first.run(client.close())
+
+    def test_while_its_loop_runs_it_is_closed_over_there(self) -> None:
+        """What belongs to a loop in another thread is ended there, and waited for here."""
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=loop.run_forever)
+        thread.start()
+        closed_in: list[str] = []
+
+        class Noting(ScriptedTransport):
+            """Notes in which thread it is closed."""
+
+            def close(self) -> None:
+                """Note it."""
+                closed_in.append(threading.current_thread().name)
+
+        transport = Noting()
+        client = AsyncResNetClient("triton:8001", model="clf", transport=transport)
+        try:
+            asyncio.run_coroutine_threadsafe(client.predict(image(1)), loop).result(30)
+            asyncio.run(client.close())
+            assert closed_in == [thread.name]
+        finally:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(30)
+            loop.close()
+
+    def test_a_forked_child_leaves_the_parents_alone(
+        self, transport: ScriptedTransport, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is closed for the child, and no connection of the parent's is touched."""
+        with asyncio.Runner() as runner:
+            client = self.used(transport, runner)
+            with monkeypatch.context() as child:
+                child.setattr("os.getpid", lambda: -1)
+                runner.run(client.close())
+            assert not transport.closed
+            runner.run(client.close())
+            assert transport.closed

@@ -73,10 +73,10 @@ class TestInfer:
     def test_a_tensor_that_does_not_fit_is_not_sent(
         self, transport: ScriptedTransport, shared: Session, tensor: NDArray[Any], words: str
     ) -> None:
-        """The error says what was expected and what was given."""
+        """The error says what was expected and what was given; the server is asked at most what it takes now."""
         with pytest.raises(InvalidRequestError, match=words):
             drive(operations.infer(shared, tensor, version=None, deadline=shared.clock() + 1), transport)
-        assert transport.sent == []
+        assert transport.methods in ([], ["ModelConfig"])
 
     def test_nan_is_not_sent(self) -> None:
         """A float tensor with NaN is refused here, for the server would compute with it."""

@@ -12,7 +12,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from tests.doubles.fake_triton import image
 from triton_sdk import (
+    Fallback,
     ImageLike,
+    InferenceFailedError,
     InvalidImageError,
     ModelNotFoundError,
     ResNetClient,
@@ -20,9 +22,11 @@ from triton_sdk import (
     ServerOverloadedError,
     TritonError,
 )
+from triton_sdk._flow.failures import Failure
 from triton_sdk._flow.hooks import observed
 from triton_sdk._flow.session import Session
-from triton_sdk._flow.steps import Flow, Sleep
+from triton_sdk._flow.steps import Flow, Reply, Send, Sleep
+from triton_sdk._wire.memory import asks_for_labels, parsed
 from triton_sdk.config import ClientConfig
 from triton_sdk.telemetry import Call, CallReport, Hook, on_call, tracing
 from triton_sdk.testing import ScriptedTransport
@@ -105,6 +109,69 @@ class TestReports:
         assert [report.error for report in reports] == raised
         assert [type(error) for error in raised] == [ServerOverloadedError, InvalidImageError, ModelNotFoundError]
         assert [report.model_version for report in reports] == [None] * 3
+
+    @pytest.mark.parametrize("fault", [InferenceFailedError, ModelNotFoundError])
+    def test_a_call_that_a_fallback_saved_is_one_that_went_well(
+        self, client: ResNetClient, transport: ScriptedTransport, reports: list[CallReport], fault: type[TritonError]
+    ) -> None:
+        """It is one call: for the version that was asked first, answered by the other."""
+        if fault is InferenceFailedError:
+            client.contract()
+            transport.fail("failed")
+        else:
+            transport.versions = (1,)
+        assert client.predict(image(1), version=Fallback(2, 1)).model_version == 1
+        (report,) = reports
+        assert (report.call.version, report.model_version, report.error) == (2, 1, None)
+
+    def test_a_fallback_in_vain_is_one_call_that_failed(
+        self, client: ResNetClient, transport: ScriptedTransport, reports: list[CallReport]
+    ) -> None:
+        """The error is the one that the caller sees."""
+        client.contract()
+        transport.fail("failed", times=2)
+        with pytest.raises(InferenceFailedError) as caught:
+            client.predict(image(1), version=Fallback(2, 1))
+        (report,) = reports
+        assert report.error is caught.value
+
+    def test_a_call_whose_labels_failed_is_one_that_failed(self, reports: list[CallReport]) -> None:
+        """What the caller sees is an error, though the scores were there; who answered is told all the same."""
+
+        class Nameless(ScriptedTransport):
+            """A server that fails on the question for the names of its classes."""
+
+            def send(self, request: Send) -> Reply:
+                """Return the reply, or that it failed."""
+                message = parsed(request.method, request.message)
+                if request.method == "ModelInfer" and asks_for_labels(message):
+                    return Failure("INTERNAL", "no names")
+                return super().send(request)
+
+        with (
+            ResNetClient("scripted:1", transport=Nameless(), hooks=[on_call(reports.append)]) as client,
+            pytest.raises(InferenceFailedError, match="no names") as caught,
+        ):
+            client.predict(image(1))
+        (report,) = reports
+        assert (report.error, report.model_version) == (caught.value, 1)
+
+    def test_metadata_of_a_hook_goes_with_the_question_for_the_names(self, transport: ScriptedTransport) -> None:
+        """A token that a hook sets is in every request of the call."""
+        seen: list[tuple[tuple[str, str], ...]] = []
+        send = transport.send
+
+        def spy(request: Send) -> Reply:
+            seen.append(request.metadata)
+            return send(request)
+
+        def sign(call: Call) -> None:
+            call.metadata["authorization"] = "Bearer t"
+
+        transport.send = spy  # type: ignore[method-assign]
+        with ResNetClient("scripted:1", transport=transport, hooks=[sign]) as client:
+            client.predict(image(1))
+        assert seen == [(("authorization", "Bearer t"),)] * 3
 
     def test_an_abandoned_call_is_told(self, reports: list[CallReport]) -> None:
         """A flow that its driver gives up, as on a cancellation, still ends with a report."""
