@@ -51,7 +51,8 @@ class WayBack:
         by_hand = f"The release {name} may be half changed. To go back by hand: {way}"
         try:
             history = self.helm.history(name)
-            before = self.planned.last - self.planned.same
+            # Of a deployment that was killed it is the last revision itself that is undone.
+            before = self.planned.last - 1 if self.planned.same else self.planned.last
             if not history or history[-1].number <= before:
                 return "Nothing was changed."
             if made and history[-1].number != made:
