@@ -148,6 +148,8 @@ def inference(response: Any, *, contract: ModelContract, images: int, version: i
 def _is_of(shape: tuple[int, ...], spec: TensorSpec, images: int) -> bool:
     """Return whether *shape* is that of *images* score vectors; behind them may stand axes of length 1."""
     expected = (images, *spec.shape) if spec.batch else spec.shape
+    if shape == expected:
+        return True
     return shape[: len(expected)] == expected and all(side == 1 for side in shape[len(expected) :])
 
 

@@ -167,7 +167,7 @@ def most_at_once(contract: ModelContract) -> int:
 
 def split(batch: NDArray[Any], contract: ModelContract) -> Iterator[NDArray[Any]]:
     """Yield the parts of *batch*, each as large as one request may be."""
-    size = most_at_once(contract)
+    size = 1 if len(batch) == 1 else most_at_once(contract)
     for start in range(0, len(batch), size):
         yield batch[start : start + size]
 
