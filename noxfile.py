@@ -43,7 +43,9 @@ def smoke(session: nox.Session) -> None:
         return
     with tempfile.TemporaryDirectory(prefix="triton-smoke-") as folder:
         repository = f"{folder}/model_repository"
-        package = ("invoke", "package-model", "--weights", "seeded", "--repository", repository)
+        # Every batch size up to the largest is proved: for ResNet50 and 32 that is 17 s on two cores, for 8 it is 1 s.
+        seeded = ("--weights", "seeded", "--max-batch", "8")
+        package = ("invoke", "package-model", *seeded, "--repository", repository)
         session.run(*package, "--model", "resnet50", "--seed", "1")
         session.run(*package, "--model", "resnet50", "--seed", "2")
         session.run(*package, "--model", "mobilenetv2", "--seed", "1")
