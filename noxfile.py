@@ -75,7 +75,7 @@ def image(session: nox.Session) -> None:
 
 @nox.session
 def chart(session: nox.Session) -> None:
-    """Check the Helm chart without a cluster: render, validate, lint; with Helm's programs too where they are."""
+    """Check the Helm chart without a cluster: render, validate, lint, alert; with Helm's programs where they are."""
     session.install("--quiet", "-e", ".[chart]")
     # It pins an older boto3, so it has an environment of its own.
     policies = ROOT / ".nox" / "checkov"
