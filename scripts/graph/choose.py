@@ -46,8 +46,8 @@ def choose_output(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     return result
 
 
-def earlier_values(model: onnx.ModelProto, name: str) -> list[str]:
-    """Return what the value *name* was made from, the nearest first, each as the flag that chooses it and its operator.
+def earlier_values(model: onnx.ModelProto, name: str) -> dict[str, str]:
+    """Return what the value *name* was made from, the nearest first: the flag that chooses each, and its operator.
 
     What stands before a layer with weights are no scores yet, and whole numbers and decisions are no longer any.
     """
@@ -64,7 +64,7 @@ def earlier_values(model: onnx.ModelProto, name: str) -> list[str]:
             for value in made
             if makers[value].op_type not in _NO_SCORES
         }
-    return list(found.values())[:_NEAREST]
+    return dict(list(found.items())[:_NEAREST])
 
 
 def freeze(model: onnx.ModelProto, values: Mapping[str, Sequence[float]]) -> onnx.ModelProto:

@@ -1,6 +1,5 @@
 """Find out what kind of image classifier an ONNX model is, by reading its graph and by running it."""
 
-from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import attrs
@@ -9,8 +8,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from scripts.graph import flat
 from scripts.graph import scores as meaning
-from scripts.graph.choose import earlier_values
+from scripts.graph.choose import choose_output, earlier_values
+from scripts.graph.declared import DTYPES, described, dims_of, may_be_scores, shaped_as_scores
 from scripts.graph.scores import Kind, Told
 from scripts.graph.session import Session
 from scripts.graph.trial import CHANNELS, NUMPY, random_batch, varied_scores
@@ -19,13 +20,6 @@ from scripts.host.errors import TaskFailure
 from triton_sdk.contract import Layout, TensorSpec
 
 Quantisation = Literal["none", "static", "dynamic"]
-# KServe's names of the element types that an image or its scores may have.
-_DTYPES: Mapping[int, str] = {
-    TensorProto.FLOAT: "FP32",
-    TensorProto.FLOAT16: "FP16",
-    TensorProto.DOUBLE: "FP64",
-    TensorProto.UINT8: "UINT8",
-}
 _HALVES = frozenset({TensorProto.FLOAT16, TensorProto.BFLOAT16})
 # The operators that fuse() adds have meant the same since this one; onnxruntime promises nothing below it either.
 OLDEST_OPSET = 7
@@ -94,7 +88,7 @@ def image_size(model: onnx.ModelProto) -> tuple[int | None, int | None]:
     Raises:
         TaskFailure: If it takes no image, or something beside it.
     """
-    dims, layouts = _image_dims(_image_input(model))
+    dims, layouts = _image_dims(_image_input(model), way_on=flat.way_on(model))
     height, width = (dims[axis] for axis in ((2, 3) if layouts[0][0] == "NCHW" else (1, 2)))
     return height if isinstance(height, int) else None, width if isinstance(width, int) else None
 
@@ -121,7 +115,7 @@ def inspect(model: onnx.ModelProto, *, size: tuple[int, int] | None = None, told
     _image_dims(value)
     session = Session(model)
     layout, batch, spec, given = _tried(session, value, size)
-    output = _scores(model, scores, given)
+    output = _scores(model, scores, given, spec, batch)
     return Classifier(
         input=spec,
         output=output,
@@ -139,32 +133,13 @@ def _no_classifier(found: str) -> TaskFailure:
     return TaskFailure(f"The model is no image classifier that can be packaged: {found}.")
 
 
-def _dims(value: onnx.ValueInfoProto) -> list[int | str]:
-    """Return the declared dimensions; a name, or "?", where one is open."""
-    # Some exporters write 0 or -1 for an open dimension.
-    return [dim.dim_value if dim.dim_value > 0 else dim.dim_param or "?" for dim in value.type.tensor_type.shape.dim]
-
-
-def _described(values: Sequence[onnx.ValueInfoProto]) -> str:
-    if not values:
-        return "nothing"
-    parts = []
-    for value in values[:6]:
-        if not value.type.HasField("tensor_type"):
-            parts.append(f"{value.name!r} (no tensor)")
-            continue
-        dtype = TensorProto.DataType.Name(value.type.tensor_type.elem_type)
-        parts.append(f"{value.name!r} {dtype} ({', '.join(map(str, _dims(value)))})")
-    return ", ".join(parts) + (f" and {len(values) - 6} more" if len(values) > 6 else "")
-
-
 def _image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
     """Return the one input."""
     inputs = images_of(model.graph)
     if len(inputs) == 1:
         return inputs[0]
-    found = f"it takes {_described(inputs)}, where one image was expected"
-    images = [value for value in inputs if len(_dims(value)) == 4 and value.type.tensor_type.elem_type in _DTYPES]
+    found = f"it takes {described(inputs)}, where one image was expected"
+    images = [value for value in inputs if len(dims_of(value)) == 4 and value.type.tensor_type.elem_type in DTYPES]
     if len(images) != 1:
         raise _no_classifier(found)
     others = " ".join(f"--freeze {value.name}=VALUE" for value in inputs if value is not images[0])
@@ -178,9 +153,12 @@ def _score_output(model: onnx.ModelProto) -> onnx.ValueInfoProto:
     """Return the one output."""
     outputs = list(model.graph.output)
     if len(outputs) != 1:
-        choices = ", ".join(f"--output {value.name}" for value in outputs)
+        likely = [value for value in outputs if may_be_scores(value)]
+        if not likely:
+            raise _no_classifier(f"it gives {described(outputs)}, where one tensor of scores (n, classes) was expected")
+        choices = ", ".join(f"--output {value.name}" for value in likely)
         raise TaskFailure(
-            f"The model gives {_described(outputs)}, where one tensor of scores was expected. Choose it: {choices}."
+            f"The model gives {described(outputs)}, where one tensor of scores was expected. Choose it: {choices}."
         )
     if not outputs[0].type.HasField("tensor_type"):
         raise TaskFailure(
@@ -190,27 +168,31 @@ def _score_output(model: onnx.ModelProto) -> onnx.ValueInfoProto:
     return outputs[0]
 
 
-def _image_dims(value: onnx.ValueInfoProto) -> tuple[list[int | str], list[tuple[Layout, int]]]:
+def _image_dims(value: onnx.ValueInfoProto, *, way_on: str = "") -> tuple[list[int | str], list[tuple[Layout, int]]]:
     """Return the dimensions of the image input, and the layouts with channels that they allow, the likeliest first.
+
+    Args:
+        value: The input.
+        way_on: What its owner may say where it has no channels.
 
     Raises:
         TaskFailure: If it holds no images.
     """
-    dims = _dims(value)
+    dims = dims_of(value)
     layouts = list[tuple[Layout, int]]()
-    if len(dims) == 4 and value.type.tensor_type.elem_type in _DTYPES:
+    if len(dims) == 4 and value.type.tensor_type.elem_type in DTYPES:
         every = [(layout, axis + 1, count) for count in (3, 1) for layout, axis in CHANNELS.items()]
         layouts = [(layout, count) for layout, axis, count in every if dims[axis] == count] or [
             (layout, count) for layout, axis, count in every if isinstance(dims[axis], str)
         ]
     if not layouts:
         raise _no_classifier(
-            f"its input is {_described([value])}, where UINT8, FLOAT16, FLOAT or DOUBLE images (n, 3, height, width) "
-            "or (n, height, width, 3), or with one channel, were expected"
+            f"its input is {described([value])}, where UINT8, FLOAT16, FLOAT or DOUBLE images (n, 3, height, width) "
+            f"or (n, height, width, 3), or with one channel, were expected{f'. {way_on}' if way_on else ''}"
         )
     if isinstance(dims[0], int) and dims[0] != 1:
         raise TaskFailure(
-            f"The model takes exactly {dims[0]} images at once: its input is {_described([value])}. Export it with a "
+            f"The model takes exactly {dims[0]} images at once: its input is {described([value])}. Export it with a "
             "dynamic batch dimension, or with one of 1."
         )
     return dims, layouts
@@ -222,14 +204,14 @@ def _tried(
     """Return layout, batch and shape of the image input, and what the model answers to three random images."""
     dims, layouts = _image_dims(value)
     batch = 1 if dims[0] == 1 else None
-    dtype = _DTYPES[value.type.tensor_type.elem_type]
+    dtype = DTYPES[value.type.tensor_type.elem_type]
     if isinstance(dims[CHANNELS[layouts[0][0]] + 1], int):
         layouts = layouts[:1]
     for place, (layout, channels) in enumerate(layouts, 1):
         axes = (2, 3) if layout == "NCHW" else (1, 2)
         if size is None and any(isinstance(dims[axis], str) for axis in axes):
             raise TaskFailure(
-                f"The model leaves height or width of its images open: its input is {_described([value])}. Say what it "
+                f"The model leaves height or width of its images open: its input is {described([value])}. Say what it "
                 "was trained for: --size HEIGHTxWIDTH, for example --size 224x224."
             )
         chosen = dict(zip(axes, size or (), strict=False)) | {CHANNELS[layout] + 1: channels}
@@ -252,11 +234,26 @@ def _try(session: Session, spec: TensorSpec, batch: int | None) -> NDArray[Any]:
     return np.concatenate([np.atleast_1d(session.outputs({spec.name: images[i : i + 1]})[0]) for i in range(3)])
 
 
-def _scores(model: onnx.ModelProto, value: onnx.ValueInfoProto, given: NDArray[Any]) -> TensorSpec:
+def _earlier_scores(model: onnx.ModelProto, name: str, image: TensorSpec, batch: int | None) -> list[str]:
+    """Return the flags that choose what the value *name* was made from, where such a value may hold scores."""
+    found = []
+    for value, flag in earlier_values(model, name).items():
+        try:
+            given = _try(Session(choose_output(model, value)), image, batch)
+        except TaskFailure:
+            continue
+        if shaped_as_scores(given):
+            found.append(flag)
+    return found
+
+
+def _scores(
+    model: onnx.ModelProto, value: onnx.ValueInfoProto, given: NDArray[Any], image: TensorSpec, batch: int | None
+) -> TensorSpec:
     """Return the specification of the output, judged by what it gave for three images."""
     shape = given.shape
-    if not shape or shape[0] != 3 or sum(dim != 1 for dim in shape[1:]) > 1 or 0 in shape or given.dtype.kind != "f":
-        earlier = ", ".join(earlier_values(model, value.name))
+    if not shaped_as_scores(given):
+        earlier = ", ".join(_earlier_scores(model, value.name, image, batch))
         raise _no_classifier(
             f"its output {value.name!r} is {given.dtype} {shape} for 3 images, where float scores (3, classes) "
             f"were expected{f'. If an earlier value holds them, choose it: {earlier}' if earlier else ''}"

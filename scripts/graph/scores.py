@@ -68,7 +68,7 @@ def decide(model: onnx.ModelProto, rows: NDArray[np.float32], *, told: Told | No
     """
     name = model.graph.output[0].name
     seen = _Seen.of(range_of(model, name), rows)
-    ways = _ways([word for word in TOLD if not _objection(word, seen)], earlier_values(model, name))
+    ways = _ways([word for word in TOLD if not _objection(word, seen)], list(earlier_values(model, name).values()))
     if told is None:
         kind = _single(seen) if seen.classes == 1 else _several(seen)
         if kind is None:

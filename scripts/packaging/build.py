@@ -10,6 +10,7 @@ import onnx
 
 from scripts.graph import session
 from scripts.graph.choose import choose_output, freeze
+from scripts.graph.flat import give_channel
 from scripts.graph.fold import fold_normalisation
 from scripts.graph.inspect import Classifier, image_size, inspect
 from scripts.graph.rewrite import declare_batch, free_batch, fuse, give_probabilities
@@ -128,6 +129,8 @@ def build(
         original = freeze(original, wishes.freeze)
     if wishes.output:
         original = choose_output(original, wishes.output)
+    if wishes.colour == "gray":
+        original = give_channel(original, size=wishes.size)
     height, width = image_size(original)
     size = decide_size(claims, wishes, height=height, width=width)
     told = told_scores(claims, wishes)
@@ -153,7 +156,11 @@ def build(
             return gpu.named(give_probabilities(graph, classifier), model)
         return gpu.named(fuse(graph, classifier, pixels=record.pixels), model)
 
-    progress(f"Writing {'' if keep_input else 'preprocessing and '}softmax into the graph")
+    progress(
+        "Writing what turns scores into probabilities into the graph"
+        if keep_input
+        else "Writing preprocessing into the graph"
+    )
     folded = fold_normalisation(original)
     served = for_server(folded)
     folder.mkdir()

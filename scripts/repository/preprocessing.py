@@ -172,8 +172,8 @@ FIELDS = tuple(field.name for field in attrs.fields(Preprocessing))
 FLAGS: Mapping[str, str] = {
     "colour": "--colour rgb, --colour bgr or --colour gray",
     "scale": "--scale FACTOR",
-    "mean": "--mean R,G,B",
-    "std": "--std R,G,B",
+    "mean": "--mean NUMBER or N,N,N",
+    "std": "--std NUMBER or N,N,N",
     "size": "--size HEIGHTxWIDTH",
     "resize": "--resize PIXELS",
     "interpolation": "--interpolation bilinear, bicubic or nearest",

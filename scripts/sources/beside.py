@@ -32,6 +32,7 @@ def claims_of(model: onnx.ModelProto, path: Path) -> list[Claim]:
         *image_metadata.claims(metadata, _FILE),
         *ultralytics.claims(metadata, _FILE),
         *timm.from_metadata(metadata, _FILE),
+        *label_files.from_metadata(metadata, _FILE),
     ]
     folder = path.resolve().parent
     below = folder.name in _BELOW or (folder.name.isdigit() and (folder.parent / _TRITON).is_file())

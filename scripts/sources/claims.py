@@ -118,7 +118,15 @@ def channels(value: object) -> tuple[float, ...] | None:
 
 
 def names(value: object) -> tuple[str, ...] | str:
-    """Return the names of classes from a list, or from a mapping whose keys are 0, 1, 2...; a problem in words else."""
+    """Return the names of classes; a problem in words where *value* holds none.
+
+    Args:
+        value: A list, a mapping whose keys are 0, 1, 2..., or one from names to such indices, as Keras writes it.
+    """
+    if isinstance(value, Mapping) and value and all(number(key) is None for key in value):
+        indices = list(value.values())
+        if all(isinstance(index, int) for index in indices) and len(set(indices)) == len(indices):
+            value = dict(zip(indices, value, strict=True))
     if isinstance(value, Mapping):
         by_index: dict[int, object] = {}
         for key, name in value.items():

@@ -25,8 +25,8 @@ def claims(metadata: Mapping[str, str], place: Place) -> Iterator[Claim]:
     task = metadata["task"]
     if task != "classify":
         raise TaskFailure(
-            f"{place.name.capitalize()} is an Ultralytics model for the task {task[:40]!r}, and no classifier. Export "
-            "one that was trained with task=classify."
+            f"{place.name[:1].upper()}{place.name[1:]} is an Ultralytics model for the task {task[:40]!r}, and no "
+            "classifier. Export one that was trained with task=classify."
         )
     unit = Scaling(scale=1 / 255, mean=(0.0,), std=(1.0,))
     yield place.claim("colour", "gray" if metadata.get("channels") == "1" else "rgb", "Ultralytics' task classify")

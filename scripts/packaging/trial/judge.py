@@ -18,6 +18,10 @@ _ALL_THE_SAME = "If the version shall be published all the same, give --min-accu
 # A result that chance alone gives this often keeps a version from being published; less often does, where another way
 # does better.
 _PLAUSIBLE = 0.05
+# Two programs that prepare pictures alike differ by less in a probability, also where another library resizes.
+_NEAR = 0.02
+# What two ways may differ by, and how many times, before numbers of the owner's program tell them apart.
+_ROUNDING, _TIMES = 1e-3, 10
 # Ways that a message names.
 _NAMED = 3
 # Rows of the table: the best ways, and those that the pictures do not tell from them.
@@ -89,6 +93,27 @@ class Known:
         """How far a probability is from the owner's, at most."""
         return None if self.outputs is None else float(np.abs(self.answers.astype(np.float64) - self.outputs).max())
 
+    @property
+    def near(self) -> bool:
+        """Whether the owner's program gives the same numbers, which is more than the labels of few pictures prove."""
+        return self.difference is not None and self.difference <= _NEAR
+
+    @property
+    def nearer(self) -> str:
+        """What the best of ways with equal shares has over the others."""
+        return (
+            "the right classes are more probable" if self.outputs is None else "the probabilities are nearer to yours"
+        )
+
+    def apart(self, best: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+        """Return whether the losses of the best way and of another are apart by more than chance.
+
+        Numbers of the owner's own program are no matter of chance: who prepares pictures alike gets them again.
+        """
+        if self.outputs is not None and other.mean() > max(_ROUNDING, _TIMES * best.mean()):
+            return True
+        return verdict.apart(best, other)
+
     def rights(self, result: Result) -> NDArray[np.bool_]:
         """Return which of the chosen pictures a way got right."""
         return verdict.right(result.probabilities, self.labels[self.chosen])
@@ -124,7 +149,7 @@ def labelled(
     like = [
         at
         for at in order
-        if not verdict.better(rights[best], rights[at], of=len(results)) and not verdict.apart(losses[best], losses[at])
+        if not verdict.better(rights[best], rights[at], of=len(results)) and not known.apart(losses[best], losses[at])
     ]
     rows = [
         (results[at].way.name, f"{rights[at].mean():.0%} {known.word}", results[at].way.flags)
@@ -133,31 +158,37 @@ def labelled(
     alike = [results[at].way for at in like]
     packaged = results[0].way
     if packaged in alike:
-        telling = verdict.chance(results[best].probabilities, known.labels[known.chosen]) <= verdict.SIGNIFICANT
+        telling = (
+            known.outputs is not None
+            or verdict.chance(results[best].probabilities, known.labels[known.chosen]) <= verdict.SIGNIFICANT
+        )
         advice = _cannot_tell([way for way in alike if way is not packaged], telling=telling)
     else:
-        advice = _advice(alike, packaged=rows[-1][1], best=rows[0][1])
+        advice = _advice(alike, packaged=rows[-1][1], best=rows[0][1], nearer=known.nearer)
     by_chance = verdict.chance(known.answers, known.labels)
     believed = _PLAUSIBLE if packaged in alike else verdict.SIGNIFICANT
     warning = refusal = ""
     if least is not None and known.accuracy < least:
         refusal = f"{known}, where --min-accuracy asks for {least:.0%}. {advice}"
-    elif least is None and by_chance > believed and verdict.could_tell(known.labels):
+    elif least is None and by_chance > believed and not known.near and verdict.could_tell(known.labels):
         refusal = f"{known}, which is no better than chance. {advice} {_ALL_THE_SAME}"
     elif least is None and known.outputs is not None and losses[0].mean() > _FAR:
         refusal = f"{known}, and more than {_FAR:g} is another answer. {advice} {_ALL_THE_SAME}"
-    elif by_chance > verdict.SIGNIFICANT:
-        warning = f"{known}: cannot tell whether that is more than chance. Give more pictures, of at least two classes"
     elif packaged not in alike:
         warning = f"{known}, and another way to prepare them does better. {advice}"
+    elif known.outputs is not None and not known.near:
+        warning = f"{known}, where programs that prepare pictures alike usually differ by less than {_NEAR:g}. {advice}"
+    elif by_chance > verdict.SIGNIFICANT and not known.near:
+        warning = f"{known}: cannot tell whether that is more than chance. Give more pictures, of at least two classes"
     elif open_ways := [way for way in alike if way is not packaged and way.differs(packaged) <= set(assumed)]:
         warning = f"{known}. {_cannot_tell(open_ways, telling=True)}"
     return Trial(tried=tried, found=str(known), rows=rows, warning=warning, refusal=refusal)
 
 
-def _advice(like: Sequence[Way], *, packaged: str, best: str) -> str:
+def _advice(like: Sequence[Way], *, packaged: str, best: str, nearer: str) -> str:
     """Name the best way, its flags, and what the pictures do not tell from it."""
-    text = f"With {like[0].name}: {best}; as packaged: {packaged}. Package it with {like[0].flags}."
+    text = f"With {like[0].name}: {best}{f', and {nearer}' if best == packaged else ''}; as packaged: {packaged}. "
+    text += f"Package it with {like[0].flags}."
     return text if len(like) == 1 else f"{text} The pictures cannot tell it from: {_listed(like[1:])}."
 
 

@@ -96,15 +96,42 @@ def forest(*, zipmap: bool) -> onnx.ModelProto:
 
 @pytest.mark.parametrize("zipmap", [True, False], ids=["zipmap", "tensor"])
 def test_scikit_learn_s_label_and_probabilities(*, zipmap: bool) -> None:
-    """The refusal offers both outputs; behind a map the scores that go into it are meant."""
+    """The refusal offers the probabilities alone; behind a map the scores that go into it are meant."""
     model = forest(zipmap=zipmap)
     with pytest.raises(TaskFailure, match="Choose it") as refusal:
         inspect(model)
-    name = re.findall(r"--output (\w+)", str(refusal.value))[1]
+    (name,) = re.findall(r"--output (\w+)", str(refusal.value))
     found = inspect(choose_output(model, name))
     assert (found.scores, found.classes) == ("probabilities", 3)
     with pytest.raises(TaskFailure, match="float scores"):
         inspect(choose_output(model, "label"))
+
+
+def test_a_detector_is_not_told_to_choose() -> None:
+    """Boxes and maps of features are no scores, whichever of them is taken."""
+    model = classifier(out_dims=("n", 4, CLASSES))
+    model.graph.output.append(value("flat", ["n", 3, 8, 8]))
+    with pytest.raises(TaskFailure, match="no image classifier") as refusal:
+        inspect(model)
+    assert "--output" not in str(refusal.value)
+
+
+def test_only_values_that_may_be_scores_are_offered() -> None:
+    """A map of features has no scores behind it; a stack of two heads is offered each of them, and each is one."""
+    tail = [node("Unsqueeze", "raw axes", "wide"), node("Expand", "wide shape")]
+    stacked = classifier(tail=tail, out_dims=("n", 2, CLASSES))
+    stacked.graph.initializer.extend([constant("axes", [1], np.int64), constant("shape", [1, 2, 1], np.int64)])
+    with pytest.raises(TaskFailure, match="earlier value") as refusal:
+        inspect(stacked)
+    offered = re.findall(r"--output (\w+)", str(refusal.value))
+    assert offered == ["wide", "raw"]
+    assert [inspect(choose_output(stacked, name)).classes for name in offered] == [CLASSES, CLASSES]
+    features = classifier(out_dims=("n", 3, 8, 8))
+    del features.graph.node[:]
+    features.graph.node.extend([node("Neg", "data", "turned"), node("Abs", "turned", "scores")])
+    with pytest.raises(TaskFailure, match="float scores") as refusal:
+        inspect(features)
+    assert "--output" not in str(refusal.value)
 
 
 def test_a_map_alone_is_refused_with_the_flag_that_opens_it() -> None:

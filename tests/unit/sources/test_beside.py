@@ -35,10 +35,56 @@ def test_names_stand_in_files_of_many_names(tmp_path: Path, name: str) -> None:
     assert (claim.value, name in claim.where) == (("red", "green"), True)
 
 
-def test_names_stand_in_json_too(tmp_path: Path) -> None:
-    """A list, or names by index."""
-    (tmp_path / "labels.json").write_text('{"0": "red", "1": "green"}')
+@pytest.mark.parametrize("text", ['{"0": "red", "1": "green"}', '["red", "green"]', '{"green": 1, "red": 0}'])
+def test_names_stand_in_json_too(tmp_path: Path, text: str) -> None:
+    """A list, names by index, or indices by name."""
+    (tmp_path / "class_indices.json").write_text(text)
     assert claims(tmp_path)["labels"][0].value == ("red", "green")
+
+
+@pytest.mark.parametrize(
+    ("file", "model", "belongs"),
+    [
+        ("cats_class_names.json", "cats.onnx", True),
+        ("cats_class_names.json", "cats_resnet18.onnx", True),
+        ("cats-class_names.json", "cats.v2.onnx", True),
+        ("cats_class_names.json", "dogs.onnx", False),
+        ("cat_class_names.json", "cats.onnx", False),
+        ("_class_names.json", "cats.onnx", False),
+    ],
+)
+def test_names_may_carry_the_model_s_name(tmp_path: Path, file: str, model: str, *, belongs: bool) -> None:
+    """A file that begins as the model does is the model's; in a folder of several it is no other's."""
+    (tmp_path / file).write_text('["red", "green"]')
+    assert ("labels" in claims(tmp_path, name=model)) == belongs
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"character": "red\nlight green"},
+        {"classes": '["red", "light green"]'},
+        {"names": "{0: 'red', 1: 'light green'}", "stride": "32"},
+        {"id2label": '{"0": "red", "1": "light green"}'},
+    ],
+    ids=lambda metadata: next(iter(metadata)),
+)
+def test_names_stand_in_metadata_that_no_format_fixes(tmp_path: Path, metadata: dict[str, str]) -> None:
+    """Lines, JSON and Python's own way of writing are read."""
+    (claim,) = claims(tmp_path, **metadata)["labels"]
+    assert (claim.value, claim.kind) == (("red", "light green"), "file metadata")
+
+
+@pytest.mark.parametrize("text", ["2", "colours", "", "[", '"red"'])
+def test_metadata_about_something_else_says_nothing(tmp_path: Path, text: str) -> None:
+    """A number or a word under such a key is no list of names."""
+    assert claims(tmp_path, classes=text) == {}
+
+
+def test_a_damaged_list_in_metadata_is_told(tmp_path: Path) -> None:
+    """A list that cannot be followed is named, not skipped."""
+    (claim,) = claims(tmp_path, labels='{"0": "red", "2": "green"}')["labels"]
+    assert "leaves indices of classes out" in claim.problem
 
 
 def test_a_folder_of_an_exporter_s_is_described_one_level_above(tmp_path: Path) -> None:
