@@ -31,7 +31,7 @@ def deployed(packaged: Path, runtime: Runtime, tmp_path_factory: pytest.TempPath
     repository = tmp_path_factory.mktemp("deployed") / "model_repository"
     shutil.copytree(packaged, repository)
     fp32 = repository / "mobilenetv2-fp32"
-    (fp32 / "configs").mkdir()
+    (fp32 / "configs").mkdir(exist_ok=True)
     own = (
         (fp32 / "config.pbtxt")
         .read_text(encoding="utf-8")
