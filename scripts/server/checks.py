@@ -18,11 +18,13 @@ from scripts.server import hardware, load, numbers
 from scripts.server.endpoint import Answer, Endpoint
 from scripts.server.request import body
 from scripts.server.result import GOLDEN, Failed, Result, Skipped, State, run
-from triton_sdk import ModelNotFoundError, ResNetClient
+from triton_sdk import ModelNotFoundError, ResNetClient, RetryPolicy
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import TritonError
 
 CALL_TIMEOUT_S = 60.0
+# A server ends connections after the age that its command line says, and many callers then ask again at once.
+RETRY = RetryPolicy(max_attempts=5, budget=1.0)
 
 
 @attrs.frozen(kw_only=True)
@@ -87,7 +89,7 @@ def check_server(endpoint: Endpoint, *, repository: Path, complete: bool) -> Ite
         version = _Version(model=model, number=number, folder=known.path if known else None, runs=runs)
         by_model.setdefault(model, []).append(version)
     for model, versions in by_model.items():
-        with ResNetClient(endpoint.grpc, model=model, timeout=CALL_TIMEOUT_S) as client:
+        with ResNetClient(endpoint.grpc, model=model, timeout=CALL_TIMEOUT_S, retry=RETRY) as client:
             for version in versions:
                 yield from _version_checks(endpoint, client, version)
             yield from _model_checks(endpoint, client, versions)
@@ -205,7 +207,7 @@ def _parallel(endpoint: Endpoint, by_model: dict[str, list[_Version]]) -> str:
         raise Skipped("nothing of it is packaged here")
 
     def ask(version: _Version) -> None:
-        with ResNetClient(endpoint.grpc, model=version.model, timeout=CALL_TIMEOUT_S) as client:
+        with ResNetClient(endpoint.grpc, model=version.model, timeout=CALL_TIMEOUT_S, retry=RETRY) as client:
             try:
                 _golden(client, version)
             except (Failed, TaskFailure, TritonError) as error:
