@@ -140,7 +140,7 @@ def listen() -> None:
 
 def ask() -> None:
     """Ask a name server."""
-    socket.getaddrinfo("pypi.org", 443)
+    socket.getaddrinfo("example.com", 443)
 
 
 @pytest.mark.parametrize("reach", [connect, send, listen, ask])

@@ -178,7 +178,7 @@ def test_a_missing_docker_is_one_message() -> None:
         ("exec /bin/sh: exec format error", "--platform"),
         ("ERROR: BuildKit is enabled but the buildx component is missing or broken.", "DOCKER_BUILDKIT"),
         ("net/http: TLS handshake timeout", "A repeat continues"),
-        ("Setting up ca-certificates: dial tcp: lookup deb.debian.org: no such host", "cannot be reached"),
+        ("Setting up ca-certificates: dial tcp: lookup packages.example.com: no such host", "cannot be reached"),
         ("toomanyrequests: You have reached your pull rate limit.", "in a minute"),
     ],
 )
