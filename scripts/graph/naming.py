@@ -1,5 +1,6 @@
 """Give every value of an ONNX graph a short name of its own, so that graphs can be put together and into each other."""
 
+import hashlib
 import string
 from collections.abc import Iterable, Sequence, Set
 
@@ -148,3 +149,10 @@ def _constant(node: onnx.NodeProto) -> TensorProto | None:
     dtype = {"value_f": "FLOAT", "value_i": "INT64", "value_s": "STRING"}[attribute.name[:7]]
     many = isinstance(value, Sequence) and not isinstance(value, bytes)
     return helper.make_tensor("", getattr(TensorProto, dtype), [len(value)] if many else [], value if many else [value])
+
+
+def named(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
+    """Return *model* with a graph name of its own: TensorRT finds its engines by that name, and not by the weights."""
+    digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+    model.graph.name = f"{name}-{digest[:16]}"
+    return model

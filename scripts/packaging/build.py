@@ -13,19 +13,21 @@ from scripts.graph.choose import choose_output, freeze
 from scripts.graph.flat import give_channel
 from scripts.graph.fold import fold_normalisation
 from scripts.graph.inspect import Classifier, image_size, inspect
+from scripts.graph.naming import named
 from scripts.graph.rewrite import declare_batch, free_batch, fuse, give_probabilities
 from scripts.graph.scores import served_as
 from scripts.graph.session import Session
 from scripts.host.errors import TaskFailure
 from scripts.packaging import gpu
 from scripts.packaging.decide import Decision, decide, decide_size, told_scores
-from scripts.packaging.gpu import MODEL, GpuWish, Pair
+from scripts.packaging.gpu import GpuWish, Pair
 from scripts.packaging.measure import Subject, measure
 from scripts.packaging.wishes import Wishes
 from scripts.repository import golden, manifest
 from scripts.repository.golden import Golden
 from scripts.repository.manifest import GpuGraph, Manifest, Measured, Origin, Tried
 from scripts.repository.preprocessing import FLAGS, Decided, Preprocessing, shown
+from scripts.repository.versions import MODEL
 from scripts.sources.claims import Claim
 from scripts.sources.source import Progress, Source
 from triton_sdk import __version__
@@ -153,8 +155,8 @@ def build(
 
     def for_server(graph: onnx.ModelProto) -> onnx.ModelProto:
         if keep_input:
-            return gpu.named(give_probabilities(graph, classifier), model)
-        return gpu.named(fuse(graph, classifier, pixels=record.pixels), model)
+            return named(give_probabilities(graph, classifier), model)
+        return named(fuse(graph, classifier, pixels=record.pixels), model)
 
     progress(
         "Writing what turns scores into probabilities into the graph"

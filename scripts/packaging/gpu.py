@@ -1,6 +1,5 @@
 """Write a version's graph for GPUs beside the one for CPUs, prove that both are the same, and say what each costs."""
 
-import hashlib
 import time
 from pathlib import Path
 
@@ -20,11 +19,10 @@ from scripts.host.errors import TaskFailure
 from scripts.repository import golden
 from scripts.repository.gpu_pbtxt import FILE, GRAPH
 from scripts.repository.manifest import GpuGraph, Precision
-from scripts.repository.versions import version_folders
+from scripts.repository.versions import MODEL, version_folders
 from scripts.sources.source import Progress
 from triton_sdk.contract import ModelContract
 
-MODEL = "model.onnx"
 # Weights of both graphs, and those of a graph in half precision, which shares few of them.
 WEIGHTS = "model.weights"
 HALF_WEIGHTS = "model.gpu.weights"
@@ -142,13 +140,6 @@ def halved(original: onnx.ModelProto, classifier: Classifier) -> onnx.ModelProto
             "The graph is quantised, and half precision is for float graphs. Leave --gpu-precision fp16 out."
         )
     return to_half(original)
-
-
-def named(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
-    """Return *model* with a graph name of its own: TensorRT finds its engines by that name, and not by the weights."""
-    digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-    model.graph.name = f"{name}-{digest[:16]}"
-    return model
 
 
 @attrs.frozen(kw_only=True)

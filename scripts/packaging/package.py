@@ -9,14 +9,14 @@ from scripts.host.errors import TaskFailure
 from scripts.packaging import gpu, staging
 from scripts.packaging.build import Built, build
 from scripts.packaging.gpu import GpuWish
-from scripts.packaging.publish import Publication, max_batch_of, names_of_others, version_exists
+from scripts.packaging.publish import Publication, names_of_others, version_exists
 from scripts.packaging.trial.judge import Trial
 from scripts.packaging.trial.pictures import read
 from scripts.packaging.trial.run import run
 from scripts.packaging.wishes import Wishes
-from scripts.repository.lint.config import is_sane_name
+from scripts.repository import config_pbtxt
 from scripts.repository.preprocessing import Preprocessing
-from scripts.repository.versions import PackagedVersion
+from scripts.repository.versions import CONFIG, PackagedVersion, is_sane_name
 from scripts.sources.source import Progress, Source
 
 __all__ = ["Images", "Source", "Wishes", "package"]
@@ -79,7 +79,7 @@ def package(
     """
     repository = repository.resolve()
     _check_request(repository / model, model=model, version=version, max_batch=max_batch)
-    largest = max_batch or max_batch_of(repository / model)
+    largest = max_batch or config_pbtxt.max_batch_of(repository / model / CONFIG)
     on_gpu = gpu.decided(repository / model, on_gpu, progress=progress)
     if on_gpu is not None:
         on_gpu.sizes(largest)

@@ -228,15 +228,6 @@ def names_of_others(target: Path) -> list[Claim]:
     return [place.claim("labels", given, file) for given, file in zip(names, files, strict=True)]
 
 
-def max_batch_of(target: Path) -> int:
-    """Return most images in one request of the model in *target*, or what a new one gets."""
-    try:
-        config = config_pbtxt.parse(target / CONFIG)
-    except TaskFailure:
-        return config_pbtxt.DEFAULT_MAX_BATCH  # there is none, or publishing says what is wrong with it
-    return max(int(config.get("max_batch_size", 0)), 1)
-
-
 def version_exists(target: Path, version: int) -> TaskFailure:
     """Return the refusal of a version that is there."""
     return TaskFailure(

@@ -160,6 +160,15 @@ def parse(path: Path) -> dict[str, Any]:
     return parse_text(text, where=str(path))
 
 
+def max_batch_of(path: Path) -> int:
+    """Return most images in one request of a model with the configuration *path*, or what a new one gets."""
+    try:
+        config = parse(path)
+    except TaskFailure:
+        return DEFAULT_MAX_BATCH  # there is none, or publishing says what is wrong with it
+    return max(int(config.get("max_batch_size", 0)), 1)
+
+
 def parse_text(text: str, *, where: str) -> dict[str, Any]:
     """Return a configuration's text as JSON-like data, like `parse`; *where* names it in messages.
 

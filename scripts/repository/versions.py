@@ -1,5 +1,6 @@
 """Which versions a model repository holds, as Triton reads its folders."""
 
+import re
 from pathlib import Path
 
 import attrs
@@ -9,6 +10,10 @@ from scripts.repository import manifest
 from scripts.repository.manifest import Manifest
 
 CONFIG = "config.pbtxt"
+# The graph that Triton takes if config.pbtxt names no other.
+MODEL = "model.onnx"
+# What stays unquoted in URLs, metrics and shells; a blank makes the Python backend's child process abort at load.
+_SANE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 @attrs.frozen(kw_only=True)
@@ -80,3 +85,8 @@ def _manifest_in(version: Path) -> Manifest | None:
         return manifest.read(version / manifest.FILE)
     except TaskFailure:
         return None  # the linter says what is wrong with it
+
+
+def is_sane_name(name: str) -> bool:
+    """Return whether *name* can name a model everywhere it has to appear."""
+    return len(name) <= 64 and _SANE_NAME.fullmatch(name) is not None

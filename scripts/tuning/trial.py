@@ -13,7 +13,7 @@ from scripts.graph.buckets import bucketed, sizes_up_to
 from scripts.graph.half import to_half
 from scripts.graph.load import load
 from scripts.repository import config_pbtxt, golden
-from scripts.repository.versions import CONFIG, PackagedVersion
+from scripts.repository.versions import CONFIG, MODEL, PackagedVersion
 from scripts.server.load import turn
 from scripts.tuning.choose import Candidate, Measured, to_try
 from triton_sdk import ResNetClient
@@ -58,7 +58,7 @@ def measure_all(
         LocalServerError: If no server can be started.
     """
     found: list[Measured] = []
-    plain = load(version.path / "model.onnx")
+    plain = load(version.path / MODEL)
     while (candidate := to_try(found, used=used)) is not None:
         with tempfile.TemporaryDirectory(prefix="triton-tune-") as folder:
             repository = Path(folder)
@@ -83,7 +83,7 @@ def write_trial(
             shutil.copy(original / label, model / label)
     sizes = sizes_up_to(max(int(config.get("max_batch_size", 0)), 2))
     graph = to_half(plain) if candidate.precision == "fp16" else plain
-    onnx.save(bucketed(graph, sizes), model / "1" / "model.onnx")
+    onnx.save(bucketed(graph, sizes), model / "1" / MODEL)
     text = (original / CONFIG).read_text(encoding="utf-8")
     fields = _fields(config, candidate, kind, sizes)
     (model / CONFIG).write_text(config_pbtxt.changed(text, fields), encoding="utf-8")
@@ -95,7 +95,7 @@ def _fields(config: Mapping[str, Any], candidate: Candidate, kind: Kind, sizes: 
     cuda = {"name": "cuda", "parameters": {"prefer_nhwc": "1"}}
     accelerators = {"execution_accelerators": {"gpu_execution_accelerator": [cuda]}}
     return {
-        "default_model_filename": "model.onnx",
+        "default_model_filename": MODEL,
         "version_policy": {"all": {}},
         "max_batch_size": sizes[-1],
         "dynamic_batching": {"max_queue_delay_microseconds": "0"},

@@ -10,7 +10,7 @@ from scripts.graph.load import load
 from scripts.host.errors import TaskFailure
 from scripts.repository import config_pbtxt
 from scripts.repository.config_pbtxt import accelerators
-from scripts.repository.versions import PackagedVersion
+from scripts.repository.versions import MODEL, PackagedVersion
 from scripts.tuning.choose import Candidate, Choice, Layout, Measured
 
 CONFIG = Path("configs", "gpu.pbtxt")
@@ -32,7 +32,7 @@ def used(version: PackagedVersion) -> Candidate:
             f"of the tool, which writes one: invoke package-model --model {version.model}"
         )
     config = config_pbtxt.parse(path)
-    graph = load(version.path / str(config.get("default_model_filename") or "model.onnx"))
+    graph = load(version.path / str(config.get("default_model_filename") or MODEL))
     counts = [int(group.get("count", 1)) for group in config.get("instance_group", [])]
     return Candidate(
         precision="fp16" if is_half(graph) else "fp32", layout=_layout(config), instances=max(counts, default=1)

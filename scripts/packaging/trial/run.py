@@ -16,13 +16,13 @@ from scripts.graph.scores import as_served
 from scripts.graph.session import Session
 from scripts.host.errors import TaskFailure
 from scripts.packaging.build import Built
-from scripts.packaging.gpu import MODEL
 from scripts.packaging.trial import verdict, ways
 from scripts.packaging.trial.judge import Known, Result, Trial, labelled, unlabelled
 from scripts.packaging.trial.pictures import Pictures
 from scripts.packaging.trial.ways import Way
 from scripts.repository import config_pbtxt, golden
 from scripts.repository.manifest import Kept, Tried
+from scripts.repository.versions import MODEL
 from triton_sdk.contract import Framing, ModelContract
 from triton_sdk.errors import InvalidImageError
 from triton_sdk.images import to_pixels, to_tensor

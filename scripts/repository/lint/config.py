@@ -7,19 +7,12 @@ from typing import Any, Literal
 
 from scripts.repository import config_pbtxt
 from scripts.repository.lint.finding import Finding, error, warning
+from scripts.repository.versions import is_sane_name
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import ContractError
 
-# What stays unquoted in URLs, metrics and shells; a blank makes the Python backend's child process abort at load.
-_SANE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-
 # Each of them turns off that Triton makes a batch ready while another one runs.
 _QUEUE_BOUNDS = ("max_queue_size", "default_timeout_microseconds", "allow_timeout_override")
-
-
-def is_sane_name(name: str) -> bool:
-    """Return whether *name* can name a model everywhere it has to appear."""
-    return len(name) <= 64 and _SANE_NAME.fullmatch(name) is not None
 
 
 def check_config(

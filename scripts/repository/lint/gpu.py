@@ -12,7 +12,7 @@ from scripts.graph.load import load
 from scripts.host.errors import TaskFailure
 from scripts.repository.config_pbtxt import accelerators
 from scripts.repository.lint.finding import Finding, error, warning
-from scripts.repository.versions import version_folders
+from scripts.repository.versions import MODEL, version_folders
 
 # A model's configuration for GPUs: configs/gpu.pbtxt, which `--model-config-name=gpu` chooses.
 GPU_CONFIG = "gpu"
@@ -146,9 +146,9 @@ class _Graph:
 
 def _graph(config: Mapping[str, Any], folder: Path) -> _Graph | None:
     """Return what is to be known of a version's graph; None where it cannot be read."""
-    file = folder / str(config.get("default_model_filename") or "model.onnx")
+    file = folder / str(config.get("default_model_filename") or MODEL)
     try:
-        model = load(file / "model.onnx" if file.is_dir() else file)
+        model = load(file / MODEL if file.is_dir() else file)
     except TaskFailure:
         return None  # said elsewhere
     return _Graph(model.graph.name, sizes_of(model))

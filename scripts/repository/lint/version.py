@@ -15,6 +15,7 @@ from scripts.repository import golden, manifest
 from scripts.repository.lint.config import is_onnx, max_batch, scheduler_tensors
 from scripts.repository.lint.finding import Finding, error, warning
 from scripts.repository.manifest import Manifest
+from scripts.repository.versions import MODEL
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import ContractError
 
@@ -52,9 +53,9 @@ def check_version(folder: Path, *, config: Mapping[str, Any] | None) -> Iterator
 
 def read_graph(folder: Path, config: Mapping[str, Any]) -> tuple[onnx.ModelProto | None, list[Finding]]:
     """Return the graph in *folder* that *config* serves, None where it cannot be read, and what is wrong with it."""
-    file = folder / str(config.get("default_model_filename") or "model.onnx")
+    file = folder / str(config.get("default_model_filename") or MODEL)
     if file.is_dir():
-        file = file / "model.onnx"  # a model with weights in files of their own may be a folder
+        file = file / MODEL  # a model with weights in files of their own may be a folder
     if not file.is_file():
         missing = f"{file.name} is missing: Triton cannot load the version. Package it again."
         return None, [error("model-missing", missing)]
