@@ -12,9 +12,9 @@ from scripts.graph import flat
 from scripts.graph import scores as meaning
 from scripts.graph.choose import choose_output, earlier_values
 from scripts.graph.declared import DTYPES, described, dims_of, may_be_scores, shaped_as_scores
+from scripts.graph.noise import CHANNELS, NUMPY, random_batch, varied_scores
 from scripts.graph.scores import Kind, Told
 from scripts.graph.session import Session
-from scripts.graph.trial import CHANNELS, NUMPY, random_batch, varied_scores
 from scripts.graph.walk import all_nodes, images_of, opset_of, tensors
 from scripts.host.errors import TaskFailure
 from triton_sdk.contract import Layout, TensorSpec

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from scripts.graph.inspect import Classifier
+from scripts.graph.noise import random_batch
 from scripts.graph.pixels import LUMA, LUMA_HALF, LUMA_ONE, Pixels
 from scripts.graph.session import Session, first_line
-from scripts.graph.trial import random_batch
 from scripts.graph.walk import fresh, graphs, images_of, names, set_nodes
 from scripts.host.errors import TaskFailure
 
