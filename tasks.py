@@ -25,6 +25,7 @@ namespace = Collection(
     images.build_image,
     images.create_repository,
     images.push_triton,
+    images.push_chart,
     # A release in a cluster.
     cluster.deploy_triton,
     cluster.status,

@@ -222,9 +222,8 @@ def _refusal(error: boto.ClientError, *, doing: str, region: str, credentials: s
         return f"{start}AWS is busy or has trouble ({code}). Run the task again in a minute."
     if code == "RepositoryNotFoundException":
         return (
-            f"{start}there is no such repository in {region}. Create it once with `invoke create-repository`, or "
-            "correct "
-            "ECR_REPOSITORY or AWS_REGION."
+            f"{start}there is no such repository in {region}. Create it once with `invoke create-repository` (the "
+            "chart's: --chart), or correct ECR_REPOSITORY or AWS_REGION."
         )
     if code == "LimitExceededException":
         return f"{start}the account's quota is used up. Ask AWS for a higher one, or remove what is not used."

@@ -84,6 +84,10 @@ class ImageRepository:
         """Return what an image in it is called."""
         return Reference(repository=self.uri, tag=tag, digest=digest)
 
+    def below(self, name: str) -> Self:
+        """Return the repository *name* below this one: the chart stands below the images."""
+        return attrs.evolve(self, name=f"{self.name}/{name}")
+
     @property
     def uri(self) -> str:
         """The repository's address, to which ``:tag`` or ``@digest`` is added."""

@@ -1,4 +1,4 @@
-"""The container image: built, and pushed to where a cluster finds it."""
+"""The container image: built, and pushed to where a cluster finds it; and the chart, likewise."""
 
 from pathlib import Path
 
@@ -61,9 +61,10 @@ def build_image(
         say(f"{image.name}: {image.verdict}")
 
 
-@task
-def create_repository(c: Context) -> None:
+@task(help={"chart": "The repository for the chart, below the one for the images."})
+def create_repository(c: Context, chart: bool = False) -> None:
     """Create the image repository in ECR, or bring the one that is there up to date, and print its address."""
+    from scripts.cluster.chart_archive import Packed
     from scripts.host import settings
     from scripts.host.terminal import reporting, say, step
     from scripts.registry import aws, ecr
@@ -72,6 +73,8 @@ def create_repository(c: Context) -> None:
         loaded = settings.load()
         access = aws.open_access(loaded)
         repository = ecr.ImageRepository.from_settings(loaded, region=access.region)
+        if chart:
+            repository = repository.below(Packed.read().name)
         ecr.create(access, repository, ecr.Rules.from_settings(loaded), progress=step)
         say(repository.uri)
 
@@ -112,3 +115,40 @@ def push_triton(
         pushed = delivery.deliver(loaded, wanted, runner=LocalRunner(), progress=step, layers=layers)
         say(pushed.summary)
         say(str(pushed.image.by_digest))
+
+
+@task(
+    help={
+        "registry": "Push to oci://HOST/PREFIX (default: below ECR_REPOSITORY, with AWS's login).",
+        "key": "Sign with this key, a part of its name (default: CHART_KEY, or not signed).",
+        "keyring": "File with the secret key, of gpg --export-secret-keys (default: CHART_KEYRING).",
+        "passphrase_file": "File with the key's passphrase (default: CHART_PASSPHRASE_FILE).",
+        "dry_run": "Only print the commands.",
+    }
+)
+def push_chart(
+    c: Context,
+    registry: str = "",
+    key: str = "",
+    keyring: str = "",
+    passphrase_file: str = "",
+    dry_run: bool = False,
+) -> None:
+    """Package the Helm chart and push it to an OCI registry, signed if there is a key; a version never changes."""
+    from scripts.cluster.chart_archive import Packed, Signing
+    from scripts.cluster.chart_push import ChartPush
+    from scripts.host import settings
+    from scripts.host.shell import LocalRunner
+    from scripts.host.terminal import reporting, say, step
+
+    with reporting():
+        loaded = settings.load()
+        signing = Signing.from_settings(loaded, key=key, keyring=keyring, passphrase=passphrase_file)
+        push = ChartPush.of(loaded, chart=Packed.read(), registry=registry, signing=signing, runner=LocalRunner())
+        if dry_run:
+            for command in push.plan():
+                say(command)
+            return
+        pushed = push.push(progress=step)
+        say(pushed.summary)
+        say(pushed.use)

@@ -32,6 +32,7 @@ LIFE = [
     "build-image",
     "create-repository",
     "push-triton",
+    "push-chart",
     "deploy-triton",
     "status",
     "destroy-triton",
