@@ -54,7 +54,7 @@ def check(settings: Settings, *, root: Path, repository: Path, runner: Runner) -
         Row(what="Python", state="ok", found=platform.python_version()),
         _local_triton(),
         _models(repository),
-        _program("docker", ("docker", "--version"), "for images, and serve --docker"),
+        _program("docker", ("docker", "--version"), "for images, and serve --docker", answers="Docker version"),
         _engine(runner),
         _disk(root, runner),
         _helm(runner),
@@ -82,14 +82,18 @@ def _models(repository: Path) -> Row:
     return Row(what="models", state="missing", found=f"no version is packaged in {repository.name}", advice=advice)
 
 
-def _program(name: str, argv: tuple[str, ...], purpose: str) -> Row:
+def _program(name: str, argv: tuple[str, ...], purpose: str, *, answers: str) -> Row:
     if shutil.which(name) is None:
         return Row(what=name, state="missing", found="not on PATH", advice=f"install {name} {purpose}")
     try:
         done = capture(Command(argv), timeout_s=10)
     except TaskFailure as error:
         return Row(what=name, state="missing", found="no answer", advice=str(error))
-    line = next(iter(done.output.strip().splitlines()), "")
+    line = next(iter((done.output.strip() or done.said).splitlines()), "no answer")
+    if done.status == 0 and not line.startswith(answers):
+        return Row(
+            what=name, state="missing", found=line, advice=f"another program of that name: install {name} {purpose}"
+        )
     if done.status != 0:
         return Row(what=name, state="missing", found=line, advice=f"needed {purpose}: is it running?")
     return Row(what=name, state="ok", found=line)

@@ -86,7 +86,12 @@ ONLY_IN = {
     "rich": ["scripts/host/terminal.py", "triton_sdk/__main__.py"],
     "dotenv": ["scripts/host/settings.py"],
     "boto3": ["scripts/registry/aws.py", "scripts/agent/s3.py", "scripts/agent/stores.py"],
-    "botocore": ["scripts/registry/aws.py", "scripts/registry/ecr.py", "scripts/agent/s3.py"],
+    "botocore": [
+        "scripts/registry/aws.py",
+        "scripts/registry/ecr.py",
+        "scripts/registry/partitions.py",
+        "scripts/agent/s3.py",
+    ],
     "invoke": ["tasks.py", "scripts/tasks"],
     "onnx": [
         "scripts/graph",

@@ -84,9 +84,7 @@ class Helm:
     def command(self, *arguments: str, hide: Sequence[Secret] = ()) -> Command:
         """Return the command with *arguments*; its standard error is kept apart."""
         where = (f"--namespace={self.namespace}", *(self.where.helm if self.where else ()))
-        return Command(
-            ("helm", *arguments, *where), hide=hide, apart=True, unsaid=self.where.unsaid if self.where else {}
-        )
+        return Command(("helm", *arguments, *where), hide=hide, unsaid=self.where.unsaid if self.where else {})
 
     def run(self, command: Command, *, timeout_s: float = TIMEOUT_S) -> Completed:
         """Run a command of this class, whether it succeeds or not.
@@ -126,7 +124,7 @@ class Helm:
         Raises:
             ClusterFailure: If there is none, or it does not say.
         """
-        done = self.run(Command(("helm", "version", "--short"), apart=True))
+        done = self.run(Command(("helm", "version", "--short")))
         if done.status:
             raise explain(done.errors or done.output, doing="ask helm for its version")
         said = done.output
@@ -202,8 +200,8 @@ class Helm:
     def add_repository(self, name: str, url: str) -> tuple[Command, Command]:
         """Return the commands that make a chart repository known and fetch what it has."""
         return (
-            Command(("helm", "repo", "add", name, url, "--force-update"), apart=True),
-            Command(("helm", "repo", "update", name), apart=True),
+            Command(("helm", "repo", "add", name, url, "--force-update")),
+            Command(("helm", "repo", "update", name)),
         )
 
 

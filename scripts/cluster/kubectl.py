@@ -37,7 +37,7 @@ class Kubectl:
         where = self.where.kubectl if self.where else ()
         namespace = (f"--namespace={self.namespace}",) if self.namespace else ()
         unsaid = self.where.unsaid if self.where else {}
-        return Command(("kubectl", *where, *namespace, *arguments), stdin=stdin, apart=True, unsaid=unsaid)
+        return Command(("kubectl", *where, *namespace, *arguments), stdin=stdin, unsaid=unsaid)
 
     def run(self, *arguments: str, stdin: Secret | None = None, timeout_s: float = TIMEOUT_S) -> Completed:
         """Run something that may be done twice, whether it succeeds or not; where the API is away, again and again.

@@ -73,7 +73,7 @@ def _any(_: str) -> str:
 
 # Every variable that is read, with what is wrong with a value ("" when nothing is).
 VARIABLES: Mapping[str, Callable[[str], str]] = {
-    "AWS_REGION": _pattern(r"[a-z]{2}(-[a-z]+)+-\d", "is not a region such as eu-central-1"),
+    "AWS_REGION": _pattern(r"[a-z]{2,8}(-[a-z]+)+-\d{1,2}", "is not a region such as eu-central-1"),
     "AWS_ACCOUNT_ID": _pattern(r"\d{12}", "is not 12 digits"),
     "AWS_PROFILE": _any,
     "AWS_ACCESS_KEY_ID": _any,

@@ -42,7 +42,6 @@ class Command:
         stdin: What it reads on standard input; None for nothing.
         hide: More values to take out of what it prints; those of *env* and *stdin* always are.
         cwd: The folder that it runs in; None for this process's own.
-        apart: Keep what it prints on standard error apart: for a program whose standard output is data.
         unsaid: Variables that it gets too, of no use outside of this process: the text leaves them out.
     """
 
@@ -51,7 +50,6 @@ class Command:
     stdin: Secret | None = attrs.field(default=None, kw_only=True)
     hide: Sequence[Secret] = attrs.field(default=(), kw_only=True)
     cwd: Path | None = attrs.field(default=None, kw_only=True)
-    apart: bool = attrs.field(default=False, kw_only=True)
     unsaid: Mapping[str, str] = attrs.field(factory=dict, kw_only=True)
 
     def __str__(self) -> str:
@@ -77,13 +75,19 @@ class Completed:
 
     Attributes:
         status: Its exit status.
-        output: What it printed on standard output and standard error, secrets taken out.
-        errors: What it printed on standard error, where that was kept apart.
+        output: What it printed on standard output, secrets taken out; of one that was streamed the last lines, those on
+            standard error among them.
+        errors: What it printed on standard error, likewise: never data, since a program's warnings stand there too.
     """
 
     status: int
     output: str
     errors: str = ""
+
+    @property
+    def said(self) -> str:
+        """All that it printed: for a message, not for data."""
+        return "\n".join(text for text in (self.output.strip(), self.errors.strip()) if text)
 
 
 class Runner(Protocol):
@@ -116,7 +120,7 @@ def capture(command: Command, *, timeout_s: float = 30.0) -> Completed:
     Raises:
         TaskFailure: If the program is missing or takes longer than *timeout_s*.
     """
-    with _start(command) as child:
+    with _start(command, stderr=subprocess.PIPE) as child:
         try:
             output, errors = child.communicate(command.stdin.reveal() if command.stdin else None, timeout=timeout_s)
         except subprocess.TimeoutExpired:
@@ -129,7 +133,7 @@ def capture(command: Command, *, timeout_s: float = 30.0) -> Completed:
     return Completed(
         status=child.returncode,
         output=redact(output, command.secrets),
-        errors=redact(errors or "", command.secrets),
+        errors=redact(errors, command.secrets),
     )
 
 
@@ -140,7 +144,7 @@ def stream(command: Command, *, show: Callable[[str], None]) -> Completed:
         TaskFailure: If the program is missing.
     """
     tail: deque[str] = deque(maxlen=TAIL_LINES)
-    with _start(attrs.evolve(command, apart=False)) as child:
+    with _start(command, stderr=subprocess.STDOUT) as child:
         try:
             if command.stdin and child.stdin:
                 # A program that ends without reading its input says why in what it prints.
@@ -262,7 +266,7 @@ def start(command: Command) -> Running:
     return Running(child, command.secrets)
 
 
-def _start(command: Command) -> subprocess.Popen[str]:
+def _start(command: Command, *, stderr: int) -> subprocess.Popen[str]:
     try:
         return subprocess.Popen(
             list(command.argv),
@@ -270,7 +274,7 @@ def _start(command: Command) -> subprocess.Popen[str]:
             cwd=command.cwd,
             stdin=subprocess.PIPE if command.stdin else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE if command.apart else subprocess.STDOUT,
+            stderr=stderr,
             text=True,
             encoding="utf-8",
             errors="replace",

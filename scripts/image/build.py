@@ -10,7 +10,7 @@ import attrs
 from scripts.host.errors import TaskFailure
 from scripts.host.settings import BASE_IMAGE
 from scripts.host.shell import Command, Runner
-from scripts.image import engine, layers, runtime
+from scripts.image import engine, layers, runtime, says
 from scripts.image.built import Image, inspect
 from scripts.image.commit import Revision
 from scripts.image.commit import of as revision_of
@@ -188,5 +188,5 @@ def build(recipe: Recipe, *, runner: Runner, progress: Progress) -> Image:
             progress(f"Building {command.argv[-2].removeprefix('--tag=')}")
             done = runner.stream(command, show=progress)
             if done.status:
-                raise engine.build_failed(done, base=recipe.order.base_image)
+                raise says.build_failed(done, base=recipe.order.base_image)
     return inspect(recipe.name, wanted=recipe.models, budget=BUDGET[recipe.order.kind], runner=runner)

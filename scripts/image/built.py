@@ -7,6 +7,7 @@ import attrs
 
 from scripts.host.errors import TaskFailure
 from scripts.host.shell import Command, Runner
+from scripts.image import engine
 from scripts.image.layers import Models
 
 
@@ -79,17 +80,20 @@ def inspect(name: str, *, wanted: Models, budget: int, runner: Runner) -> Image:
     shown = runner.capture(Command(("docker", "image", "inspect", "--format={{json .}}", name)))
     told = runner.capture(Command(("docker", "history", "--no-trunc", "--human=false", "--format={{json .}}", name)))
     if shown.status or told.status:
-        raise TaskFailure(f"Docker has no image {name}: {(shown.output or told.output).strip()}")
-    data = json.loads(shown.output)
-    return Image(
-        name=name,
-        id=data["Id"],
-        size=int(data["Size"]),
-        budget=budget,
-        layers=tuple(_layers(told.output, wanted.layers)),
-        labels=data["Config"].get("Labels") or {},
-        diff_ids=tuple(data["RootFS"]["Layers"]),
-    )
+        raise TaskFailure(f"Docker has no image {name}: {shown.errors or told.errors or shown.said or told.said}")
+    data = engine.described(shown, what=f"the image {name}")
+    try:
+        return Image(
+            name=name,
+            id=data["Id"],
+            size=int(data["Size"]),
+            budget=budget,
+            layers=tuple(_layers(told.output, wanted.layers)),
+            labels=data["Config"].get("Labels") or {},
+            diff_ids=tuple(data["RootFS"]["Layers"]),
+        )
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise engine.unlike(told, what=f"the layers of the image {name}") from error
 
 
 def _layers(history: str, names: Sequence[str]) -> list[Layer]:

@@ -1,5 +1,6 @@
 """Which revision of the source this is."""
 
+import re
 from pathlib import Path
 
 import attrs
@@ -8,6 +9,8 @@ from scripts.host.errors import TaskFailure
 from scripts.host.shell import Command, Runner
 
 _UNKNOWN = "unknown"
+# The line with a commit and its time: a wrapper around git may print more.
+_ANSWER = re.compile(r"^([0-9a-f]{40}|[0-9a-f]{64}) (\d{4}-\d\d-\d\dT\S+)$", re.MULTILINE)
 # 1980-01-01, the time of the files in the image's layers.
 _NO_TIME = "1980-01-01T00:00:00+00:00"
 
@@ -35,11 +38,13 @@ class Revision:
 def of(root: Path, *, runner: Runner) -> Revision:
     """Return the revision of the folder *root*."""
     try:
-        last = runner.capture(Command(("git", "-C", str(root), "log", "-1", "--format=%H %cI")))
+        # Some people let git show signatures too, in the same stream.
+        last = runner.capture(Command(("git", "-C", str(root), "log", "-1", "--no-show-signature", "--format=%H %cI")))
         changed = runner.capture(Command(("git", "-C", str(root), "status", "--porcelain")))
     except TaskFailure:  # no git here
         return Revision()
-    commit, _, created = last.output.strip().partition(" ")
-    if last.status or changed.status or not created:
+    told = _ANSWER.findall(last.output)
+    if last.status or changed.status or not told:
         return Revision()
+    commit, created = told[-1]
     return Revision(commit=commit + ("-dirty" if changed.output.strip() else ""), created=created)

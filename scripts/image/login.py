@@ -1,6 +1,7 @@
 """A login to a registry that leaves nothing behind."""
 
 import contextlib
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from pathlib import Path
 
 from scripts.host.secret import Secret
 from scripts.host.shell import Command, Runner
-from scripts.image import engine
+from scripts.image import says
 from scripts.registry.distribution import USER
 from scripts.registry.ecr import ImageRepository
 
@@ -29,7 +30,7 @@ def logged_in(repository: ImageRepository, password: Secret, *, runner: Runner) 
         login = ("docker", "login", "--username", USER, "--password-stdin", repository.host)
         done = runner.capture(Command(login, env=environment, stdin=password), timeout_s=60)
         if done.status != 0:
-            raise engine.push_failed(done.output, doing=f"log in to {repository.host}")
+            raise says.push_failed(done.said, doing=f"log in to {repository.host}", registry=repository.host)
         yield environment
     finally:
         shutil.rmtree(folder)
@@ -39,5 +40,6 @@ def _same_engine(runner: Runner) -> dict[str, str]:
     """Return what keeps docker on the engine that it uses now: which one stands in the configuration we set aside."""
     template = "{{.Name}} {{.Endpoints.docker.Host}}"
     done = runner.capture(Command(("docker", "context", "inspect", "--format", template)))
-    name, _, host = done.output.strip().partition(" ")
-    return {"DOCKER_HOST": host} if done.status == 0 and host and name != "default" else {}
+    # Whatever else a wrapper prints is no address.
+    told = re.fullmatch(r"(\S+) ([a-z]+://\S+)", done.output.strip())
+    return {"DOCKER_HOST": told[2]} if done.status == 0 and told and told[1] != "default" else {}

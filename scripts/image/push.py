@@ -1,16 +1,15 @@
 """Push an image: to the right account, under a tag that is never changed, leaving no login behind."""
 
-import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Self
+from typing import Self
 
 import attrs
 
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
 from scripts.host.shell import Command, Runner
-from scripts.image import engine
+from scripts.image import engine, says
 from scripts.image.login import logged_in
 from scripts.registry import aws, distribution, ecr
 from scripts.registry.aws import Access
@@ -58,10 +57,10 @@ class LocalImage:
         """
         done = runner.capture(Command(("docker", "image", "inspect", "--format", "{{json .}}", name)))
         if done.status != 0:
-            if "no such image" in done.output.lower():
+            if "no such image" in done.said.lower():
                 return None
-            raise engine.push_failed(done.output, doing=f"look at the image {name}")
-        found: dict[str, Any] = json.loads(done.output.strip().splitlines()[-1])
+            raise says.push_failed(done.said, doing=f"look at the image {name}")
+        found = engine.described(done, what=f"the image {name}")
         config = found.get("Config") or {}
         return cls(
             name=name,
@@ -144,7 +143,7 @@ class Pusher:
         target = str(self.repository.image(tag=tag))
         named = self.runner.capture(Command(("docker", "tag", image.id, target)))
         if named.status != 0:
-            raise engine.push_failed(named.output, doing=f"name the image {target}")
+            raise says.push_failed(named.said, doing=f"name the image {target}")
         try:
             with logged_in(self.repository, password, runner=self.runner) as environment:
                 self.progress(f"Pushing {target}")
@@ -159,7 +158,7 @@ class Pusher:
             # Somebody else may have been quicker; then it is only a failure if they pushed something else.
             if "tag invalid" in done.output and (after := self._stored(tag, password)) is not None:
                 return _already(image, after)
-            raise engine.push_failed(done.output, doing=f"push {target}")
+            raise says.push_failed(done.output, doing=f"push {target}", registry=self.repository.host)
         pushed = self.repository.image(tag=tag, digest=digest[1])
         return Pushed(image=pushed, id=image.id, sent=watch.sent, there=watch.there)
 

@@ -3,6 +3,8 @@
 import contextlib
 import logging
 import re
+import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -15,6 +17,7 @@ from botocore.config import Config
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret, redact
 from scripts.host.settings import Settings
+from scripts.registry.credentials import Credentials
 
 POLICIES = "docs/aws.md"
 # A person waits: a wrong region or endpoint shall be told in seconds, not after botocore's default minute and retries.
@@ -41,12 +44,12 @@ class Access:
 
     Attributes:
         region: The region that is asked.
-        credentials: Where the credentials come from, in words: ``"keys"``, ``"profile NAME"`` or so.
+        credentials: Where the credentials come from.
         client: Gives a client of a service, ``"sts"`` or ``"ecr"``.
     """
 
     region: str
-    credentials: str
+    credentials: Credentials
     client: Callable[[str], Any]
 
     def identity(self) -> Identity:
@@ -86,17 +89,23 @@ def open_access(settings: Settings) -> Access:
         )
         if name in settings.secrets
     }
-    credentials = "keys" if keys else f"profile {profile}" if profile else "the machine's role"
+    credentials = Credentials.of_keys() if keys else Credentials.of_machine()
+    if profile and not keys:
+        credentials = Credentials.of_profile(profile, {})
     region = settings.get("AWS_REGION")
     with _translated("read the AWS settings", region=region or "", credentials=credentials):
         # AWS_PROFILE is ours to read: set to nothing, it hides the one of .env, and boto3 would look for that profile.
         variables = {"profile": (None, "AWS_DEFAULT_PROFILE", None, None)}
+        inner = botocore.session.Session(session_vars=variables)
         session = boto3.Session(
-            botocore_session=botocore.session.Session(session_vars=variables),
+            botocore_session=inner,
             region_name=region,
             profile_name=None if keys else profile,
             **keys,
         )
+        profiles = inner.full_config["profiles"]
+    if not keys and session.profile_name in profiles:  # boto3's own default among them
+        credentials = Credentials.of_profile(session.profile_name, profiles)
     region = session.region_name
     if not region:
         raise TaskFailure("Which region? Set AWS_REGION in .env, for example AWS_REGION=eu-central-1.")
@@ -108,7 +117,10 @@ def open_access(settings: Settings) -> Access:
             read_timeout=_READ_TIMEOUT_S,
             retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
         )
-        made = session.client(service, endpoint_url=endpoint, config=config)
+        if credentials.asks and not sys.stdin.isatty():  # botocore would wait for an answer, for ever
+            raise TaskFailure(f"Cannot reach AWS ({service}): {credentials.unasked}")
+        with _translated(f"reach AWS ({service})", region=region, credentials=credentials):
+            made = session.client(service, endpoint_url=endpoint, config=config)
         hush(settings.secrets.values())
         return made
 
@@ -146,32 +158,35 @@ def hush(secrets: Iterable[Secret] = ()) -> None:
     _MASK.secrets += [secret for secret in secrets if secret not in _MASK.secrets]
     for name in _LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
+    # Why credentials cannot be had is told in one message, and here with a traceback.
+    for name in _PROVIDERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     for name in list(logging.root.manager.loggerDict):
         if name.partition(".")[0] in _LOGGERS:
             logging.getLogger(name).addFilter(_MASK)
 
 
 @contextlib.contextmanager
-def _translated(doing: str, *, region: str, credentials: str) -> Iterator[None]:
+def _translated(doing: str, *, region: str, credentials: Credentials) -> Iterator[None]:
     # Without what it came from: AWS's own texts can hold the session's token (a request that was signed wrongly is
     # quoted back whole), and a traceback would show them.
     try:
         yield
     except boto.ClientError as error:
         raise TaskFailure(_refusal(error, doing=doing, region=region, credentials=credentials)) from None
-    except (boto.BotoCoreError, boto.HTTPClientError, OSError) as error:
+    except Exception as error:
+        if not isinstance(error, (boto.BotoCoreError, boto.HTTPClientError, OSError)) and not _of_provider(error):
+            raise
         raise TaskFailure(_trouble(error, doing=doing, region=region, credentials=credentials)) from None
 
 
-def _renew(credentials: str) -> str:
-    if credentials == "keys":
-        return (
-            "Put fresh AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, if they are temporary, AWS_SESSION_TOKEN in .env."
-        )
-    if credentials.startswith("profile "):
-        name = credentials.removeprefix("profile ")
-        return f"Log in again (aws sso login --profile {name}), or renew the profile's keys (aws configure)."
-    return "Log in again, or set AWS_PROFILE or keys in .env."
+def _of_provider(error: Exception) -> bool:
+    """Say whether *error* was raised while botocore looked for credentials, which may raise anything."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_globals.get("__name__") in _PROVIDERS for frame, _ in frames)
+
+
+_PROVIDERS = {"botocore.credentials", "botocore.tokens"}
 
 
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired", "UnauthorizedException"}
@@ -189,23 +204,23 @@ _BUSY = {
 _CLOSED_REGION = {"OptInRequired", "RegionDisabledException", "SubscriptionRequiredException"}
 
 
-def _refusal(error: boto.ClientError, *, doing: str, region: str, credentials: str) -> str:
+def _refusal(error: boto.ClientError, *, doing: str, region: str, credentials: Credentials) -> str:
     """Say what an error that AWS itself answered means. Of AWS's text only the name of a missing right is repeated."""
     details = error.response.get("Error", {})
     code = str(details.get("Code", ""))
     start = f"Cannot {doing}: "
     if code in _EXPIRED:
-        return f"{start}the AWS credentials ({credentials}) have expired. {_renew(credentials)}"
+        return f"{start}the AWS credentials ({credentials}) have expired. {credentials.renew}"
     if code in _UNKNOWN:
         return (
-            f"{start}AWS does not know these credentials ({credentials}) in {region}. {_renew(credentials)} "
+            f"{start}AWS does not know these credentials ({credentials}) in {region}. {credentials.renew} "
             "If they are right, check AWS_REGION: the account may not have that region enabled."
         )
     if code in _UNSIGNED:
         return (
             f"{start}AWS does not accept the signature: the secret key does not belong to the key id, or this "
             "machine's "
-            f"clock is wrong. {_renew(credentials)}"
+            f"clock is wrong. {credentials.renew}"
         )
     if code in _DENIED:
         right = re.search(r"not authorized to perform:? ([a-z0-9-]+:[A-Za-z]+)", str(details.get("Message", "")))
@@ -244,20 +259,19 @@ _NO_LOGIN = (
 _NETWORK = (boto.HTTPClientError, boto.ConnectionError)
 
 
-def _trouble(error: Exception, *, doing: str, region: str, credentials: str) -> str:
+def _trouble(error: Exception, *, doing: str, region: str, credentials: Credentials) -> str:
     """Say what an error on this side of AWS means."""
     start = f"Cannot {doing}: "
     if isinstance(error, boto.ProfileNotFound):
         return f"{start}there is no such profile on this machine. Correct AWS_PROFILE, or make it: aws configure sso"
     if isinstance(error, (boto.NoCredentialsError, boto.PartialCredentialsError)):
+        if credentials.broken or credentials.is_login:
+            return f"{start}{credentials.trouble(error)}"
         return (
             f"{start}no complete AWS credentials were found. Set AWS_PROFILE (after `aws sso login`), or keys, in "
             ".env; "
             f"in CI use a role: {POLICIES}."
         )
-    # LoginError, of `aws login`, is newer than the oldest botocore that we take.
-    if isinstance(error, _NO_LOGIN) or type(error).__name__.startswith("Login"):
-        return f"{start}the login of {credentials} has expired or cannot be read. {_renew(credentials)}"
     if isinstance(error, (boto.NoRegionError, boto.InvalidRegionError)):
         return f"{start}no usable region. Set AWS_REGION in .env, for example AWS_REGION=eu-central-1."
     if isinstance(error, boto.SSLError):
@@ -270,6 +284,9 @@ def _trouble(error: Exception, *, doing: str, region: str, credentials: str) -> 
             f"{start}AWS cannot be reached in {region} ({type(error).__name__}). Check the network, the proxy, "
             "AWS_REGION (a region that does not exist has no address) and AWS_ENDPOINT_URL."
         )
+    # LoginError, of `aws login`, is newer than the oldest botocore that we take.
+    if isinstance(error, _NO_LOGIN) or type(error).__name__.startswith("Login") or _of_provider(error):
+        return f"{start}{credentials.trouble(error)}"
     if isinstance(error, OSError):
         return (
             f"{start}a file that it needs cannot be read: {error.strerror or type(error).__name__}. Check the AWS "

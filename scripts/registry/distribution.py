@@ -1,5 +1,7 @@
 """Ask a registry itself what it holds, where AWS's API does not know it."""
 
+import contextlib
+
 import urllib3
 
 from scripts.host import http
@@ -26,24 +28,36 @@ def stored(repository: ImageRepository, tag: str, *, password: Secret) -> Stored
         answer = http.pool(url, connect=_CONNECT_TIMEOUT_S, silence=_SILENCE_S).request(
             "GET", url, headers=headers, retries=False, redirect=False
         )
+    except urllib3.exceptions.SSLError as error:
+        raise TaskFailure(
+            f"The certificate of the registry {repository.host} is not trusted here ({error}). Give the one that "
+            "signed it in SSL_CERT_FILE, and to Docker in /etc/docker/certs.d; or correct REGISTRY_HOST."
+        ) from None
     except urllib3.exceptions.HTTPError as error:
         raise TaskFailure(
             f"The registry {repository.host} cannot be reached ({type(error).__name__}). Check the network and "
-            "REGISTRY_HOST, "
-            "and run the task again."
+            "REGISTRY_HOST, and run the task again."
         ) from None
     if answer.status == 404:
         return None
-    if answer.status in (401, 403):
+    if answer.status == 401:
         raise TaskFailure(
             f"The registry {repository.host} does not take the login that AWS gave for account {repository.account}. "
-            "Check REGISTRY_HOST and the permissions in docs/aws.md."
+            "Check AWS_ACCOUNT_ID and REGISTRY_HOST."
         )
-    digest = answer.headers.get("Docker-Content-Digest")
-    if answer.status != 200 or not digest:
+    if answer.status == 403:
         raise TaskFailure(
-            f"The registry {repository.host} answered {answer.status} when asked for the tag {tag}. Is "
-            "REGISTRY_HOST a registry? "
-            "If it is, run the task again in a minute."
+            f"The registry {repository.host} takes the login, and does not allow it to read {repository.name}. Ask the "
+            "registry's owner for that right, or correct ECR_REPOSITORY or REGISTRY_HOST."
         )
-    return Stored.from_manifest(repository.image(tag=tag, digest=digest), answer.data)
+    if answer.status == 429:
+        raise TaskFailure(f"The registry {repository.host} asks for a pause. Run the task again in a minute.")
+    digest = answer.headers.get("Docker-Content-Digest")
+    # What is no manifest is a page of something else that answers there.
+    with contextlib.suppress(ValueError, AttributeError, LookupError, TypeError):
+        if answer.status == 200 and digest:
+            return Stored.from_manifest(repository.image(tag=tag, digest=digest), answer.data)
+    raise TaskFailure(
+        f"The registry {repository.host} answered {answer.status} without a manifest when asked for the tag {tag}. Is "
+        "REGISTRY_HOST a registry? If it is, run the task again in a minute."
+    )

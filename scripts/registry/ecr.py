@@ -2,7 +2,6 @@
 
 import base64
 import json
-import re
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -12,12 +11,11 @@ from botocore.exceptions import ClientError
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
 from scripts.host.settings import Settings
-from scripts.registry import aws
+from scripts.registry import aws, partitions
 from scripts.registry.aws import Access
 from scripts.registry.reference import Reference
 
 DEFAULT_KEEP = 20
-ECR_HOST = re.compile(r"(\d{12})\.dkr[.-]ecr(?:-fips)?\.([\w-]+)\.(?:amazonaws|on)\.[\w.]+")
 # The kinds of manifest that an engine may have pushed: a single image, or a list with one for each platform.
 MANIFESTS = (
     "application/vnd.docker.distribution.manifest.v2+json",
@@ -56,9 +54,8 @@ class ImageRepository:
         """
         account, name = settings.require("AWS_ACCOUNT_ID", "ECR_REPOSITORY")
         region = settings.get("AWS_REGION") or region or settings.require("AWS_REGION")[0]
-        suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
-        host = settings.get("REGISTRY_HOST") or f"{account}.dkr.ecr.{region}.{suffix}"
-        named = ECR_HOST.fullmatch(host)
+        host = settings.get("REGISTRY_HOST") or f"{account}.dkr.ecr.{region}.{partitions.domain(region)}"
+        named = partitions.registry_host().fullmatch(host)
         if named and named.groups() != (account, region):
             raise TaskFailure(
                 f"REGISTRY_HOST is the registry of account {named[1]} in {named[2]}, but AWS_ACCOUNT_ID and the region "
@@ -73,7 +70,7 @@ class ImageRepository:
         Raises:
             TaskFailure: If the settings cannot be used.
         """
-        if (own := ECR_HOST.fullmatch(image.host)) is not None:
+        if (own := partitions.registry_host().fullmatch(image.host)) is not None:
             return cls(account=own[1], region=own[2], name=image.name, host=image.host)
         if image.host and image.host == settings.get("REGISTRY_HOST") and settings.has("AWS_ACCOUNT_ID"):
             known = cls.from_settings(settings, region=aws.open_access(settings).region)
@@ -96,7 +93,7 @@ class ImageRepository:
     @property
     def is_ecr(self) -> bool:
         """Whether the host is ECR itself, not something that stands in for it."""
-        return ECR_HOST.fullmatch(self.host) is not None
+        return partitions.registry_host().fullmatch(self.host) is not None
 
 
 @attrs.frozen(kw_only=True)

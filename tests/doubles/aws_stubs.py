@@ -7,6 +7,7 @@ import boto3
 from botocore.stub import Stubber
 
 from scripts.registry.aws import Access
+from scripts.registry.credentials import Credentials
 from scripts.registry.ecr import ImageRepository
 
 ACCOUNT = "123456789012"
@@ -23,7 +24,7 @@ _CLIENTS = {name: _SESSION.client(name) for name in ("sts", "ecr")}
 class ScriptedAws:
     """Answers of AWS, in order; `access` is the way to it."""
 
-    credentials: str = "keys"
+    credentials: Credentials = attrs.field(factory=Credentials.of_keys)
     stubs: dict[str, Stubber] = attrs.field(factory=lambda: {name: Stubber(c) for name, c in _CLIENTS.items()})
 
     @property

@@ -1,5 +1,6 @@
 """Runners that answer by a script instead of running anything, and models to put into images."""
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -10,6 +11,11 @@ from scripts.host.errors import TaskFailure
 from scripts.host.shell import Command, Completed
 from scripts.packaging import package
 from tests.doubles import small_classifiers
+
+# What `docker version --format {{json .}}` says of Docker itself.
+ENGINE = json.dumps(
+    {"Client": {"Version": "28.0.1", "ApiVersion": "1.48"}, "Server": {"Version": "28.0.1", "ApiVersion": "1.48"}}
+)
 
 
 @attrs.frozen

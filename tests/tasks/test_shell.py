@@ -113,14 +113,12 @@ def test_a_killed_tether_leaves_nothing() -> None:
     wait_until(lambda: is_gone(pid))
 
 
-def test_standard_error_is_kept_apart_where_output_is_data() -> None:
-    """No warning gets into what is parsed, and no secret into either; elsewhere, and streamed, both come as one."""
+def test_standard_error_is_never_data() -> None:
+    """No warning gets into what is parsed, and no secret into either; what is streamed comes as one."""
     code = "import sys; print('{}'); sys.stdout.flush(); print('planted-x', file=sys.stderr)"
     secret = (Secret("planted-x"),)
-    apart = capture(python(code, apart=True, hide=secret))
-    assert (apart.output, apart.errors) == ("{}\n", "***\n")
-    together = capture(python(code, hide=secret))
-    assert (together.output, together.errors) == ("{}\n***\n", "")
+    done = capture(python(code, hide=secret))
+    assert (done.output, done.errors, done.said) == ("{}\n", "***\n", "{}\n***")
     lines: list[str] = []
-    stream(python(code, apart=True, hide=secret), show=lines.append)
+    assert stream(python(code, hide=secret), show=lines.append).output == "{}\n***"
     assert lines == ["{}", "***"]

@@ -14,7 +14,7 @@ from scripts.host.settings import load
 from scripts.host.shell import Command, Completed
 from tests.doubles import kubernetes
 from tests.doubles.aws_stubs import ACCOUNT, REGION, WHERE, ScriptedAws
-from tests.doubles.runners import NoProgram
+from tests.doubles.runners import ENGINE, NoProgram
 
 SETTINGS = {"AWS_ACCOUNT_ID": ACCOUNT, "AWS_REGION": REGION, "ECR_REPOSITORY": "triton-infer"}
 PLANTED = "AKIAPLANTEDPLANTED00"
@@ -74,9 +74,7 @@ def test_the_states_of_an_env_file(tmp_path: Path) -> None:
 
 def test_docker_that_is_not_running_is_a_gap_with_its_advice() -> None:
     """Only some tasks need it."""
-    assert check_env._engine(Answers({"docker": (0, "28.0.1\n")})) == Row(
-        what="Docker engine", state="ok", found="28.0.1"
-    )
+    assert check_env._engine(Answers({"docker": (0, ENGINE)})) == Row(what="Docker engine", state="ok", found="28.0.1")
     down = check_env._engine(Answers({"docker": (1, "Cannot connect to the Docker daemon at unix:///x.")}))
     assert (down.state, "Start it" in down.advice) == ("missing", True)
 

@@ -75,7 +75,6 @@ def test_kubectl_is_told_where_and_how_long() -> None:
     ]
     Kubectl(cluster).json("version", "--client")
     assert "--request-timeout=10s" not in cluster.commands[1].argv
-    assert cluster.commands[0].apart
 
 
 def test_an_answer_that_is_no_json_is_told() -> None:

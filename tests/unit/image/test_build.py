@@ -9,13 +9,13 @@ import pytest
 from scripts.host.errors import TaskFailure
 from scripts.host.settings import BASE_IMAGE
 from scripts.host.shell import Completed
-from scripts.image import build, commit, engine, layers
+from scripts.image import build, commit, engine, layers, says
 from scripts.image.build import Order, Recipe
 from scripts.image.built import inspect
 from scripts.image.commit import Revision
 from scripts.image.layers import Models, ModelVersion
 from scripts.image.push import LocalImage
-from tests.doubles.runners import NoProgram, Script, package_flowers
+from tests.doubles.runners import ENGINE, NoProgram, Script, package_flowers
 
 DOCKER = Path(build.__file__).parents[2] / "docker"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -171,27 +171,33 @@ def test_a_missing_docker_is_one_message() -> None:
     ("said", "advice"),
     [
         ("write /x: no space left on device", "disk is full"),
-        ("unauthorized: authentication required", "docker login nvcr.io"),
+        ("unauthorized: authentication required", "docker login nvcr.io, user $oauthtoken"),
         ("pull access denied for x, repository does not exist", "is its name right"),
         ("manifest for x:1 not found: manifest unknown", "no base image of that tag"),
         ("dial tcp: lookup nvcr.io: no such host", "cannot be reached"),
         ("exec /bin/sh: exec format error", "--platform"),
         ("ERROR: BuildKit is enabled but the buildx component is missing or broken.", "DOCKER_BUILDKIT"),
         ("net/http: TLS handshake timeout", "A repeat continues"),
-        ("Setting up ca-certificates: dial tcp: lookup packages.example.com: no such host", "cannot be reached"),
-        ("toomanyrequests: You have reached your pull rate limit.", "in a minute"),
+        (
+            "Setting up ca-certificates: dial tcp: lookup packages.example.com: no such host",
+            "packages.example.com cannot be reached",
+        ),
+        (
+            "toomanyrequests: You have reached your pull rate limit.",
+            "With a login it gives more. Log in: docker login nvcr.io",
+        ),
     ],
 )
 def test_a_failed_build_says_what_to_do(said: str, advice: str) -> None:
     """The last lines of the build, and the way out where we know one."""
-    failure = str(engine.build_failed(Completed(status=1, output=f"Step 1/3\n{said}\n"), base="b:1"))
+    failure = str(says.build_failed(Completed(status=1, output=f"Step 1/3\n{said}\n"), base="nvcr.io/b:1"))
     assert said in failure
     assert advice in failure
 
 
 def test_an_unknown_failure_of_a_build_is_shown_as_it_is() -> None:
     """Nothing is guessed."""
-    failure = str(engine.build_failed(Completed(status=7, output="boom\n"), base="b:1"))
+    failure = str(says.build_failed(Completed(status=7, output="boom\n"), base="b:1"))
     assert failure.endswith("boom")
 
 
@@ -248,7 +254,7 @@ def test_a_build_goes_from_check_to_report(packaged: Path) -> None:
     shown = json.dumps({"Id": "sha256:i", "Size": 9, "Config": {}, "RootFS": {"Layers": ["x"]}})
     runner = Script(
         {
-            "docker version": (0, "27.0"),
+            "docker version": (0, ENGINE),
             "git": (128, ""),
             "docker build": (0, "Step 1/2 : FROM x\n"),
             "docker image inspect": (0, shown),
@@ -267,7 +273,7 @@ def test_a_build_goes_from_check_to_report(packaged: Path) -> None:
 
 def test_a_failed_build_ends_with_its_reason(packaged: Path) -> None:
     """No report is made of an image that is not there."""
-    runner = Script({"docker version": (0, "27.0"), "git": (128, ""), "docker build": (1, "no space left on device")})
+    runner = Script({"docker version": (0, ENGINE), "git": (128, ""), "docker build": (1, "no space left on device")})
     recipe = Recipe.of(Order(repository=packaged), runner=runner, root=Path())
     with pytest.raises(TaskFailure, match="disk is full"):
         build.build(recipe, runner=runner, progress=lambda _: None)

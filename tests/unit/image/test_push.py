@@ -12,7 +12,7 @@ from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
 from scripts.host.settings import load
 from scripts.host.shell import Command, Completed
-from scripts.image import delivery, engine
+from scripts.image import delivery, says
 from scripts.image.build import Order
 from scripts.image.delivery import Wanted
 from scripts.image.labels import tag_of
@@ -21,7 +21,7 @@ from scripts.registry import ecr
 from scripts.repository.lint.finding import Finding
 from scripts.repository.lint.model import lint
 from tests.doubles.aws_stubs import ACCOUNT, REGION, REGISTRY, WHERE, ScriptedAws
-from tests.doubles.runners import package_flowers
+from tests.doubles.runners import ENGINE, package_flowers
 
 PASSWORD = "planted-registry-password"
 ID = "sha256:" + "1" * 64
@@ -54,7 +54,8 @@ class ScriptedDocker:
         """Answer from the script."""
         self.ran.append(command)
         line = " ".join(command.argv)
-        status, output = next((a for words, a in self.answers.items() if line.startswith(words)), (0, ""))
+        answers = self.answers | {"docker version": (0, ENGINE)}
+        status, output = next((a for words, a in answers.items() if line.startswith(words)), (0, ""))
         return Completed(status=status, output=output)
 
     def stream(self, command: Command, *, show: Callable[[str], None]) -> Completed:
@@ -207,24 +208,24 @@ def test_who_loses_a_race_for_the_tag_fails_only_if_the_image_differs(aws: Scrip
         ("write /var/lib/docker/tmp/x: no space left on device", "the disk is full"),
         ("Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?", "Docker is not running"),
         ("Got permission denied while trying to connect to the Docker daemon socket", "group docker"),
-        ("denied: User: arn is not authorized to perform: ecr:InitiateLayerUpload on resource: x", "docs/aws.md"),
-        ("denied: Your authorization token has expired. Reauthenticate.", "login to the registry has expired"),
-        ("name unknown: The repository with name 'x' does not exist in the registry with id '1'", "create-repository"),
-        ("no basic auth credentials", "does not take the login"),
+        ("denied: User: arn is not authorized to perform: ecr:InitiateLayerUpload on resource: x", "registry's owner"),
+        ("denied: Your authorization token has expired. Reauthenticate.", "login to reg.example:5000 has expired"),
+        ("name unknown: The repository with name 'x' does not exist in the registry with id '1'", "ECR_REPOSITORY"),
+        ("no basic auth credentials", "did not send the login"),
         ("tag invalid: The image tag 'x' already exists and the repository is immutable", "--tag NAME"),
-        ('Put "https://x/v2/": write tcp 1.1.1.1:1->2.2.2.2:443: connection reset by peer', "registry was lost"),
+        ('Put "https://x/v2/": write tcp 1.1.1.1:1->2.2.2.2:443: connection reset by peer', "connection to x was lost"),
         ("dial tcp: lookup x on 1.1.1.1:53: no such host", "are not sent again"),
-        ("net/http: TLS handshake timeout", "connection to the registry was lost"),
-        ("unexpected EOF", "connection to the registry was lost"),
-        ("x509: certificate signed by unknown authority", "certs.d"),
-        ("tls: failed to verify certificate: x509: certificate has expired or is not yet valid", "certs.d"),
+        ("net/http: TLS handshake timeout", "connection to reg.example:5000 was lost"),
+        ("unexpected EOF", "connection to reg.example:5000 was lost"),
+        ("x509: certificate signed by unknown authority", "/etc/docker/certs.d/reg.example:5000/ca.crt"),
+        ("tls: failed to verify certificate: x509: certificate has expired or is not yet valid", "clock of this"),
         ("toomanyrequests: Rate exceeded", "in a minute"),
         ("something new", "Docker's last words are below.\n  something new"),
     ],
 )  # fmt: skip
 def test_each_failure_of_docker_has_a_way_out(output: str, saying: str) -> None:
     """The message says what to do, and Docker's last line."""
-    message = str(engine.push_failed(f"aaaaaaaaaaaa: Preparing\n{output}\n", doing="push x"))
+    message = str(says.push_failed(f"aaaaaaaaaaaa: Preparing\n{output}\n", doing="push x", registry="reg.example:5000"))
     assert message.startswith("Cannot push x: ")
     assert saying in message
     assert message.endswith(output)

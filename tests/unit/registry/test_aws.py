@@ -16,6 +16,7 @@ from scripts.host.secret import Secret
 from scripts.host.settings import Settings, load
 from scripts.registry import aws
 from scripts.registry.aws import Access, open_access
+from scripts.registry.credentials import Credentials
 from tests.doubles.aws_stubs import REGION, ScriptedAws
 
 PLANTED = "planted/Session+Token=="
@@ -110,7 +111,7 @@ def test_each_refusal_says_what_to_do_and_repeats_no_text_of_aws(scripted: Scrip
 )
 def test_each_trouble_on_this_side_says_what_to_do(error: Exception, saying: str) -> None:
     """No credentials, no network, an expired login: a message with the way out, and nothing of what was sent."""
-    access = Access(region=REGION, credentials="profile prod", client=lambda _: None)
+    access = Access(region=REGION, credentials=Credentials.of_profile("prod", {}), client=lambda _: None)
     with pytest.raises(TaskFailure) as raised, access.errors("ask"):
         raise error
     assert saying in str(raised.value)
@@ -125,7 +126,7 @@ def test_keys_of_the_settings_are_handed_over_and_not_exported(tmp_path: Path) -
     )
     access = open_access(load(tmp_path, environ={}))
     assert used(access) == (*KEYS.values(), PLANTED)
-    assert access.credentials == "keys"
+    assert str(access.credentials) == "keys"
 
 
 @pytest.mark.usefixtures("home")
@@ -135,7 +136,7 @@ def test_a_profile_that_is_set_to_nothing_is_none(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setenv(name, "")
     access = open_access(settings(KEYS | {"AWS_REGION": REGION}))
     assert used(access) == (*KEYS.values(), None)
-    assert open_access(settings({"AWS_REGION": REGION})).credentials == "the machine's role"
+    assert str(open_access(settings({"AWS_REGION": REGION})).credentials) == "the machine's role"
 
 
 def test_a_profile_brings_its_keys_and_its_region(home: Path) -> None:
@@ -143,7 +144,7 @@ def test_a_profile_brings_its_keys_and_its_region(home: Path) -> None:
     (home / "config").write_text("[profile prod]\nregion = eu-west-3\naws_access_key_id=A\naws_secret_access_key=B\n")
     access = open_access(settings({"AWS_PROFILE": "prod"}))
     assert used(access) == ("A", "B", None)
-    assert (access.region, access.credentials) == ("eu-west-3", "profile prod")
+    assert (access.region, str(access.credentials)) == ("eu-west-3", "profile prod")
 
 
 def test_an_expired_single_sign_on_is_told_before_anything_is_sent(home: Path) -> None:
@@ -166,7 +167,7 @@ def test_a_web_identity_is_used_and_its_missing_file_is_told(home: Path, monkeyp
     monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/ci")
     monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(home / "missing"))
     access = open_access(settings({"AWS_REGION": REGION}))
-    assert access.credentials == "the machine's role"
+    assert str(access.credentials) == "the machine's role"
     with pytest.raises(TaskFailure, match="cannot be read: No such file"):
         access.identity()
 

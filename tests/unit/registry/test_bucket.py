@@ -9,6 +9,7 @@ import pytest
 from scripts.host.errors import TaskFailure
 from scripts.registry import bucket
 from scripts.registry.aws import Access
+from scripts.registry.credentials import Credentials
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def access(monkeypatch: pytest.MonkeyPatch) -> Iterator[Access]:
     with moto.mock_aws():
         yield Access(
             region="eu-central-1",
-            credentials="keys",
+            credentials=Credentials.of_keys(),
             client=lambda service: boto3.client(service, region_name="eu-central-1"),
         )
 
