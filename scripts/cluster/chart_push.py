@@ -227,18 +227,17 @@ class ChartPush:
 
     def _package(self, folder: Path) -> Command:
         signing = self.signing.options if self.signing else ()
-        return Command(("helm", "package", str(self.chart.folder), f"--destination={folder}", *signing), apart=True)
+        return Command(("helm", "package", str(self.chart.folder), f"--destination={folder}", *signing))
 
     def _login(self, folder: Path, password: Secret) -> Command:
         arguments = ("helm", "registry", "login", "--username", USER, "--password-stdin", self.target.host)
-        return Command((*arguments, *self._plain), env=self._environment(folder), stdin=password, apart=True)
+        return Command((*arguments, *self._plain), env=self._environment(folder), stdin=password)
 
     def _pull(self, folder: Path) -> Command:
         wanted = (f"oci://{self.target.repository}", f"--version={self.chart.version}", "--prov")
         return Command(
             ("helm", "pull", *wanted, f"--destination={folder / 'there'}", *self._plain),
             env=self._environment(folder),
-            apart=True,
         )
 
     def _send(self, folder: Path) -> Command:
@@ -246,7 +245,6 @@ class ChartPush:
         return Command(
             ("helm", "push", str(folder / self.chart.file), f"oci://{above}", *self._plain),
             env=self._environment(folder),
-            apart=True,
         )
 
     @property
