@@ -10,7 +10,7 @@ import attrs
 
 from scripts.cluster.forward import Forwarding, forward, ready_pod
 from scripts.cluster.kubectl import Kubectl
-from scripts.cluster.pods import CONTAINER, Pod, parse_pods
+from scripts.cluster.pods import CONTAINER, Pod, server_pods
 from scripts.cluster.says import ClusterFailure, gist
 from scripts.cluster.target import Target
 from scripts.host.errors import TaskFailure
@@ -56,7 +56,7 @@ def check_pods(
     """
     pods = pods_of(kubectl, target)
     first = ready_pod(pods, of=f"release {target.release}")
-    headers = admin_headers(kubectl, target, pods, progress=progress)
+    headers = admin_headers(kubectl, pods, progress=progress)
     ask = partial(_one, kubectl, headers, repository=repository, progress=progress, forward=forward, check=check)
     for pod in pods if all_pods else [first]:
         try:
@@ -135,7 +135,7 @@ def pods_of(kubectl: Kubectl, target: Target) -> list[Pod]:
     Raises:
         TaskFailure: If there are none; the message says what to do.
     """
-    pods = parse_pods(kubectl.json("get", "pods", f"--selector={target.selector}", doing="look for the pods"))
+    pods = server_pods(kubectl, target)
     if not pods:
         raise TaskFailure(
             f"The release {target.release} has no pods in the namespace {target.namespace}. "
@@ -145,11 +145,10 @@ def pods_of(kubectl: Kubectl, target: Target) -> list[Pod]:
     return pods
 
 
-def admin_headers(
-    kubectl: Kubectl, target: Target, pods: Sequence[Pod], *, progress: Callable[[str], None]
-) -> Mapping[str, Secret]:
-    """Return the header that opens the restricted API; none where the Secret is not there, or not for us."""
-    name = next((pod.key for pod in pods if pod.key), f"{target.fullname}-admin")
+def admin_headers(kubectl: Kubectl, pods: Sequence[Pod], *, progress: Callable[[str], None]) -> Mapping[str, Secret]:
+    """Return the header that opens the restricted API; none where there is no key, or it is not for us."""
+    if (name := next((pod.key for pod in pods if pod.key), None)) is None:
+        return {}
     try:
         answer = kubectl.json("get", "secret", name, doing="read the key of the models' API")
     except ClusterFailure as error:

@@ -6,8 +6,10 @@ from typing import Any, Self
 
 import attrs
 
+from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.objects import devices
 from scripts.cluster.progress import parse_pod
+from scripts.cluster.target import Target
 from scripts.cluster.trouble import shortened
 
 CONTAINER = "triton"
@@ -89,6 +91,21 @@ def _key(spec: Mapping[str, Any]) -> str:
 def parse_pods(answer: Mapping[str, Any]) -> list[Pod]:
     """Return the pods of a ``kubectl get pods -o json``, by name."""
     return sorted(map(Pod.parse, answer["items"]), key=lambda pod: pod.name)
+
+
+def server_pods(kubectl: Kubectl, target: Target) -> list[Pod]:
+    """Return the pods of a release's servers, by name.
+
+    Raises:
+        ClusterFailure: If the cluster cannot be asked.
+    """
+    found = kubectl.json("get", "pods", f"--selector={target.selector}", doing="look for the pods")["items"]
+    return parse_pods({"items": [each for each in found if server_of(each.get("spec") or {})]})
+
+
+def server_of(pod: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the server's container in what an object says of its pods; empty where there is none."""
+    return next((each for each in pod.get("containers") or () if each["name"] == CONTAINER), {})
 
 
 def last_warning(events: Iterable[Mapping[str, Any]], name: str) -> str:

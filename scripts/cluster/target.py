@@ -11,7 +11,6 @@ from scripts.host.errors import TaskFailure
 from scripts.host.settings import VARIABLES, Settings
 
 RELEASE, NAMESPACE = "triton-infer", "triton"
-CHART = "triton"
 # deploy-triton says with it on a namespace that it made it, and for which release: destroy-triton may then remove it.
 CREATED_BY = "triton-serving/created-by"
 
@@ -96,16 +95,12 @@ class Target:
         return "".join(f" --{name} {shlex.quote(value)}" for name, value in given.items() if value)
 
     @property
-    def fullname(self) -> str:
-        """What the chart calls its Deployment and its Service."""
-        if self.release[0].isdigit():  # no Service's name may begin so
-            return f"{CHART}-{self.release}"
-        return self.release if CHART in self.release else f"{self.release}-{CHART}"
-
-    @property
     def selector(self) -> str:
-        """The labels of the server's pods, as kubectl takes them."""
-        return f"app.kubernetes.io/name={CHART},{self.owned},app.kubernetes.io/component=server"
+        """The labels of the server's Deployment and pods, as kubectl takes them, whatever the values call them.
+
+        Other charts in the same umbrella may have such labels too: `scripts.cluster.pods` tells their pods apart.
+        """
+        return f"{self.owned},app.kubernetes.io/component=server"
 
     @property
     def owned(self) -> str:

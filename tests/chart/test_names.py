@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
+from scripts.cluster.pods import server_of
 from scripts.cluster.target import Target
 from tests.chart.cases import ALL, LEAST, Values, merge
-from tests.chart.engines import CHART, Library, Manifest, Program
+from tests.chart.engines import CHART, Library, Manifest, Program, Rendered
 from tests.chart.rules import problems
 
 NAMES = ["triton", "triton-infer", "vision", "on", "null", "yes", "2024", "0x1f", "1e3", "12e03", "2triton"]
@@ -22,12 +23,7 @@ def test_any_release_gets_names_that_the_tasks_know(library: Library, release: s
     target = Target(release=release)
     rendered = library.render(ALL, release=release, namespace=release)
     assert problems(rendered.manifests) == []
-    deployment = rendered.one("Deployment")
-    assert deployment["metadata"]["name"] == target.fullname
-    assert rendered.one("Service", target.fullname)
-    labels = deployment["spec"]["template"]["metadata"]["labels"]
-    selected = dict(pair.split("=") for pair in target.selector.split(","))
-    assert selected.items() <= labels.items()
+    assert _found_by_tasks(rendered, target)
     assert {m["metadata"]["namespace"] for m in rendered.manifests} == {release, "monitoring", "grafana"}
     assert [text for text in _named(rendered.manifests) if not isinstance(text, str)] == []
 
@@ -38,6 +34,15 @@ def test_the_programs_take_such_names_too(helm: Program, library: Library, relea
     manifests = (engine.render(ALL, release=release, namespace="2024").manifests for engine in (helm, library))
     one, other = ({(m["kind"], m["metadata"]["name"]): m for m in each} for each in manifests)
     assert one == other
+
+
+def _found_by_tasks(rendered: Rendered, target: Target) -> bool:
+    """Say whether the tasks find the Deployment and its pods, by their labels and the server's container."""
+    deployment = rendered.one("Deployment")
+    pod = deployment["spec"]["template"]
+    selected = dict(pair.split("=") for pair in target.selector.split(",")).items()
+    both = [each["metadata"]["labels"] for each in (deployment, pod)]
+    return all(selected <= labels.items() for labels in both) and bool(server_of(pod["spec"]))
 
 
 def _named(manifests: tuple[Manifest, ...]) -> list[object]:
@@ -69,10 +74,11 @@ def _named(manifests: tuple[Manifest, ...]) -> list[object]:
     ],
 )
 def test_names_can_be_chosen(library: Library, values: Values, name: str, label: str) -> None:
-    """The overrides name the objects and the label by which pods are selected."""
+    """The overrides name the objects and the label by which pods are selected; the tasks find them all the same."""
     rendered = library.render(merge(LEAST, values))
     assert rendered.one("Deployment")["metadata"]["name"] == name
     assert rendered.one("Deployment")["spec"]["selector"]["matchLabels"]["app.kubernetes.io/name"] == label
+    assert _found_by_tasks(rendered, Target())
 
 
 def _umbrella(folder: Path, values: Values, *aliases: str, condition: str = "") -> Path:

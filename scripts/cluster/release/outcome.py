@@ -9,6 +9,9 @@ from scripts.cluster.release.preflight import Planned
 from scripts.cluster.target import Target, Where
 from scripts.host.shell import Command
 
+# HTTP and gRPC.
+_PORTS = {"8000", "8001"}
+
 
 @attrs.frozen(kw_only=True)
 class Outcome:
@@ -56,10 +59,11 @@ class Outcome:
     @property
     def next_steps(self) -> list[str]:
         """The commands that come next."""
-        ports = Command(
-            (
-                *("kubectl", *self.where.kubectl, f"--namespace={self.target.namespace}"),
-                *("port-forward", f"service/{self.target.fullname}", "8000", "8001"),
-            )
-        )
-        return [f"invoke smoke-test{self.target.options}", str(ports)]
+        steps = [f"invoke smoke-test{self.target.options}"]
+        for service in self.planned.rendered.named("Service"):
+            ports = {str(port["port"]) for port in service["spec"].get("ports") or ()}
+            if ports >= _PORTS and service["spec"].get("clusterIP") != "None":
+                kubectl = ("kubectl", *self.where.kubectl, f"--namespace={self.target.namespace}")
+                name = f"service/{service['metadata']['name']}"
+                steps.append(str(Command((*kubectl, "port-forward", name, *sorted(_PORTS)))))
+        return steps

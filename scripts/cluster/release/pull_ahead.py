@@ -85,7 +85,7 @@ class Puller:
             RolloutFailure: If the image cannot be had, or not in time: then no pod has gone yet.
             ClusterFailure: If the cluster cannot be asked.
         """
-        named = {f"{self.target.fullname}-pull-{number}": node for number, node in enumerate(nodes, 1)}
+        named = {f"{workload.name}-pull-{number}": node for number, node in enumerate(nodes, 1)}
         start = self.clock.now()
         try:
             for name, node in named.items():

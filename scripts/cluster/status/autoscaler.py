@@ -1,6 +1,6 @@
 """What a HorizontalPodAutoscaler does, and what it goes by."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Self
 
 import attrs
@@ -51,10 +51,10 @@ class Autoscaler:
         )
 
 
-def autoscaler_of(deployment: str, found: Iterable[Object]) -> Autoscaler | None:
-    """Return the one of *found* that scales *deployment*; None where none does."""
+def autoscaler_of(deployments: Collection[str], found: Iterable[Object]) -> Autoscaler | None:
+    """Return the first of *found* that scales one of *deployments*; None where none does."""
     # KEDA makes one as well, under a name of its own.
-    return next((Autoscaler.parse(hpa) for hpa in found if hpa["spec"]["scaleTargetRef"]["name"] == deployment), None)
+    return next((Autoscaler.parse(hpa) for hpa in found if hpa["spec"]["scaleTargetRef"]["name"] in deployments), None)
 
 
 def _measure(metric: Object, side: str) -> tuple[str, str] | None:

@@ -12,7 +12,7 @@ from scripts.cluster.forward import HTTP, METRICS, Forwarding, forward
 from scripts.cluster.helm import Helm, Revision
 from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.pod_checks import admin_headers
-from scripts.cluster.pods import CONTAINER, Pod, last_warning, parse_pods
+from scripts.cluster.pods import Pod, last_warning, server_of, server_pods
 from scripts.cluster.progress import is_proven
 from scripts.cluster.release.record import Record
 from scripts.cluster.says import ClusterFailure
@@ -134,28 +134,30 @@ def look(
             f"There is no release {target.release} in the namespace {target.namespace}. "
             "`helm list --all-namespaces` shows those there are; `invoke deploy-triton` deploys it."
         )
-    deployment = _or_nothing(kubectl, "deployment", target.fullname)
-    container = _container(deployment)
-    pods = parse_pods(kubectl.json("get", "pods", f"--selector={target.selector}", doing="look for the pods"))
+    deployments = _deployments(kubectl, target)
+    containers = [server_of(_pod(each)) for each in deployments]
+    pods = server_pods(kubectl, target)
     events = [] if all(pod.ready for pod in pods) else _items(kubectl, "events", "--field-selector=type=Warning")
-    ask = partial(_ask, kubectl, headers=admin_headers(kubectl, target, pods, progress=progress), forward=forward)
+    ask = partial(_ask, kubectl, headers=admin_headers(kubectl, pods, progress=progress), forward=forward)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         servers = tuple(pool.map(ask, pods))
-    record = Record.parse([deployment] if deployment else [])
+    record = Record.parse(deployments)
     good = record.last_good(revisions[:-1]) if record.known else None
     return Status(
         target=target,
         revisions=revisions,
-        image=str(container.get("image", "")),
-        probes=_probes(container),
-        replicas=int((deployment.get("spec") or {}).get("replicas", 0)),
+        image=", ".join(dict.fromkeys(str(each["image"]) for each in containers)),
+        probes=_probes(containers[0]) if containers else {},
+        replicas=sum(int(each["spec"].get("replicas", 1)) for each in deployments),
         pods=tuple(pods),
         troubles={pod.name: last_warning(events, pod.name) for pod in pods if not pod.ready and not pod.leaving},
         gpus=_gpus(kubectl, pods),
-        autoscaler=autoscaler_of(target.fullname, _items(kubectl, "horizontalpodautoscalers")),
+        autoscaler=autoscaler_of(
+            {each["metadata"]["name"] for each in deployments}, _items(kubectl, "horizontalpodautoscalers")
+        ),
         servers=servers,
         # Where nothing is written down, Kubernetes may have forgotten.
-        was_ready=not record.known or record.is_good(revisions[-1]) or is_proven(deployment),
+        was_ready=not record.known or record.is_good(revisions[-1]) or all(map(is_proven, deployments)),
         last_good=good.number if good else None,
     )
 
@@ -181,9 +183,14 @@ def _items(kubectl: Kubectl, *what: str) -> list[Object]:
     return found
 
 
-def _container(deployment: Object) -> Object:
-    spec = (((deployment.get("spec") or {}).get("template") or {}).get("spec")) or {}
-    return next((c for c in spec.get("containers") or () if c["name"] == CONTAINER), {})
+def _deployments(kubectl: Kubectl, target: Target) -> list[Object]:
+    """Return the Deployments of a release's servers, by name: one, or in an umbrella several."""
+    found = kubectl.json("get", "deployments", f"--selector={target.selector}", doing="look at the Deployments")
+    return sorted((each for each in found["items"] if server_of(_pod(each))), key=lambda each: each["metadata"]["name"])
+
+
+def _pod(deployment: Object) -> Object:
+    return deployment["spec"]["template"].get("spec") or {}
 
 
 def _probes(container: Object) -> dict[str, str]:

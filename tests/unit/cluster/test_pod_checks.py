@@ -31,6 +31,15 @@ def with_pods(*pods: dict[str, Any], secret: tuple[int, str] = NO_SECRET, **more
     return Cluster({SELECTED: items(*pods), SECRET: secret, **each, **more})
 
 
+def keyed(name: str = "a", *, secret: str = "triton-infer-admin") -> dict[str, Any]:
+    """Return a pod whose server has the key of its restricted APIs from a Secret."""
+    found = pod(name)
+    source = {"secretKeyRef": {"name": secret, "key": "key"}}
+    own = [{"name": "X", "value": "1"}, {"name": "TRITON_ADMIN_KEY", "valueFrom": source}]
+    found["spec"]["containers"][0]["env"] = own
+    return found
+
+
 def one(found: dict[str, Any]) -> tuple[int, str]:
     """Return the answer that is *found*."""
     return 0, json.dumps(found)
@@ -112,7 +121,7 @@ def test_the_admin_key_goes_along_and_is_never_shown() -> None:
     """It is read from the chart's Secret and sent in its header; no text of ours has it."""
     secret = one({"data": {"key": base64.b64encode(KEY.encode()).decode()}})
     told: list[str] = []
-    results, asked = run(with_pods(pod("a"), secret=secret), told=told)
+    results, asked = run(with_pods(keyed(), secret=secret), told=told)
     assert asked[0].headers[ADMIN_HEADER].reveal() == KEY
     assert KEY not in f"{results}{asked}{told}"
 
@@ -120,14 +129,8 @@ def test_the_admin_key_goes_along_and_is_never_shown() -> None:
 def test_the_key_is_read_from_the_secret_that_the_server_has_it_from(monkeypatch: pytest.MonkeyPatch) -> None:
     """Such as one of the user's own (`admin.existingSecret`)."""
     answering(monkeypatch, shut=403, opened=200)
-    found = pod("a")
-    source = {"secretKeyRef": {"name": "mine", "key": "key"}}
-    found["spec"]["containers"][0]["env"] = [
-        {"name": "X", "value": "1"},
-        {"name": "TRITON_ADMIN_KEY", "valueFrom": source},
-    ]
     mine = one({"data": {"key": base64.b64encode(KEY.encode()).decode()}})
-    _, asked = run(with_pods(found, **{"kubectl --namespace=triton get secret mine": mine}))
+    _, asked = run(with_pods(keyed(secret="mine"), **{"kubectl --namespace=triton get secret mine": mine}))
     assert asked[0].headers[ADMIN_HEADER].reveal() == KEY
 
 
@@ -135,7 +138,7 @@ def test_without_the_right_to_the_key_the_rest_is_checked() -> None:
     """It is said, and the checks are made without it."""
     refused = (1, 'Error from server (Forbidden): secrets "triton-infer-admin" is forbidden')
     told: list[str] = []
-    results, asked = run(with_pods(pod("a"), secret=refused), told=told)
+    results, asked = run(with_pods(keyed(), secret=refused), told=told)
     assert asked[0].headers == {}
     assert ("a", "golden", "ok") in brief(results)
     assert any("admin key" in line for line in told)

@@ -32,16 +32,12 @@ def test_a_target_comes_from_options_then_settings_then_defaults() -> None:
     )
 
 
-def test_a_target_knows_what_the_chart_calls_its_objects() -> None:
-    """The release's name where it has the chart's in it, and both otherwise; the selector is the three labels."""
-    assert Target().fullname == "triton-infer"
-    assert Target(release="blue").fullname == "blue-triton"
+def test_a_target_knows_how_its_objects_are_found() -> None:
+    """By labels that no value of the chart changes; and what a task must be told to find it."""
     assert Target().options == ""
     away = Target(release="blue", namespace="test", context="my cluster")
     assert away.options == " --release blue --namespace test --context 'my cluster'"
-    assert Target(release="blue").selector == (
-        "app.kubernetes.io/name=triton,app.kubernetes.io/instance=blue,app.kubernetes.io/component=server"
-    )
+    assert Target(release="blue").selector == "app.kubernetes.io/instance=blue,app.kubernetes.io/component=server"
 
 
 def test_an_option_that_is_no_name_is_refused() -> None:

@@ -138,7 +138,12 @@ class _Helmsman(Cluster):
 
 def test_a_first_deployment_says_where_and_what_then_does_it_and_tells_what_runs() -> None:
     """Context, server, namespace, release, chart and image come before the command, and a table at the end."""
-    world = World(deployment(gpus=1))
+    ports = [{"port": 8000}, {"port": 8001}]
+    services = [
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": {"ports": ports, **spec}}
+        for name, spec in (("classifier-headless", {"clusterIP": "None"}), ("classifier", {}))
+    ]
+    world = World(deployment(gpus=1), *services)
     outcome = world.deployer.deploy(timeout_s=100)
     said = world.said.lines
     command = next(n for n, line in enumerate(said) if line.startswith("helm upgrade --install"))
@@ -149,7 +154,8 @@ def test_a_first_deployment_says_where_and_what_then_does_it_and_tells_what_runs
     rows = dict(outcome.rows)
     assert (rows["revision"], rows["pods ready"], rows["GPUs"]) == ("1", "1 of 1", f"1 {GPU}")
     assert rows["on nodes"] == "gpu-1"
-    assert any("port-forward service/triton-infer" in step for step in outcome.next_steps)
+    _, ports_too = outcome.next_steps
+    assert ports_too.endswith("port-forward service/classifier 8000 8001")
 
 
 def test_a_namespace_that_is_new_is_made_and_marked() -> None:

@@ -25,16 +25,17 @@ CONTAINER = {
     "readinessProbe": {"httpGet": {"path": "/v2/models/flowers/ready"}},
     "livenessProbe": {"httpGet": {"path": "/v2/health/live"}},
 }
-DEPLOYMENT = {
+DEPLOYMENT: dict[str, Any] = {
+    "metadata": {"name": "classifier"},
     "spec": {
         "replicas": 2,
         "template": {"spec": {"containers": [CONTAINER]}},
-    }
+    },
 }
 SCALER = {
     "metadata": {"name": "keda-hpa"},
     "spec": {
-        "scaleTargetRef": {"name": "triton-infer"},
+        "scaleTargetRef": {"name": "classifier"},
         "minReplicas": 1,
         "maxReplicas": 4,
         "metrics": [
@@ -76,7 +77,7 @@ def deployed(*pods: dict[str, Any], **more: tuple[int, str]) -> Cluster:
     """Return a cluster with the release and these pods."""
     answers = {
         "helm history triton-infer": (0, json.dumps(DEPLOYED)),
-        f"{GET} deployment triton-infer": (0, json.dumps(DEPLOYMENT)),
+        f"{GET} deployments --selector={TARGET.selector}": items(DEPLOYMENT),
         SELECTED: items(*pods),
         f"{GET} secret": (1, "Error from server (NotFound): secrets not found"),
         f"{GET} horizontalpodautoscalers": items(),
@@ -127,6 +128,21 @@ def test_a_deployment_is_shown() -> None:
     assert first == ("a", "ok", "0", "60m", "n", "none", "111111111111", "")
     assert second[1] == "warning"
     assert second[-1] == "running, the readiness probe has not succeeded yet; Unhealthy: statuscode: 400"
+
+
+def test_servers_are_found_by_labels_and_container() -> None:
+    """Whatever the values call them, several of an umbrella too; pods of another chart are not ours."""
+    other = {"name": "prometheus", "image": "r/p:1"}
+    strange = {"metadata": {"name": "metrics"}, "spec": {"template": {"spec": {"containers": [other]}}}}
+    second = {**DEPLOYMENT, "metadata": {"name": "b"}}
+    stranger = pod("c")
+    stranger["spec"]["containers"][0]["name"] = "prometheus"
+    deployments = {f"deployments --selector={TARGET.selector}": items(strange, second, DEPLOYMENT)}
+    found = ask(deployed(pod("a"), pod("b"), stranger, **deployments))
+    assert [each.name for each in found.pods] == ["a", "b"]
+    rows = tables.release_rows(found)
+    assert row(rows, "pods") == "2 of 4 ready"
+    assert row(rows, "image") == CONTAINER["image"]
 
 
 def test_a_server_that_cannot_be_asked_hides_no_other() -> None:
@@ -241,9 +257,9 @@ def test_all_of_it_is_there_as_json() -> None:
 )
 def test_a_revision_that_helm_deployed_but_that_never_became_ready_is_told(ready: bool, good: str, shown: str) -> None:
     """And which one serves instead; Helm calls it deployed as soon as the API has taken its objects."""
-    noted = {**DEPLOYMENT, "metadata": {"annotations": {READY: good}}}
+    noted = {**DEPLOYMENT, "metadata": {"name": "classifier", "annotations": {READY: good}}}
     earlier = [{"revision": n, "status": "superseded"} for n in (1, 2)]
-    cluster = deployed(pod("a", ready=ready), **{"deployment triton-infer": (0, json.dumps(noted))})
+    cluster = deployed(pod("a", ready=ready), **{f"deployments --selector={TARGET.selector}": items(noted)})
     history = {"helm history triton-infer": (0, json.dumps([*earlier, *DEPLOYED]))}
     found = row(tables.release_rows(ask(Cluster({**cluster.answers, **history}))), "release")
     assert found == f"triton-infer, revision 3, deployed 2026-01-02 03:04:05 UTC{shown}"
