@@ -2,7 +2,7 @@
 
 from invoke import Collection
 
-from scripts.tasks import cluster, environment, images, measuring, models, serving, versions
+from scripts.tasks import cluster, environment, images, measuring, models, serving, store, versions
 
 namespace = Collection(
     # This machine.
@@ -16,8 +16,8 @@ namespace = Collection(
     serving.smoke_test,
     measuring.tune_gpu,
     # Versions in production, without a restart.
-    versions.create_store,
-    versions.publish_model,
+    store.create_store,
+    store.publish_model,
     versions.versions,
     versions.promote,
     versions.rollback,

@@ -45,8 +45,8 @@ MAY = {
     "image": {"triton_sdk", "triton_sdk.local", "host", "registry", "repository"},
     "server": {"triton_sdk", "triton_sdk.local", "agent", "host", "repository"},
     "tuning": {"triton_sdk", "triton_sdk.local", "host", "graph", "repository", "server"},
-    "versions": {"host", "registry", "agent", "repository", "server"},
-    "cluster": {"host", "registry", "server"},
+    "cluster": {"host", "registry", "agent", "server"},
+    "versions": {"host", "registry", "agent", "repository", "server", "cluster"},
     "generate_input": {"server"},
     "check_env": {"triton_sdk", "triton_sdk.local", "host", "registry", "repository", "image", "cluster"},
     "tasks": {

@@ -173,6 +173,11 @@ class Rendered:
             for name, each in self.deployments.items()
         )
 
+    def changed(self, before: "Rendered") -> set[str]:
+        """Return what differs from *before*, each object as ``KIND NAME``."""
+        old, new = ({_key(each): each for each in one.objects} for one in (before, self))
+        return {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
+
     def diff(self, before: "Rendered | None") -> list[str]:
         """Return the unified difference to *before*, object by object; of secrets only whether they change."""
         old = {_key(each): each for each in before.objects} if before else {}

@@ -10,9 +10,9 @@ from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.objects import devices
 from scripts.cluster.progress import parse_pod
 from scripts.cluster.target import Target
-from scripts.cluster.trouble import shortened
+from scripts.cluster.trouble import containers, shortened
 
-CONTAINER = "triton"
+CONTAINER, AGENT_CONTAINER = "triton", "agent"
 # By which the server gets the key of its restricted APIs.
 _KEY = "TRITON_ADMIN_KEY"
 # The resources of NVIDIA's device plugin: nvidia.com/gpu, and nvidia.com/mig-... for parts of one.
@@ -35,6 +35,7 @@ class Pod:
         gpus: How many GPUs it asks for.
         key: The Secret that the server has the key of its restricted APIs from; empty for none.
         running: Whether the server's container runs.
+        agent: Whether an agent runs beside it, which makes it serve the plan.
         reason: Why it is not ready, as far as the pod itself knows; empty where it is.
     """
 
@@ -49,27 +50,29 @@ class Pod:
     gpus: int
     key: str
     running: bool
+    agent: bool
     reason: str
 
     @classmethod
     def parse(cls, item: Mapping[str, Any]) -> Self:
         """Read a pod as the API gives it."""
         metadata, spec, status = item["metadata"], item.get("spec", {}), item.get("status", {})
-        containers = status.get("containerStatuses", [])
-        server: Mapping[str, Any] = next((c for c in containers if c["name"] == CONTAINER), {})
+        states = status.get("containerStatuses", [])
+        server: Mapping[str, Any] = next((c for c in states if c["name"] == CONTAINER), {})
         state = parse_pod(item)
         return cls(
             name=metadata["name"],
             phase=status.get("phase", "Unknown"),
             leaving=state.leaving,
             ready=state.ready,
-            restarts=sum(c.get("restartCount", 0) for c in containers),
+            restarts=sum(c.get("restartCount", 0) for c in containers(status)),
             created=datetime.fromisoformat(metadata["creationTimestamp"]),
             node=state.node,
             image=server.get("imageID", ""),
             gpus=sum(count for name, count in devices(spec).items() if name.startswith(GPUS)),
             key=_key(spec),
             running="running" in server.get("state", {}),
+            agent=any(c["name"] == AGENT_CONTAINER for c in spec.get("initContainers") or ()),
             reason="" if state.ready else state.doing,
         )
 
@@ -83,7 +86,8 @@ class Pod:
 
 
 def _key(spec: Mapping[str, Any]) -> str:
-    variables = (each for container in spec.get("containers", []) for each in container.get("env") or ())
+    found = (*spec.get("containers", []), *(spec.get("initContainers") or ()))
+    variables = (each for container in found for each in container.get("env") or ())
     sources = (each.get("valueFrom") or {} for each in variables if each["name"] == _KEY)
     return next((each["secretKeyRef"]["name"] for each in sources if "secretKeyRef" in each), "")
 

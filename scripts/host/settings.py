@@ -95,6 +95,7 @@ VARIABLES: Mapping[str, Callable[[str], str]] = {
     "TRITON_CHART": _chart,
     "TRITON_CHART_REPO": _endpoint,
     "TRITON_NAMESPACE": _pattern(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", "is not a name: a-z, 0-9 and - between them"),
+    "TRITON_PLAN_FILE": _pattern(r"[\w.~/][\w./@+~-]*", "is not the path of a file"),
     # Helm's own limit is 53.
     "TRITON_RELEASE": _pattern(r"[a-z0-9]([a-z0-9-]{0,51}[a-z0-9])?", "is not a name: a-z, 0-9 and - between them"),
     "TRITON_URL": _pattern(r"(https?://)?[\w.\-]+(:\d{1,5})?/?", "is not HOST or HOST:HTTP_PORT"),

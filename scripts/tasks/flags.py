@@ -138,3 +138,13 @@ def assignments(texts: Sequence[str], *, name: str) -> dict[str, tuple[float, ..
             raise TaskFailure(f"--{name} takes INPUT=VALUE once for each input, for example keep_prob=1, not {text!r}.")
         found[key] = numbers
     return found
+
+
+def named(model: str, asked: str) -> None:
+    """Check that a model is named.
+
+    Raises:
+        TaskFailure: If none is.
+    """
+    if not model:
+        raise TaskFailure(f"Which model? For example: invoke {asked} --model resnet50")

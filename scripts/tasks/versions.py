@@ -1,111 +1,56 @@
-"""Versions in production: published, promoted, rolled back."""
+"""Versions in production: seen, promoted, rolled back."""
 
-from pathlib import Path
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from invoke import Context, task
 
 from scripts.host.errors import TaskFailure
-from scripts.tasks.flags import REPOSITORY, number, optional_number
+from scripts.tasks.cluster import reached
+from scripts.tasks.flags import WHERE, named, number, optional_number
 
 if TYPE_CHECKING:
     from scripts.agent.plan import Plan
-    from scripts.versions.seen import State
+    from scripts.server.endpoint import Endpoint
+    from scripts.server.seen import State
+    from scripts.versions.release import Release
     from scripts.versions.target import OneServer
 
-URL = "The server that `invoke serve` runs: HOST or HOST:HTTP_PORT."
+URL = "A server that `invoke serve` runs, instead of the release: HOST or HOST:HTTP_PORT."
 TIMEOUT = "Seconds that the change may take before it is put back."
-
-
-@task
-def create_store(c: Context) -> None:
-    """Make the model store that MODEL_STORE names, or check the one that is there: encrypted, private, versioned."""
-    from scripts.agent.folder import folder_of
-    from scripts.agent.s3 import bucket_of
-    from scripts.host import settings
-    from scripts.host.terminal import reporting, say, step, table
-    from scripts.registry import aws, bucket
-    from scripts.versions.stores import address_in, failing
-
-    with reporting():
-        loaded = settings.load()
-        address = address_in(loaded)
-        with failing():
-            folder, place = folder_of(address), bucket_of(address)
-        if folder is not None:
-            there = folder.is_dir()
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise TaskFailure(f"The folder {folder} cannot be made: {error.strerror}.") from error
-            say(f"{folder} {'is there already' if there else 'is made'}; whoever may write there may publish.")
-            return
-        assert place is not None, "the settings took it"
-        access = aws.open_access(loaded)
-        made = bucket.create(access, place[0], progress=step)
-        found = bucket.check(access, place[0])
-        table(f"Bucket {place[0]}", ("", "state"), [(one.what, "ok" if one.found else "failed") for one in found])
-        if wrong := [one for one in found if not one.found]:
-            raise TaskFailure(
-                f"The bucket {place[0]} is not made by this task, so it is not changed by it either. Make it fit:\n"
-                + "\n".join(f"  aws s3api {one.mend}" for one in wrong)
-            )
-        say(f"{address} {'is made' if made else 'is as it has to be'}. What publishing and pods need: docs/aws.md.")
+ONLY_FILE = "Only write the plan into the file for git (TRITON_PLAN_FILE, or helm/serving.yaml); no cluster is touched."
 
 
 @task(
-    help={
-        "model": "The model's name.",
-        "version": "Its number (default: the highest that is packaged).",
-        "repository": "Folder with the packaged models.",
-    }
+    help={"url": URL, "model": "Only this model's.", "json": "Print all of it as JSON instead, for scripts.", **WHERE}
 )
-def publish_model(c: Context, model: str = "", version: str = "", repository: str = REPOSITORY) -> None:
-    """Upload a packaged version to the model store; what is there already is not sent again, and never replaced."""
-    from scripts.host import settings
-    from scripts.host.terminal import reporting, say, upload_bar
-    from scripts.versions.publish import publish
-    from scripts.versions.stores import open_store
-
-    with reporting():
-        chosen = optional_number(version, name="version")
-        named(model, "publish-model")
-        store = open_store(settings.load())
-        with upload_bar() as progress:
-            done = publish(Path(repository), store, model=model, version=chosen, progress=progress)
-        what = f"{model} version {done.version.version}"
-        say(f"{what} is {'published' if done.new else 'there already'}: {store.objects.address}")
-        say(f"sha256 {done.version.digest}")
-        if done.new:
-            say(f"Serve it: invoke promote --model {model} --version {done.version.version} --url HOST")
-
-
-@task(help={"url": URL, "model": "Only this model's.", "json": "Print all of it as JSON instead, for scripts."})
-def versions(c: Context, url: str = "", model: str = "", json: bool = False) -> None:
-    """Show each version: in the store, in the image, planned, served, its sha256, requests and failures."""
+def versions(
+    c: Context,
+    url: str = "",
+    model: str = "",
+    json: bool = False,
+    release: str = "",
+    namespace: str = "",
+    context: str = "",
+) -> None:
+    """Show each version: in the store, in the image, planned, served by how many pods, sha256, requests, failures."""
     from scripts.host import settings
     from scripts.host.terminal import reporting, say, step, table
     from scripts.versions.stores import open_store
     from scripts.versions.table import COLUMNS, as_json, look
-    from scripts.versions.target import choose
 
-    with reporting():
+    with reporting(), contextlib.ExitStack() as stack:
         loaded = settings.load()
         store = open_store(loaded) if loaded.get("MODEL_STORE") else None
-        if store is None and not url:
-            raise TaskFailure(
-                "Nothing to look at. Give --url HOST of a server that `invoke serve` runs, or set MODEL_STORE, or both."
-            )
-        servers = []
-        if url:
-            target = choose(url)
-            state = target.state()
-            servers = [(state, target.triton)]
-            step(f"{target.name} follows plan {state.plan.generation}, {state.plan.digest[:12]}")
-            for problem in (state.problem, state.restart_needed):
-                if problem:
-                    step(f"{target.name}: {problem}")
-        found = look(store, servers, model=model)
+        try:
+            servers, absent = stack.enter_context(seen(url, release, namespace, context))
+        except TaskFailure as error:
+            if store is None or url or release or namespace or context:
+                raise
+            step(f"Only the store is looked at. {error}")
+            servers, absent = [], 0
+        found = look(store, servers, absent=absent, model=model)
         if json:
             say(as_json(found))
         else:
@@ -119,28 +64,45 @@ def versions(c: Context, url: str = "", model: str = "", json: bool = False) -> 
         "keep": "How many former versions stay served, so that going back takes no time.",
         "url": URL,
         "timeout": TIMEOUT,
+        "only_file": ONLY_FILE,
+        **WHERE,
     }
 )
 def promote(
-    c: Context, model: str = "", version: str = "", keep: str = "1", url: str = "", timeout: str = "600"
+    c: Context,
+    model: str = "",
+    version: str = "",
+    keep: str = "1",
+    url: str = "",
+    timeout: str = "600",
+    only_file: bool = False,
+    release: str = "",
+    namespace: str = "",
+    context: str = "",
 ) -> None:
-    """Serve a version to all callers who name none, once it has answered its golden images; no restart."""
+    """Serve a version to all callers who name none, once it has answered its golden images; no pod is restarted."""
     from scripts.host import settings
     from scripts.host.terminal import reporting, step
     from scripts.versions import change
     from scripts.versions.publish import digest_in_store
-    from scripts.versions.target import choose
 
     with reporting():
         named(model, "promote")
         if not version:
-            raise TaskFailure(f"Which version? For example: invoke promote --model {model} --version 2 --url localhost")
+            raise TaskFailure(f"Which version? For example: invoke promote --model {model} --version 2")
         chosen, kept = number(version, name="version"), number(keep, name="keep", least=0, most=100)
         limit = number(timeout, name="timeout")
-        target = choose(url)
         digest = digest_in_store(settings.load(), model, chosen, progress=step)
-        was = target.state()
-        roll(target, was, change.promoted(was, model, chosen, keep=kept, digest=digest), model, limit)
+
+        def make(was: "State") -> "Plan":
+            return change.promoted(was, model, chosen, keep=kept, digest=digest)
+
+        if only_file:
+            write_file(model, make, url or release or namespace or context)
+            return
+        with served(url, release, namespace, context) as target:
+            was = target.state()
+            roll(target, was, make(was), model, limit)
 
 
 @task(
@@ -149,39 +111,135 @@ def promote(
         "to": "The version to go back to (default: what was served before the last change).",
         "url": URL,
         "timeout": TIMEOUT,
+        "only_file": ONLY_FILE,
+        **WHERE,
     }
 )
-def rollback(c: Context, model: str = "", to: str = "", url: str = "", timeout: str = "600") -> None:
+def rollback(
+    c: Context,
+    model: str = "",
+    to: str = "",
+    url: str = "",
+    timeout: str = "600",
+    only_file: bool = False,
+    release: str = "",
+    namespace: str = "",
+    context: str = "",
+) -> None:
     """Serve an older version to all callers who name none; at once, where it is still served."""
     from scripts.host.terminal import reporting
     from scripts.versions import change
-    from scripts.versions.target import choose
+    from scripts.versions.target import OneServer
 
     with reporting():
         named(model, "rollback")
         chosen, limit = optional_number(to, name="to"), number(timeout, name="timeout")
-        target = choose(url)
-        was = target.state()
-        roll(target, was, change.rolled_back(was, model, to=chosen), model, limit)
+        if only_file:
+            write_file(
+                model, lambda was: change.rolled_back(was, model, to=chosen), url or release or namespace or context
+            )
+            return
+        with served(url, release, namespace, context) as target:
+            was = target.state()
+            if chosen is None and not isinstance(target, OneServer):
+                was = target.recall(was, model)
+            roll(target, was, change.rolled_back(was, model, to=chosen), model, limit)
 
 
-def roll(target: "OneServer", was: "State", plan: "Plan", model: str, timeout_s: int) -> None:
+@contextlib.contextmanager
+def served(url: str, release: str, namespace: str, context: str) -> "Iterator[OneServer | Release]":
+    """Give what serves the versions: the server at *url*, or the release in the cluster.
+
+    Raises:
+        TaskFailure: If both are named, or what is named cannot be reached.
+    """
+    from scripts.cluster.agents import agents
+    from scripts.cluster.release.chart import Chart
+    from scripts.cluster.release.mending import mend
+    from scripts.cluster.release.rollout import Show
+    from scripts.host import settings
+    from scripts.host.clock import Clock
+    from scripts.host.terminal import step
+    from scripts.versions.release import Release
+    from scripts.versions.target import OneServer
+
+    if url:
+        if release or namespace or context:
+            raise TaskFailure(
+                "--url names one server that `invoke serve` runs, and --release, --namespace and --context name a "
+                "release in a cluster: give one of the two."
+            )
+        yield OneServer.parse(url)
+        return
+    chart = Chart.from_settings(settings.load())
+    with (
+        reached(release, namespace, context) as (target, kubectl, helm),
+        agents(kubectl, target, progress=step) as found,
+    ):
+        mend(helm, kubectl, target, show=Show(line=step, status=lambda _: None), clock=Clock())
+        yield Release(target=target, kubectl=kubectl, helm=helm, chart=chart, agents=found, progress=step)
+
+
+@contextlib.contextmanager
+def seen(url: str, release: str, namespace: str, context: str) -> "Iterator[tuple[list[tuple[State, Endpoint]], int]]":
+    """Give what each server serves, with its address, and how many more could not be asked.
+
+    Raises:
+        TaskFailure: If what is named cannot be reached.
+    """
+    from scripts.cluster.serving import told
+    from scripts.host.terminal import step
+    from scripts.versions.target import OneServer
+
+    with served(url, release, namespace, context) as target:
+        if isinstance(target, OneServer):
+            state = target.state()
+            step(f"{target.name} follows {told(state.plan)}")
+            asked = [(target.name, state, target.triton)]
+            absent = 0
+        else:
+            asked, absent = target.look()
+        for name, state, _ in asked:
+            for problem in (state.problem, state.restart_needed):
+                if problem:
+                    step(f"{name}: {problem}")
+        yield [(state, triton) for _, state, triton in asked], absent
+
+
+def write_file(model: str, make: "Callable[[State], Plan]", elsewhere: str) -> None:
+    """Write the plan that *make* makes of the one in the files; *elsewhere* is a server or a release that was named.
+
+    Raises:
+        TaskFailure: If one was, or the files cannot be used.
+    """
+    from scripts.cluster import serving
+    from scripts.host import settings
+    from scripts.host.terminal import say
+    from scripts.versions import written
+
+    if elsewhere:
+        raise TaskFailure("--only-file touches no server and no cluster: leave the flags out that name one.")
+    path = serving.place(settings.load())
+    plan = make(written.state(path, model))
+    serving.write(path, plan)
+    say(f"{path} says now {serving.told(plan)}")
+    say("Commit it; the pods follow what Argo CD, Flux or `invoke deploy-triton` bring into the cluster.")
+
+
+def roll(target: "OneServer | Release", was: "State", plan: "Plan", model: str, timeout_s: int) -> None:
     """Let *target* follow *plan*, and print what came of it."""
+    from scripts.cluster import serving
+    from scripts.host import settings
     from scripts.host.terminal import say, step, table
     from scripts.versions.roll import COLUMNS, Roll
+    from scripts.versions.target import OneServer
 
     done = Roll(target=target, model=model, was=was, timeout_s=timeout_s, progress=step).to(plan)
     table(f"{model} on {target.name}", COLUMNS, done.rows)
     highest = max(plan.models[model].serve)
     say(f"Callers who name no version of {model} get version {highest} since {done.switched_s:.2f} s after the order;")
     say(f"everything that is planned was served after {done.seconds:.2f} s.")
-
-
-def named(model: str, asked: str) -> None:
-    """Check that a model is named.
-
-    Raises:
-        TaskFailure: If none is.
-    """
-    if not model:
-        raise TaskFailure(f"Which model? For example: invoke {asked} --model resnet50")
+    if not isinstance(target, OneServer):
+        path = serving.place(settings.load())
+        serving.write(path, plan)
+        say(f"{path} says it too: a commit of it keeps git and cluster together.")

@@ -2,7 +2,7 @@
 
 from scripts.agent.plan import ModelPlan, Plan
 from scripts.host.errors import TaskFailure
-from scripts.versions.seen import State
+from scripts.server.seen import State
 
 
 def promoted(state: State, model: str, version: int, *, keep: int, digest: str | None) -> Plan:
@@ -67,10 +67,12 @@ def rolled_back(state: State, model: str, *, to: int | None) -> Plan:
     return _with(state, model, serve, candidate, digests)
 
 
-def put_back(state: State, *, after: int) -> Plan:
-    """Return the plan that serves what *state* says, to be followed after the plan of generation *after*."""
-    models = {name: state.part(name) for name in {*state.plan.models, *state.models}}
-    return Plan(models={name: part for name, part in models.items() if part.serve}, generation=after + 1)
+def put_back(state: State, model: str, *, after: int) -> Plan:
+    """Return the plan that serves what *state* says of *model*, to be followed after that of generation *after*."""
+    models = dict(state.plan.models)
+    if model in state.models or model in models:
+        models[model] = state.part(model)
+    return Plan(models=models, generation=after + 1)
 
 
 def _with(state: State, model: str, serve: tuple[int, ...], candidate: int | None, digests: dict[int, str]) -> Plan:

@@ -1,25 +1,51 @@
 """Change the plan of a target, wait until every server follows it, and put everything back if one cannot."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import attrs
 
-from scripts.agent.plan import Plan
+from scripts.agent.plan import ModelPlan, Plan
 from scripts.host.clock import Clock
 from scripts.host.errors import TaskFailure
+from scripts.server.seen import Model, State
 from scripts.versions.change import put_back
-from scripts.versions.seen import Model, State
-from scripts.versions.target import Target
+from scripts.versions.target import OvertakenError, Target
 
-COLUMNS = ("server", "version", "from", "fetched", "loaded", "checked", "sha256", "")
-_POLL_S = 0.05
+COLUMNS = ("server", "version", "from", "fetched", "loaded", "checked", "answers after", "sha256", "")
+# So often the servers are asked; more seldom while one of them does not answer.
+_POLL_S, _AWAY_POLL_S = 0.05, 1.0
 # An agent that does not answer may be starting anew.
 _AWAY_S = 30.0
 _TAKES = "takes the plan"
 
 
-class OvertakenError(TaskFailure):
-    """Somebody else has changed the plan meanwhile; it is theirs now."""
+class LostError(TaskFailure):
+    """A server does not answer.
+
+    Attributes:
+        server: Its name.
+    """
+
+    def __init__(self, server: str, why: TaskFailure) -> None:
+        super().__init__(f"{server} does not answer: {why}")
+        self.server = server
+
+
+@attrs.define
+class Seen:
+    """What the servers have said so far.
+
+    Attributes:
+        done: The state of each that serves what is planned, by its name.
+        doing: What each does, in words.
+        switched: When callers who name no version got the planned one from each.
+        away: Since when each does not answer.
+    """
+
+    done: dict[str, State] = attrs.field(factory=dict)
+    doing: dict[str, str] = attrs.field(factory=dict)
+    switched: dict[str, float] = attrs.field(factory=dict)
+    away: dict[str, float] = attrs.field(factory=dict)
 
 
 @attrs.frozen(kw_only=True)
@@ -64,72 +90,113 @@ class Roll:
             TaskFailure: If one cannot; then all of them serve again what they served before, as far as they answer.
         """
         begun = self.clock.now()
-        self.target.follow(plan, after=self.was.plan.generation)
+        plan = self.target.follow(plan, after=self.was.plan.generation)
         try:
-            states, switched = self._wait(plan)
+            seen = self._wait(plan)
+            self._compare(plan, seen.done)
         except OvertakenError:
             raise
         except TaskFailure as fault:
-            raise TaskFailure(f"{fault} {self._put_back(plan)}") from fault
+            raise TaskFailure(f"{fault} {self._put_back(plan, fault)}") from fault
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f"{self.target.name} goes on following the new plan: `invoke versions` shows how far it is."
             ) from None
+        switched = {name: when - begun for name, when in seen.switched.items()}
         return Outcome(
-            switched_s=switched - begun,
+            switched_s=max(switched.values()),
             seconds=self.clock.now() - begun,
-            rows=[row for name, state in states.items() for row in self._rows(name, state.models[self.model])],
+            rows=[
+                row
+                for name, state in sorted(seen.done.items())
+                for row in self._rows(name, state.models[self.model], switched[name])
+            ],
         )
 
-    def _put_back(self, plan: Plan) -> str:
+    def _put_back(self, plan: Plan, fault: TaskFailure) -> str:
         """Serve again what was served before; return in words how that went."""
-        back = put_back(self.was, after=plan.generation)
+        back = put_back(self.was, self.model, after=plan.generation)
+        lost = {fault.server} if isinstance(fault, LostError) else set[str]()
         self.progress("Putting everything back")
         try:
-            self.target.follow(back, after=plan.generation)
-            self._wait(back)
+            self._wait(self.target.follow(back, after=plan.generation), without=lost)
         except TaskFailure as error:
             return f"It could not be put back everywhere: {error}"
-        return "Everything is put back: what was served before is served."
+        told = "Everything is put back: what was served before is served."
+        return f"{told} Whether {', '.join(lost)} serves it is not known." if lost else told
 
-    def _wait(self, plan: Plan) -> tuple[Mapping[str, State], float]:
-        """Wait until every server serves what *plan* says of the model; return their states, and when all had switched.
+    def _wait(self, plan: Plan, *, without: Collection[str] = ()) -> Seen:
+        """Wait until every server serves what *plan* says of the model, and return what they said.
+
+        Args:
+            plan: The plan.
+            without: The servers that nobody waits for.
 
         Raises:
             TaskFailure: If one cannot, or the time is up.
         """
-        done: dict[str, State] = {}
-        said: dict[str, str] = {}
-        switched: dict[str, float] = {}
-        answered = begun = self.clock.now()
-        servers = self.target.servers()
-        while len(done) < len(servers):
-            for name, ask in servers:
-                if name in done:
-                    continue
-                try:
-                    state = ask()
-                except TaskFailure:
-                    if self.clock.now() - answered > _AWAY_S:
-                        raise
-                    continue
-                answered = self.clock.now()
-                step = self._step(name, plan, state)
-                if step != _TAKES and state.models[self.model].stable == max(plan.models[self.model].serve):
-                    switched.setdefault(name, answered)
-                if step == "":
-                    done[name] = state
-                elif step != said.get(name):
-                    self.progress(f"{name}: {step}")
-                    said[name] = step
-            if len(done) < len(servers):
+        seen, begun = Seen(), self.clock.now()
+        while True:
+            servers = {name: ask for name, ask in self.target.servers() if name not in without}
+            waiting = [name for name in servers if name not in seen.done]
+            if servers and not waiting:  # nor has another one come meanwhile
+                return attrs.evolve(seen, done={name: seen.done[name] for name in servers})
+            for name in seen.away.keys() - servers.keys():  # it has ended, and does not come back under this name
+                del seen.away[name]
+            while True:
+                for name in waiting:
+                    self._look(name, servers[name], plan, seen)
+                waiting = [name for name in waiting if name not in seen.done]
+                if not waiting and servers:
+                    break
                 if self.clock.now() - begun > self.timeout_s:
-                    late = ", ".join(
-                        f"{name} ({said.get(name, 'no answer')})" for name, _ in servers if name not in done
+                    late = ", ".join(f"{name} ({seen.doing.get(name, 'no answer')})" for name in waiting)
+                    raise TaskFailure(
+                        f"Not every server followed within {self.timeout_s:g} s: {late or 'none is there'}."
                     )
-                    raise TaskFailure(f"Not every server followed within {self.timeout_s:g} s: {late}.")
+                if seen.away or not servers:
+                    self.clock.sleep(_AWAY_POLL_S)
+                    break
                 self.clock.sleep(_POLL_S)
-        return done, max(switched.values(), default=begun)
+
+    def _look(self, name: str, ask: Callable[[], State], plan: Plan, seen: Seen) -> None:
+        """Ask one server how far it is, and note it.
+
+        Raises:
+            TaskFailure: If it cannot follow, or has not answered for too long.
+        """
+        try:
+            state = ask()
+        except OvertakenError:
+            raise
+        except TaskFailure as error:
+            if self.clock.now() - seen.away.setdefault(name, self.clock.now()) > _AWAY_S:
+                raise LostError(name, error) from error
+            return
+        seen.away.pop(name, None)
+        step, wanted = self._step(name, plan, state), _wanted(plan, self.model)
+        if step != _TAKES and wanted and state.models[self.model].stable == max(wanted):
+            seen.switched.setdefault(name, self.clock.now())
+        if step == "":
+            seen.done[name] = state
+        elif step != seen.doing.get(name):
+            self.progress(f"{name}: {step}")
+            seen.doing[name] = step
+
+    def _compare(self, plan: Plan, states: Mapping[str, State]) -> None:
+        """Check that all servers serve the same bytes.
+
+        Raises:
+            TaskFailure: If they do not.
+        """
+        for version in _wanted(plan, self.model):
+            found = {name: state.models[self.model].versions[version].digest for name, state in states.items()}
+            if len(set(found.values())) > 1:
+                told = ", ".join(f"{name}: {(digest or '')[:12]}" for name, digest in sorted(found.items()))
+                raise TaskFailure(
+                    f"The servers serve different bytes as version {version} of {self.model} ({told}): a version never "
+                    "changes, so give the new one the next number."
+                )
 
     def _step(self, name: str, plan: Plan, state: State) -> str:
         """Return what a server does towards *plan*; empty: it serves what that says of the model.
@@ -139,9 +206,12 @@ class Roll:
         """
         if state.plan.generation > plan.generation:
             raise OvertakenError(f"Somebody else has changed the plan of {name} meanwhile: look at `invoke versions`.")
+        wanted = _wanted(plan, self.model)
+        if state.followed == plan.digest and not wanted and self.model not in state.models:
+            return ""
         if state.followed != plan.digest or self.model not in state.models:
             return _TAKES
-        model, wanted = state.models[self.model], plan.models[self.model].serve
+        model = state.models[self.model]
         for version in wanted:
             one = model.versions[version]
             if one.phase == "failed":
@@ -153,8 +223,8 @@ class Roll:
         missing = [(number, model.versions[number].phase) for number in wanted]
         return ", ".join(f"{phase} version {number}" for number, phase in missing if phase != "serving") or "drops"
 
-    def _rows(self, name: str, model: Model) -> Sequence[tuple[str, ...]]:
-        """Return a row for each version of a server that follows."""
+    def _rows(self, name: str, model: Model, switched_s: float) -> Sequence[tuple[str, ...]]:
+        """Return a row for each version of a server that follows, and answered as planned after *switched_s*."""
         served = self.was.models.get(self.model)
         before = {n for n, one in served.versions.items() if one.phase == "serving"} if served else set()
         rows = []
@@ -164,12 +234,19 @@ class Roll:
                 "" if number in before or phase not in one.seconds else f"{one.seconds[phase]:.2f} s"
                 for phase in phases
             ]
-            what = "callers who name none get it" if number == model.stable else "served"
-            rows.append((name, str(number), one.source or "", *took, (one.digest or "")[:12], what))
+            after, what = "", "served"
+            if number == model.stable:
+                after, what = f"{switched_s:.2f} s", "callers who name none get it"
+            rows.append((name, str(number), one.source or "", *took, after, (one.digest or "")[:12], what))
         return [
             *rows,
-            *((name, str(number), "", "", "", "", "", "dropped") for number in sorted(before - model.versions.keys())),
+            *((name, str(number), *[""] * 6, "dropped") for number in sorted(before - model.versions.keys())),
         ]
+
+
+def _wanted(plan: Plan, model: str) -> tuple[int, ...]:
+    """Return the versions of a model that *plan* names."""
+    return plan.models.get(model, ModelPlan()).serve
 
 
 def _sentence(words: str | None) -> str:

@@ -9,7 +9,7 @@ import attrs
 
 from scripts.agent.store import Store
 from scripts.server.endpoint import Endpoint
-from scripts.versions.seen import State
+from scripts.server.seen import State
 from scripts.versions.stores import failing
 
 COLUMNS = ("model", "version", "store", "image", "planned", "served", "sha256", "published", "requests", "failed", "")
@@ -28,7 +28,7 @@ class Known:
         planned: ``"serve"``, ``"candidate"`` or None.
         stable: Whether callers who name no version get it.
         served: On how many servers it is served.
-        servers: How many servers were asked.
+        servers: How many servers there are.
         sha256: What names its bytes, where that is known.
         source: Where the servers have it from, where that is known.
         requests: How many requests it has answered since it was loaded.
@@ -70,12 +70,15 @@ class Known:
         )
 
 
-def look(store: Store | None, servers: Sequence[tuple[State, Endpoint]], *, model: str = "") -> list[Known]:
+def look(
+    store: Store | None, servers: Sequence[tuple[State, Endpoint]], *, absent: int = 0, model: str = ""
+) -> list[Known]:
     """Return every version that the store or a server knows, by model and number.
 
     Args:
         store: The model store; None: there is none.
         servers: What each server's agent says, and the server itself.
+        absent: How many more servers there are that could not be asked.
         model: Only this model's; empty: all.
 
     Raises:
@@ -89,7 +92,7 @@ def look(store: Store | None, servers: Sequence[tuple[State, Endpoint]], *, mode
             for number in store.versions(name)
         }
         found = {key: Known(model=key[0], version=key[1], **_in_store(store, *key)) for key in stored} if store else {}
-    absent = None if store is None else False
+    unpublished = None if store is None else False
     for state, triton in servers:
         for name, seen in state.models.items():
             if model not in ("", name):
@@ -97,7 +100,7 @@ def look(store: Store | None, servers: Sequence[tuple[State, Endpoint]], *, mode
             part, counts = state.part(name), _counts(triton, name)
             numbers = {*seen.image, *seen.versions, *part.serve, *([part.candidate] if part.candidate else [])}
             for number in numbers | {version for of, version in found if of == name}:
-                known = found.get((name, number)) or Known(model=name, version=number, in_store=absent)
+                known = found.get((name, number)) or Known(model=name, version=number, in_store=unpublished)
                 one = seen.versions.get(number)
                 if seen.candidate is not None and seen.candidate[0] == number and number not in part.serve:
                     one = seen.candidate[1]
@@ -108,7 +111,7 @@ def look(store: Store | None, servers: Sequence[tuple[State, Endpoint]], *, mode
                     planned="serve" if number in part.serve else "candidate" if number == part.candidate else None,
                     stable=known.stable or number == seen.stable,
                     served=known.served + (one is not None and one.phase == "serving"),
-                    servers=len(servers),
+                    servers=len(servers) + absent,
                     sha256=known.sha256 or (one.digest if one else None),
                     source=known.source or (one.source if one else None),
                     requests=known.requests + requests,

@@ -10,7 +10,11 @@ import attrs
 from scripts.agent.plan import Plan
 from scripts.host.errors import TaskFailure
 from scripts.server.endpoint import AGENT_OFFSET, Endpoint
-from scripts.versions.seen import State
+from scripts.server.seen import State
+
+
+class OvertakenError(TaskFailure):
+    """Somebody else has changed the plan meanwhile; it is theirs now."""
 
 
 class Target(Protocol):
@@ -27,15 +31,15 @@ class Target(Protocol):
             TaskFailure: If it cannot be asked.
         """
 
-    def follow(self, plan: Plan, *, after: int) -> None:
-        """Give it *plan* to follow, if the generation *after* is followed until now.
+    def follow(self, plan: Plan, *, after: int) -> Plan:
+        """Give it *plan* to follow, if the generation *after* is followed until now; return it as the servers get it.
 
         Raises:
             TaskFailure: If it does not take it.
         """
 
     def servers(self) -> Sequence[tuple[str, Callable[[], State]]]:
-        """Return each server's name, and what gives its state."""
+        """Return the name of each server that is there now, and what gives its state."""
 
 
 @attrs.frozen(kw_only=True)
@@ -83,7 +87,7 @@ class OneServer:
             raise TaskFailure(f"What answers on {self.agent.http} is no agent: {answer}.")
         return State.from_dict(answer.body, where=self.agent.http)
 
-    def follow(self, plan: Plan, *, after: int) -> None:
+    def follow(self, plan: Plan, *, after: int) -> Plan:
         """Post *plan* to the agent.
 
         Raises:
@@ -97,21 +101,8 @@ class OneServer:
             )
         if answer.status != 200:
             raise TaskFailure(f"The agent on {self.agent.http} does not take the plan: {answer}.")
+        return plan
 
     def servers(self) -> Sequence[tuple[str, Callable[[], State]]]:
         """Return the one server."""
         return [(self.name, self.state)]
-
-
-def choose(url: str) -> OneServer:
-    """Return what a task's flags name.
-
-    Raises:
-        TaskFailure: If *url* is empty or no address.
-    """
-    if not url:
-        raise TaskFailure(
-            "Which server? Give --url HOST or --url HOST:HTTP_PORT of one that `invoke serve` runs, for example --url "
-            "localhost. Versions of a release in a cluster are changed by a new image yet: invoke deploy-triton."
-        )
-    return OneServer.parse(url)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+import yaml
 
 from scripts.host.settings import BASE_IMAGE
 from tests.doubles import small_classifiers
@@ -104,13 +105,15 @@ def test_help_names_every_task() -> None:
         (("create-store",), "MODEL_STORE=file:///FOLDER"),
         (("publish-model",), "Which model? For example: invoke publish-model --model resnet50"),
         (("publish-model", "--model", "resnet50"), "There is no model store"),
-        (("versions",), "Nothing to look at"),
+        (("versions", "--url", "localhost", "--namespace", "triton"), "give one of the two"),
         (("promote", "--model", "resnet50"), "Which version?"),
-        (("promote", "--model", "resnet50", "--version", "2"), "--url localhost"),
+        (("promote", "--model", "resnet50", "--version", "2", "--namespace", "A b"), "--namespace 'A b' is not a name"),
+        (("promote", "--model", "cars", "--version", "2", "--only-file", "--url", "localhost"), "touches no server"),
+        (("promote", "--model", "cars", "--version", "2", "--only-file"), "models: {cars: {serve: [1]}}"),
         (("promote", "--model", "resnet50", "--version", "2", "--url", "127.0.0.1:1"), "No agent answers"),
         (("promote", "--model", "resnet50", "--version", "2", "--keep", "-1"), "--keep takes a whole number from 0"),
         (("rollback", "--model", "resnet50", "--to", "0"), "--to takes a whole number"),
-        (("rollback", "--model", "resnet50"), "--url localhost"),
+        (("rollback", "--model", "cars", "--only-file"), "Neither serving.yaml nor helm/values.yaml"),
         (("push-chart", "--registry", "https://h"), "--registry takes oci://HOST"),
         (("push-chart", "--registry", "oci://h", "--key", "me"), "CHART_KEYRING or --keyring"),
         (("deploy-triton", "--image", "triton"), "--image takes HOST/NAME@sha256:DIGEST"),
@@ -125,10 +128,42 @@ def test_a_wrong_call_is_one_message(arguments: tuple[str, ...], saying: str) ->
     refused(*arguments, saying=saying)
 
 
-@pytest.mark.parametrize("task", ["smoke-test", "status", "destroy-triton"])
-def test_tasks_for_a_cluster_say_what_they_need(task: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "task",
+    [
+        ("smoke-test",),
+        ("status",),
+        ("destroy-triton",),
+        ("versions",),
+        ("promote", "--model", "cars", "--version", "2"),
+        ("rollback", "--model", "cars"),
+    ],
+    ids=lambda task: str(task[0]),
+)
+def test_tasks_for_a_cluster_say_what_they_need(task: tuple[str, ...], tmp_path: Path) -> None:
     """On a machine without kubectl that is one message, with where to get it."""
-    refused(task, saying="kubectl is needed to reach a cluster: https://", extra={"PATH": str(tmp_path)})
+    refused(*task, saying="kubectl is needed to reach a cluster: https://", extra={"PATH": str(tmp_path)})
+
+
+def test_without_a_cluster_the_store_is_listed(tmp_path: Path) -> None:
+    """What is published needs no cluster to be seen; why no pod was asked is said."""
+    (tmp_path / "store").mkdir()
+    done = invoke("versions", "--json", extra={"PATH": str(tmp_path), "MODEL_STORE": f"file://{tmp_path / 'store'}"})
+    assert (done.returncode, done.stdout.strip()) == (0, "[]")
+    assert "Only the store is looked at. kubectl is needed to reach a cluster" in done.stderr
+
+
+def test_a_promotion_for_git_writes_the_file_and_asks_nobody(tmp_path: Path) -> None:
+    """From file to file: promoted, rolled back, each generation higher than the one before."""
+    path = tmp_path / "serving.yaml"
+    path.write_text("plan: {generation: 4}\nmodels: {cars: {serve: [1, 2]}}\n")
+    own = {"PATH": str(tmp_path), "TRITON_PLAN_FILE": str(path)}
+    for task, serve in ((("promote", "--version", "3"), [2, 3]), (("rollback",), [2])):
+        done = invoke(*task, "--model", "cars", "--only-file", extra=own)
+        assert done.returncode == 0, done.stderr
+        assert yaml.safe_load(path.read_text())["models"]["cars"]["serve"] == serve
+        assert "Commit it" in done.stdout
+    assert yaml.safe_load(path.read_text())["plan"] == {"generation": 6}
 
 
 def test_a_file_becomes_a_checked_version_and_a_request(tmp_path: Path, onnx_file: Path) -> None:

@@ -21,11 +21,11 @@ from scripts.host import settings
 from scripts.packaging.package import package
 from scripts.server.agent import Agent, Folders, agent_command, free_beside
 from scripts.server.endpoint import AGENT_OFFSET
+from scripts.server.seen import State
 from scripts.sources.source import Source
 from scripts.versions import change
 from scripts.versions.publish import publish
 from scripts.versions.roll import Outcome, Roll
-from scripts.versions.seen import State
 from scripts.versions.target import OneServer
 from tests.doubles import tiny
 from tests.waiting import wait_until

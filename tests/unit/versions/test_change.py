@@ -6,8 +6,8 @@ import pytest
 
 from scripts.agent.plan import ModelPlan, Plan
 from scripts.host.errors import TaskFailure
+from scripts.server.seen import State
 from scripts.versions import change
-from scripts.versions.seen import State
 
 
 def state(
@@ -30,6 +30,7 @@ def state(
             "plan": {"generation": generation, "models": {"cars": part} if serve else {}},
             "before": {} if before is None else {"cars": {"serve": list(before), "candidate": None, "digests": {}}},
             "followed": "x",
+            "settled": True,
             "problem": None,
             "restart_needed": None,
             "models": {
@@ -140,6 +141,11 @@ def test_an_unknown_model_is_named_with_those_there_are() -> None:
 
 def test_putting_back_names_every_version() -> None:
     """A plan that meant the image's versions is put back as those, so that nothing packaged meanwhile joins."""
-    back = change.put_back(state(), after=6)
+    back = change.put_back(state(), "cars", after=6)
     assert (back.generation, back.models["cars"].serve) == (7, (1, 2))
-    assert isinstance(back, Plan)
+
+
+def test_putting_back_leaves_other_models_as_they_are_planned() -> None:
+    """And a model that was not there before is not there afterwards."""
+    was = state(2, 3)
+    assert change.put_back(was, "bikes", after=6) == Plan(models=was.plan.models, generation=7)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+import attrs
 import pytest
 
 from scripts.agent.errors import AgentError
@@ -11,11 +12,11 @@ from scripts.agent.plans import Plans
 from scripts.agent.server import Api
 from scripts.host.clock import Clock
 from scripts.host.errors import TaskFailure
+from scripts.server.seen import State
 from scripts.versions import change
 from scripts.versions.roll import Roll
-from scripts.versions.seen import State
 from tests.doubles.disk_agent import World, agent
-from tests.doubles.disk_triton import BAD, WRONG
+from tests.doubles.disk_triton import BAD, GOOD, WRONG
 
 
 class InProcess:
@@ -62,11 +63,12 @@ class InProcess:
         """Ask the first."""
         return self.state_of(next(iter(self.apis)))
 
-    def follow(self, plan: Plan, *, after: int) -> None:
+    def follow(self, plan: Plan, *, after: int) -> Plan:
         """Give the plan to all that answer."""
         for name, api in self.apis.items():
             if name not in self.away:
                 api.plans.post(plan, after=after)
+        return plan
 
     def servers(self) -> Sequence[tuple[str, Callable[[], State]]]:
         """Return all of them."""
@@ -86,6 +88,14 @@ class InProcess:
 def promoted(target: InProcess, version: int) -> Plan:
     """Return the plan with *version* promoted."""
     return change.promoted(target.state(), "cars", version, keep=1, digest=None)
+
+
+def sibling(world: World, folders: pytest.TempPathFactory) -> World:
+    """Return another agent with the image and the store of *world*."""
+    root = folders.mktemp("other")
+    for name in ("image", "store"):
+        (root / name).symlink_to(world.root / name)
+    return agent(root)
 
 
 def test_a_version_is_promoted_and_rolled_back(world: World) -> None:
@@ -124,10 +134,7 @@ def test_a_bad_version_is_put_back(world: World, model: bytes, why: str) -> None
 def test_one_server_that_cannot_takes_all_of_them_back(world: World, tmp_path_factory: pytest.TempPathFactory) -> None:
     """The version has loaded on one of two; both serve what they served before."""
     world.publish(3)
-    other = tmp_path_factory.mktemp("other")
-    for name in ("image", "store"):
-        (other / name).symlink_to(world.root / name)
-    second = agent(other)
+    second = sibling(world, tmp_path_factory)
     second.triton.broken.add(("cars", 3))
     target = InProcess(one=world, two=second)
     with pytest.raises(TaskFailure, match="two cannot serve version 3"):
@@ -138,16 +145,50 @@ def test_one_server_that_cannot_takes_all_of_them_back(world: World, tmp_path_fa
 def test_a_server_that_goes_away_takes_all_of_them_back(world: World, tmp_path_factory: pytest.TempPathFactory) -> None:
     """It is waited for a while, since its agent may be starting anew; the others are put back."""
     world.publish(3)
-    other = tmp_path_factory.mktemp("other")
-    for name in ("image", "store"):
-        (other / name).symlink_to(world.root / name)
-    target = InProcess(one=world, two=agent(other))
+    target = InProcess(one=world, two=sibling(world, tmp_path_factory))
     roll, plan = target.roll(), promoted(target, 3)
     target.away.add("two")
-    with pytest.raises(TaskFailure, match=r"No answer from two\. It could not be put back everywhere"):
+    with pytest.raises(TaskFailure, match=r"two does not answer: .*Whether two serves it is not known"):
         roll.to(plan)
     assert target.now >= 30
     assert target.served()[0] == {1, 2}
+
+
+def test_a_server_that_ends_is_waited_for_no_more(world: World, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Its successor, which has come meanwhile, is waited for instead."""
+    world.publish(3)
+    target = InProcess(one=world, two=sibling(world, tmp_path_factory))
+    roll, plan = target.roll(), promoted(target, 3)
+    target.away.add("two")
+    successor = InProcess(three=sibling(world, tmp_path_factory))
+
+    def sleep(seconds: float) -> None:
+        target.sleep(seconds)
+        if "two" in target.apis and target.now > 5:
+            del target.apis["two"], target.worlds["two"]
+            target.apis |= successor.apis
+            target.worlds |= successor.worlds
+            target.apis["three"].plans.post(plan)
+
+    done = attrs.evolve(roll, clock=Clock(now=lambda: target.now, sleep=sleep)).to(plan)
+    assert {row[0] for row in done.rows} == {"one", "three"}
+    assert target.served() == [{2, 3}, {2, 3}]
+
+
+def test_servers_that_serve_different_bytes_are_put_back(
+    world: World, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Each of them is content with its own."""
+    world.publish(3)
+    root = tmp_path_factory.mktemp("other")
+    (root / "image").symlink_to(world.root / "image")
+    (root / "store").mkdir()
+    other = agent(root)
+    other.publish(3, GOOD + b" retrained")
+    target = InProcess(one=world, two=other)
+    with pytest.raises(TaskFailure, match=r"different bytes as version 3 of cars \(one: .*, two: .*put back"):
+        target.roll().to(promoted(target, 3))
+    assert target.served() == [{1, 2}, {1, 2}]
 
 
 def test_a_change_that_takes_too_long_is_put_back(world: World) -> None:

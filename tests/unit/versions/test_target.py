@@ -3,8 +3,8 @@
 import pytest
 
 from scripts.host.errors import TaskFailure
-from scripts.versions.seen import State
-from scripts.versions.target import OneServer, choose
+from scripts.server.seen import State
+from scripts.versions.target import OneServer
 
 
 @pytest.mark.parametrize(
@@ -20,12 +20,10 @@ def test_the_agent_is_on_the_http_port_and_three(url: str, agent: str) -> None:
     assert OneServer.parse(url).agent.http == agent
 
 
-def test_without_an_address_the_message_shows_one() -> None:
-    """And says how versions of a release are changed until then."""
-    with pytest.raises(TaskFailure, match="--url localhost"):
-        choose("")
+def test_the_last_port_leaves_none_for_the_agent() -> None:
+    """The message says why."""
     with pytest.raises(TaskFailure, match="leaves no port for the agent"):
-        choose("localhost:65535")
+        OneServer.parse("localhost:65535")
 
 
 @pytest.mark.parametrize("answer", [{}, {"schema": 2}, {"schema": None}])

@@ -77,6 +77,7 @@ class State:
         plan: The plan that it follows.
         before: The part of each model that was changed, as it was before its last change.
         followed: The digest of the plan that it has begun to follow; None: of none yet.
+        settled: Whether just what is planned is served.
         problem: Why its server should get no traffic; None: it should.
         restart_needed: Why its server needs a restart; None: it needs none.
         models: Each model, by name.
@@ -85,6 +86,7 @@ class State:
     plan: Plan
     before: Plan
     followed: str | None
+    settled: bool
     problem: str | None
     restart_needed: str | None
     models: Mapping[str, Model]
@@ -107,6 +109,7 @@ class State:
                 plan=plan_of(followed["models"], generation=followed["generation"]),
                 before=plan_of(data["before"]),
                 followed=data["followed"],
+                settled=data["settled"],
                 problem=data["problem"],
                 restart_needed=data["restart_needed"],
                 models={name: Model.from_dict(one) for name, one in data["models"].items()},

@@ -1,0 +1,246 @@
+"""The pods of a release: the plan stands in the release's values, and each pod's agent makes its server serve it."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import attrs
+
+from scripts.agent.plan import ModelPlan, Plan
+from scripts.cluster import serving
+from scripts.cluster.agents import Agents, PodAgent
+from scripts.cluster.helm import Helm, Revision
+from scripts.cluster.kubectl import Kubectl
+from scripts.cluster.objects import Rendered
+from scripts.cluster.release.change import change
+from scripts.cluster.release.chart import Chart
+from scripts.cluster.release.record import Record
+from scripts.cluster.says import ClusterFailure, explain
+from scripts.cluster.target import Target
+from scripts.host.errors import TaskFailure
+from scripts.host.program import Version
+from scripts.host.secret import Secret
+from scripts.server.endpoint import Endpoint
+from scripts.server.seen import State
+from scripts.versions.target import OvertakenError
+
+# How an agent answers who has no key, or one that it does not take; and where it follows a later plan.
+_CLOSED, _LATER = (401, 403), 409
+
+
+@attrs.define(kw_only=True)
+class Release:
+    """A release whose pods serve a plan.
+
+    Attributes:
+        target: Which.
+        kubectl: Set to its namespace.
+        helm: Likewise.
+        chart: The chart that it was deployed with.
+        agents: The agents in its pods.
+        progress: Takes a line where something is worth knowing.
+    """
+
+    target: Target
+    kubectl: Kubectl
+    helm: Helm
+    chart: Chart
+    agents: Agents
+    progress: Callable[[str], None]
+    _history: Sequence[Revision] = ()
+    _values: Mapping[str, Any] = attrs.field(factory=dict)
+    _wanted: Plan | None = None
+    _closed: bool = False
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages."""
+        return f"release {self.target.release}"
+
+    def state(self) -> State:
+        """Return the plan of the release, and what the first of its pods serves.
+
+        Raises:
+            TaskFailure: If there is no such release, it cannot be changed now, or a pod cannot be asked.
+        """
+        self._history = self.helm.history(self.target.release)
+        self._require_whole()
+        self._values = self.helm.values(self.target.release)
+        self._planned()
+        states = [agent.state() for agent in self.agents.look()]
+        if not states:
+            raise TaskFailure(f"No pod of the {self.name} runs, so none can follow a plan: `invoke status` says more.")
+        plan = serving.in_values(self._values, where=f"The values of the {self.name}")
+        # A plan that somebody posted to a pod by hand has a higher number than the release's.
+        latest = max(plan.generation, *(state.plan.generation for state in states))
+        return attrs.evolve(states[0], plan=Plan(models=plan.models, generation=latest), before=Plan())
+
+    def recall(self, state: State, model: str) -> State:
+        """Return *state* with what former revisions of the release planned for *model* before the last change of that.
+
+        Raises:
+            TaskFailure: If the cluster cannot be asked.
+        """
+        now = state.plan.models.get(model, ModelPlan())
+        for revision in reversed(self._history[:-1]):
+            try:
+                values = self.helm.values(self.target.release, revision=revision.number)
+                former = serving.in_values(values, where=f"The values of revision {revision.number}")
+            except TaskFailure as error:
+                self.progress(f"Note: what revision {revision.number} served is not known. {error}")
+                break
+            part = former.models.get(model, ModelPlan())
+            if (part.serve, part.candidate) != (now.serve, now.candidate):
+                return attrs.evolve(state, before=Plan(models={model: part}))
+        return state
+
+    def follow(self, plan: Plan, *, after: int) -> Plan:
+        """Write *plan* into the release; each pod gets it when it is asked for the first time after that.
+
+        Raises:
+            OvertakenError: If somebody else has changed the release since it was read.
+            TaskFailure: If the release cannot be changed, or more than its plan would change.
+        """
+        assert after < plan.generation, "a plan comes after the one that was read"
+        read = self._history[-1].number
+        self._history = self.helm.history(self.target.release)
+        if self._history[-1].number != read:
+            raise self._overtaken(self._history[-1].number)
+        values, version = serving.with_plan(self._values, plan), self.helm.version()
+        wanted = self._simulated(values, version, plan)
+        record = Record.read(self.kubectl, self.target)
+        was_good = record.is_good(self._history[-1])
+        self._note(attrs.evolve(record, attempted=read + 1))
+        self.progress(f"Generation {plan.generation} of the plan goes into revision {read + 1} of the {self.name}")
+        change(self.helm, self.target.release, self._upgrade(values, version), doing="change the plan of the release")
+        self._history = self.helm.history(self.target.release)
+        made = self._history[-1].number
+        if made != read + 1:
+            # The other one was first: it has been answered that its change is done.
+            back = self.helm.rollback(self.target.release, made - 1, version=version)
+            change(self.helm, self.target.release, back, doing="bring back what somebody else deployed")
+            raise self._overtaken(made - 1)
+        # The pods are the same, so they are as good as they were.
+        self._note(attrs.evolve(record.with_good(made) if was_good else record, attempted=None))
+        self._values, self._wanted = values, wanted
+        return wanted
+
+    def look(self) -> tuple[list[tuple[str, State, Endpoint]], int]:
+        """Return what each pod serves, measured by the plan of the release, and how many pods could not be asked.
+
+        Raises:
+            TaskFailure: If there is no plan, or the cluster cannot be asked.
+        """
+        plan = self._planned()
+        self.progress(f"The {self.name} has {serving.told(plan)}")
+        found, absent = [], 0
+        for agent in self.agents.look():
+            try:
+                state = agent.state()
+            except TaskFailure as error:
+                self.progress(f"{agent.pod}: {error}")
+                absent += 1
+                continue
+            if state.plan.digest != plan.digest:
+                self.progress(f"{agent.pod} follows another plan: {serving.told(state.plan)}")
+            found.append((agent.pod, attrs.evolve(state, plan=plan), agent.triton))
+        return found, absent
+
+    def servers(self) -> Sequence[tuple[str, Callable[[], State]]]:
+        """Return the pods that run now."""
+        return [(agent.pod, partial(self._ask, agent)) for agent in self.agents.look()]
+
+    def _ask(self, agent: PodAgent) -> State:
+        """Return what a pod serves; one that does not know the plan yet gets it."""
+        state, plan = agent.state(), self._wanted
+        if plan is not None and state.plan.generation < plan.generation and not self._closed:
+            self._post(agent, plan)
+        return state
+
+    def _post(self, agent: PodAgent, plan: Plan) -> None:
+        """Give a pod the plan; one that cannot be asked now is given it when it can."""
+        try:
+            answer = agent.post(plan)
+        except TaskFailure:
+            return
+        if answer.status in _CLOSED:
+            if not self._closed:
+                said = f"Note: pod {agent.pod} takes no plan from here ({answer})."
+                self.progress(f"{said} Kubernetes brings it to the pods in a minute or two")
+            self._closed = True
+        elif answer.status == _LATER:
+            raise OvertakenError(
+                f"Pod {agent.pod} follows a later plan, so somebody else has changed it meanwhile: look at `invoke "
+                "versions`."
+            )
+        elif answer.status != 200:
+            self.progress(f"Note: pod {agent.pod} does not take the plan: {answer}")
+
+    def _planned(self) -> Plan:
+        """Return the plan that the pods read."""
+        if (plan := serving.planned(self.kubectl, self.target)) is None:
+            raise TaskFailure(
+                f"The {self.name} has no serving plan in the namespace {self.target.namespace}. Is it deployed there "
+                "(invoke status)? Without an agent its pods serve every version of their image: deploy an image of "
+                "`invoke build-image` on Kubernetes 1.29 or later, with modelControl: agent (invoke deploy-triton). "
+                "For a server that `invoke serve` runs, give --url HOST."
+            )
+        return plan
+
+    def _require_whole(self) -> None:
+        """Check that the release is there, and nobody is at work on it."""
+        if not self._history or self._history[-1].status == "uninstalled":
+            raise TaskFailure(
+                f"There is no {self.name} of Helm in the namespace {self.target.namespace}. `invoke deploy-triton` "
+                "deploys it; if Argo CD does, give --only-file and commit the file; for a server that `invoke serve` "
+                "runs, give --url HOST."
+            )
+        last = self._history[-1]
+        if last.status != "deployed":
+            raise TaskFailure(
+                f"Revision {last.number} of the {self.name} is in the state {last.status}: either somebody deploys "
+                "right now, or that did not end well. `invoke status` says more, and `invoke deploy-triton` mends it."
+            )
+
+    def _simulated(self, values: Mapping[str, Any], version: Version, plan: Plan) -> Plan:
+        """Return *plan* as pods read it after an upgrade to *values*, which must change nothing else.
+
+        Raises:
+            TaskFailure: If it would.
+        """
+        done = self.helm.look(self._upgrade(values, version, "--dry-run=server", "--output=json"))
+        if done.status:
+            raise explain(done.errors or done.output, doing="change the plan of the release")
+        made = Rendered.parse(json.loads(done.output[done.output.index("{") :])["manifest"])
+        there = Rendered.parse(self.helm.manifest(self.target.release))
+        name, found = serving.rendered(made.objects)
+        others = made.changed(there) - {f"ConfigMap {name}"}
+        if others or found is None or not serving.serves_alike(found, plan):
+            wrong = (
+                f"beside the plan it would change {', '.join(sorted(others))}" if others else "it takes no such plan"
+            )
+            raise TaskFailure(
+                f"The chart here ({self.chart.name}) is not the one that the {self.name} was deployed with: {wrong}. "
+                "Nothing was changed. Deploy this chart first (invoke deploy-triton), or use the sources that deployed "
+                "it."
+            )
+        return found
+
+    def _upgrade(self, values: Mapping[str, Any], version: Version, *options: str) -> Any:
+        """Return the command that gives the release *values*, which are never seen: they may hold secrets."""
+        arguments = (*self.chart.by_address, "--values=-", *options)
+        command = self.helm.upgrade(self.target.release, arguments, new_namespace=False, version=version)
+        return attrs.evolve(command, stdin=Secret(json.dumps(values)))
+
+    def _note(self, record: Record) -> None:
+        try:
+            record.write(self.kubectl, self.target)
+        except ClusterFailure as error:
+            self.progress(f"Note: that this revision is good is not written down. {error}")
+
+    def _overtaken(self, revision: int) -> OvertakenError:
+        return OvertakenError(
+            f"Somebody else has made revision {revision} of the {self.name} in the same moment, and nothing was "
+            "changed here. Look at `invoke versions`, then try again."
+        )
