@@ -10,6 +10,7 @@ from scripts.host.errors import TaskFailure
 from scripts.packaging import staging
 from scripts.packaging.build import Built
 from scripts.packaging.gpu import gpu_graph_missing, no_gpu_config
+from scripts.packaging.sharing import share_gpus
 from scripts.repository import config_pbtxt, gpu_pbtxt, manifest
 from scripts.repository.lint.model import lint_version
 from scripts.repository.manifest import Manifest, Tried
@@ -56,9 +57,10 @@ class Publication:
         for attempt in range(_ATTEMPTS):
             tree = self.folder / str(attempt) / self.target.name
             try:
-                if (self.target / CONFIG).exists():
-                    return self._add_version(tree)
-                return self._add_model(tree)
+                add = self._add_version if (self.target / CONFIG).exists() else self._add_model
+                written = add(tree)
+                share_gpus(self.target.parent, folder=self.folder, progress=self.progress)
+                return written
             except staging.TakenError:
                 # Another run was faster. Its version is looked at like any that was there before.
                 if self.version is not None and (self.target / str(self.version)).exists():
@@ -81,7 +83,7 @@ class Publication:
         number = self.version or 1
         _write_shared(tree, config_pbtxt.render(contract), names, label_file=config_pbtxt.LABELS)
         if self.built.gpu is not None:
-            _write_config(tree / gpu_pbtxt.FILE, gpu_pbtxt.render(contract, self.built.gpu.buckets))
+            _write_config(tree / gpu_pbtxt.FILE, gpu_pbtxt.render(contract, self.built.gpu.buckets, alone=self._alone))
         written = self._put_version(tree, contract, version=number, labels=self.built.decision.record.labels)
         self._check(tree, number, others=())
         staging.create_repository(self.target.parent)
@@ -142,7 +144,7 @@ class Publication:
                 return {}
             if others:
                 raise no_gpu_config(self.target)
-            return {path: gpu_pbtxt.render(model, ours.buckets)}
+            return {path: gpu_pbtxt.render(model, ours.buckets, alone=self._alone)}
         if ours is None:
             raise gpu_graph_missing(self.target)
         batching = "dynamic_batching" in config_pbtxt.parse(path)
@@ -157,6 +159,11 @@ class Publication:
                 "dynamic_batching { max_queue_delay_microseconds: 0 }"
             )
         return {path: path.read_bytes().decode("utf-8")}
+
+    @property
+    def _alone(self) -> bool:
+        """Whether no other model of the repository is served by GPUs."""
+        return not [folder for folder in gpu_pbtxt.on_gpus(self.target.parent) if folder.name != self.target.name]
 
     def _check_contract(self, model: ModelContract) -> None:
         """Refuse what the model's configuration does not describe."""

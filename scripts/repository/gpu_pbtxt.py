@@ -1,8 +1,12 @@
-"""The part of ``configs/gpu.pbtxt`` that differs from ``config.pbtxt``: how NVIDIA Triton serves a model on GPUs."""
+"""``configs/gpu.pbtxt``, where it differs from ``config.pbtxt``: how NVIDIA Triton serves a model on GPUs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
+from scripts.host.errors import TaskFailure
 from scripts.repository import config_pbtxt
+from scripts.repository.versions import CONFIG, version_folders
 from triton_sdk.contract import ModelContract
 
 # Within a model's folder. A server started with --model-config-name=gpu reads it in the place of config.pbtxt.
@@ -21,9 +25,14 @@ version_policy {{ all {{ }} }}
 
 # The count is for each GPU and each version, and every instance holds its own copy of the weights. Where one model has
 # the GPU to itself and callers are many, 2 gave 1.1 to 1.9 times the throughput of 1; where two models were busy at
-# once, 1 of each was best; 3 lost everywhere (docs/packaging.md). Change it here.
-instance_group [ {{ count: 1 }} ]
+# once, 1 of each was best; 3 lost everywhere (docs/gpu.md). Packaging keeps a count that stands here by default: write
+# another one, or take the comment away, and it stays as it is.
+{instances}
 """
+
+# How many instances a model has by default, by whether it is the only one of its repository that GPUs serve.
+_ALONE = "instance_group [ { count: 2 } ]  # by default, for one model that has the GPU to itself"
+_SHARED = "instance_group [ { count: 1 } ]  # by default, for models that share the GPU"
 
 _BATCHING = """
 dynamic_batching {{
@@ -75,12 +84,13 @@ response_cache { enable: false }
 """
 
 
-def render(contract: ModelContract, sizes: Sequence[int]) -> str:
+def render(contract: ModelContract, sizes: Sequence[int], *, alone: bool) -> str:
     """Return the text of a complete ``configs/gpu.pbtxt``.
 
     Args:
         contract: What the model takes and gives.
         sizes: The batch sizes that its graph has branches for; none where it is plain.
+        alone: Whether no other model of the repository is served by GPUs.
     """
     first = (_BATCHING if sizes else _NO_BATCHING).format(sizes=", ".join(map(str, sizes)))
     dims = ", ".join(map(str, contract.input.shape))
@@ -91,5 +101,44 @@ def render(contract: ModelContract, sizes: Sequence[int]) -> str:
         for size in (sizes or sorted({1, contract.max_batch}))
     ]
     warmup = ",\n".join(samples)
-    serving = f"{_GRAPH.format(graph=GRAPH)}{first}{_OPTIONS}model_warmup [\n{warmup}\n]\n{_TAIL}"
+    graph = _GRAPH.format(graph=GRAPH, instances=_ALONE if alone else _SHARED)
+    serving = f"{graph}{first}{_OPTIONS}model_warmup [\n{warmup}\n]\n{_TAIL}"
     return config_pbtxt.render(contract, serving=serving)
+
+
+def with_instances(text: str, *, alone: bool) -> str:
+    """Return the text of a configuration with another count of instances, if it has the one that it got by default.
+
+    Args:
+        text: A ``configs/gpu.pbtxt``, whoever wrote it.
+        alone: Whether no other model of the repository is served by GPUs.
+    """
+    old, new = (_SHARED, _ALONE) if alone else (_ALONE, _SHARED)
+    return "".join(line.replace(old, new) if line.rstrip("\r\n") == old else line for line in text.splitlines(True))
+
+
+def without_default(text: str) -> str:
+    """Return the text of a configuration so that packaging takes its count of instances for somebody's own."""
+    for line in (_ALONE, _SHARED):
+        text = text.replace(line, line.partition("  #")[0])
+    return text
+
+
+def config_for_gpus(folder: Path) -> Mapping[str, Any]:
+    """Return the configuration by which GPUs serve the model in *folder*; empty where it cannot be read."""
+    try:
+        return config_pbtxt.parse(folder / FILE if (folder / FILE).is_file() else folder / CONFIG)
+    except TaskFailure:
+        return {}
+
+
+def on_gpus(repository: Path) -> list[Path]:
+    """Return the folders of the models in *repository* that a server with GPUs serves on them, by name."""
+    folders = sorted(path for path in repository.iterdir() if version_folders(path)) if repository.is_dir() else []
+    return [folder for folder in folders if uses_gpus(config_for_gpus(folder))]
+
+
+def uses_gpus(config: Mapping[str, Any]) -> bool:
+    """Say whether a model with this configuration runs on GPUs where there are any."""
+    groups: Sequence[Mapping[str, Any]] = config.get("instance_group") or ({},)
+    return bool(config) and any(group.get("kind", "KIND_AUTO") != "KIND_CPU" for group in groups)

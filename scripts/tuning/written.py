@@ -10,6 +10,7 @@ from scripts.graph.load import load
 from scripts.host.errors import TaskFailure
 from scripts.repository import config_pbtxt
 from scripts.repository.config_pbtxt import accelerators
+from scripts.repository.gpu_pbtxt import without_default
 from scripts.repository.versions import MODEL, PackagedVersion
 from scripts.tuning.choose import Candidate, Choice, Layout, Measured
 
@@ -47,7 +48,7 @@ def write(path: Path, choice: Choice, measured: Sequence[Measured], *, gpu: str)
     """
     best = choice.best.candidate
     text = _BLOCK.sub("", path.read_text(encoding="utf-8"))
-    text = _COUNT.sub(rf"\g<1>{best.instances}", text, count=1)
+    text = _COUNT.sub(rf"\g<1>{best.instances}", without_default(text), count=1)
     has_nhwc = _layout(config_pbtxt.parse_text(text, where=str(path))) == "NHWC"
     lines = [f"# Images a second on {gpu} (the geometric mean counts):"]
     lines.extend(f"#   {one.candidate}: {_rates(one)}" for one in measured)

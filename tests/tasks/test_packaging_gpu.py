@@ -1,6 +1,7 @@
 """Packaging for GPUs: a second graph beside the one for CPUs, and what serves it."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,49 @@ def test_the_configuration_for_gpus_serves_every_branch(put: Callable[..., Packa
     assert found["dynamic_batching"] == {}
     assert [sample["batch_size"] for sample in found["model_warmup"]] == [1, 3, 32]
     assert found["parameters"]["cudnn_conv_algo_search"] == {"string_value": "1"}
-    assert found["instance_group"] == [{"count": 1}]
+    assert found["instance_group"] == [{"count": 2}]
+
+
+def test_models_that_share_a_gpu_have_one_instance_each(put: Callable[..., PackagedVersion], repository: Path) -> None:
+    """By default: the first model had two, and has two again when it is alone; what somebody wrote stays as it is."""
+    first = put()
+    chosen = put(model="chosen")
+    path = chosen.path.parent / "configs" / "gpu.pbtxt"
+    assert [config(version)["instance_group"] for version in (first, chosen)] == [[{"count": 1}]] * 2
+    assert "tiny shares the GPU with 1: configs/gpu.pbtxt has 1 by default in instance_group now" in put.lines  # type: ignore[attr-defined]
+    path.write_text(path.read_text().replace("count: 1", "count: 4"))
+    put(model="third")
+    assert config(chosen)["instance_group"] == [{"count": 4}]
+    (finding,) = lint(repository)
+    assert (finding.rule, finding.model) == ("instances-shared", "chosen")
+    assert "3 models of this repository share" in finding.message
+    for name in ("chosen", "third"):
+        shutil.rmtree(repository / name)
+    put(small_classifiers.classifier(seed=2))
+    assert config(first)["instance_group"] == [{"count": 2}]
+    assert put.lines[-1].startswith("tiny is the only model")  # type: ignore[attr-defined]
+
+
+def test_a_model_that_only_a_cpu_serves_shares_no_gpu(put: Callable[..., PackagedVersion], repository: Path) -> None:
+    """Its configuration says so; one that says nothing goes to the GPU, with a graph for it or without."""
+    put(model="plain", on_gpu=None)
+    assert config(put())["instance_group"] == [{"count": 1}]
+    path = repository / "plain" / "config.pbtxt"
+    path.write_text(path.read_text().replace("{ count: 1 }", "{ count: 1 kind: KIND_CPU }"))
+    assert config(put(model="tiny", graph=small_classifiers.classifier(seed=2)))["instance_group"] == [{"count": 2}]
+
+
+def test_a_configuration_that_cannot_be_written_keeps_no_version_out(
+    put: Callable[..., PackagedVersion], repository: Path
+) -> None:
+    """The new version is there and right; the other model's count stays, and that is said."""
+    first = put()
+    path = first.path.parent / "config.pbtxt"
+    path.rename(path.with_name("kept"))
+    path.mkdir()
+    put(model="other")
+    assert (repository / "other" / "1").is_dir()
+    assert any("the instances in tiny/configs/gpu.pbtxt stay as they are" in line for line in put.lines)  # type: ignore[attr-defined]
 
 
 def test_a_graph_s_name_tells_its_weights(put: Callable[..., PackagedVersion]) -> None:

@@ -62,6 +62,22 @@ def check_engine_names(configs: Mapping[str, Mapping[str, Any]], repository: Pat
             yield (error if cached else warning)("engine-names", message)
 
 
+def check_sharing(configs: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
+    """Yield the models that have more instances than models that share a GPU should; *configs* are those on GPUs."""
+    for model, config in configs.items() if len(configs) > 1 else ():
+        count = max((int(group.get("count", 1)) for group in config.get("instance_group", [])), default=1)
+        if count > 1:
+            yield attrs.evolve(
+                warning(
+                    "instances-shared",
+                    f"It has {count} instances on a GPU, which {len(configs)} models of this repository share: where "
+                    "two were busy at once, 1 of each gave the most (docs/gpu.md). Write count: 1 in its "
+                    "instance_group, unless the models are never busy together.",
+                ),
+                model=model,
+            )
+
+
 def check_base(image: str) -> Iterator[Finding]:
     """Yield what is wrong with building on *image*, ``NAME:TAG`` or ``NAME:TAG@sha256:DIGEST``."""
     found = _RELEASE.search(image)

@@ -9,9 +9,10 @@ import attrs
 
 from scripts.host.errors import TaskFailure
 from scripts.repository import config_pbtxt
+from scripts.repository.gpu_pbtxt import config_for_gpus, on_gpus
 from scripts.repository.lint.config import check_config
 from scripts.repository.lint.finding import Finding, error, warning
-from scripts.repository.lint.gpu import GPU_CONFIG, check_engine_names, check_gpu
+from scripts.repository.lint.gpu import GPU_CONFIG, check_engine_names, check_gpu, check_sharing
 from scripts.repository.lint.gpu_graphs import check_gpu_graphs
 from scripts.repository.lint.version import check_version
 from scripts.repository.versions import CONFIG, version_folders
@@ -32,7 +33,9 @@ def lint(repository: Path) -> list[Finding]:
         raise TaskFailure(f"{repository} is no folder. Name the folder that holds the models.")
     folders = sorted(path for path in repository.iterdir() if path.is_dir())
     findings = [finding for folder in folders for finding in lint_model(folder)]
-    findings.extend(check_engine_names({folder.name: _for_gpus(folder) for folder in folders}, repository))
+    for_gpus = {folder.name: config_for_gpus(folder) for folder in folders}
+    findings.extend(check_engine_names(for_gpus, repository))
+    findings.extend(check_sharing({folder.name: for_gpus[folder.name] for folder in on_gpus(repository)}))
     if not folders:
         findings.append(warning("no-models", f"{repository.name} holds no model: Triton starts and serves nothing."))
     return findings
@@ -113,15 +116,6 @@ def _check_other_configs(folder: Path, *, versions: tuple[int, ...]) -> Iterator
         _, findings = _read_config(path, folder=folder, versions=versions)
         for finding in findings:
             yield attrs.evolve(finding, message=f"{_OTHER_CONFIGS}/{path.name}: {finding.message}")
-
-
-def _for_gpus(folder: Path) -> Mapping[str, Any]:
-    """Return the configuration that a server on GPUs uses; empty where it cannot be read, which is said elsewhere."""
-    own = folder / _OTHER_CONFIGS / f"{GPU_CONFIG}.pbtxt"
-    try:
-        return config_pbtxt.parse(own if own.is_file() else folder / CONFIG)
-    except TaskFailure:
-        return {}
 
 
 def _check_labels(folder: Path, config: Mapping[str, Any]) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from scripts.graph.half import to_half
 from scripts.host.errors import TaskFailure
 from scripts.repository import config_pbtxt
 from scripts.repository.config_pbtxt import accelerators
+from scripts.repository.gpu_pbtxt import with_instances
 from scripts.repository.versions import PackagedVersion
 from scripts.tuning.choose import Candidate, Choice, Measured
 from scripts.tuning.written import CONFIG, used, write
@@ -18,8 +19,7 @@ TEXT = """\
 # A comment of its own.
 default_model_filename: "model.gpu.onnx"
 
-# Two, since one model has the GPU.
-instance_group [ { count: 2 } ]
+instance_group [ { count: 2 } ]  # by default, for one model that has the GPU to itself
 
 parameters { key: "cudnn_conv_algo_search" value { string_value: "1" } }
 """
@@ -63,6 +63,8 @@ def test_the_winner_is_written_with_its_figures_and_the_rest_is_kept(version: Pa
         write(path, made, [made.used, made.best], gpu="NVIDIA H100")
         assert used(version) == best
     text = path.read_text()
+    # Or another model in the repository would change what was measured.
+    assert with_instances(text, alone=False) == text
     assert text.count("written by invoke tune-gpu") == 1
     assert "# A comment of its own." in text
     assert "# Images a second on NVIDIA H100" in text
