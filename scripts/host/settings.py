@@ -1,19 +1,17 @@
 """The settings of this deployment: ``.env`` beside tasks.py, overridden by the real environment."""
 
-import difflib
 import hashlib
-import io
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import attrs
 import platformdirs
-from dotenv.parser import Binding, parse_stream
 
+from scripts.host import env_file
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
 
@@ -44,10 +42,60 @@ def is_loopback(host: str) -> bool:
     return host in ("localhost", "::1") or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
 
 
+def _account(text: str) -> str:
+    digits = re.sub(r"[\s-]", "", text)
+    if re.fullmatch(r"\d{12}", digits):
+        return "" if digits == text else "has dashes or blanks between its 12 digits: write the digits alone"
+    if re.fullmatch(r"\d{1,11}", digits):
+        return f"has {len(digits)} digits and an account's number has 12: zeros at its start belong to it"
+    return "is not 12 digits" + (": of an ARN write the account's 12 digits alone" if text.startswith("arn:") else "")
+
+
 def _repository(text: str) -> str:
+    path = re.sub(r"^[a-z+]+://|^arn:.*:repository/", "", text)
+    first, slash, rest = path.partition("/")
+    host = slash and (":" in first or re.search(r"\..*\.|\.(io|com|net|org|dev|aws)$|^localhost$", first))
+    if host or path != text:
+        example = _for_example(rest if host else path)
+        return f"is a whole address: write the repository's name alone, without host and tag{example}"
+    if ":" in text or "@" in text:
+        return "has a tag: write the name alone, and the tag, if you want one of your own, in IMAGE_TAG"
     part = r"[a-z0-9]+(?:[._-][a-z0-9]+)*"
     fits = 2 <= len(text) <= 256 and re.fullmatch(f"(?:{part}/)*{part}", text)
     return "" if fits else "is not a repository name: lower-case letters, digits, and single . _ - / between them"
+
+
+def _for_example(path: str) -> str:
+    """Name what is left of an address, where it surely is a name."""
+    name = re.split("[:@]", path, maxsplit=1)[0]
+    return f", for example {name}" if re.fullmatch(r"[a-z0-9][a-z0-9._/-]{1,100}", name) else ""
+
+
+def _host(text: str) -> str:
+    if "://" in text or "/" in text:
+        return "has a scheme or a path: write HOST or HOST:PORT alone"
+    return _pattern(r"[A-Za-z0-9][\w.-]*(:\d{1,5})?", "is not HOST or HOST:PORT")(text)
+
+
+def server(text: str) -> str:
+    """Say why *text* cannot be a server's HTTP address; empty where it can."""
+    wanted = "write HOST or HOST:HTTP_PORT of Triton itself, for example localhost:8000"
+    scheme, separator, rest = text.rpartition("://")
+    if "@" in text:
+        return f"has a user in it, and a server asks for none: {wanted}"
+    if scheme.lower() == "https":
+        return f"is https, and the tasks speak HTTP without TLS to a server: {wanted}"
+    if separator and scheme.lower() != "http":
+        return f"is of another protocol: {wanted}"
+    host, _, path = rest.partition("/")
+    if path:
+        return f"has a path: {wanted}"
+    found = re.fullmatch(r"([\w.-]+|\[[0-9A-Fa-f:.]+\])(?::(\d+))?", host)
+    if found is None:
+        return f"is no address: {wanted}"
+    if found[2] and not 0 < int(found[2][:6]) <= 65535:
+        return "has a port that cannot be: write one from 1 to 65535"
+    return ""
 
 
 def _store(text: str) -> str:
@@ -74,7 +122,7 @@ def _any(_: str) -> str:
 # Every variable that is read, with what is wrong with a value ("" when nothing is).
 VARIABLES: Mapping[str, Callable[[str], str]] = {
     "AWS_REGION": _pattern(r"[a-z]{2,8}(-[a-z]+)+-\d{1,2}", "is not a region such as eu-central-1"),
-    "AWS_ACCOUNT_ID": _pattern(r"\d{12}", "is not 12 digits"),
+    "AWS_ACCOUNT_ID": _account,
     "AWS_PROFILE": _any,
     "AWS_ACCESS_KEY_ID": _any,
     "AWS_SECRET_ACCESS_KEY": _any,
@@ -87,7 +135,7 @@ VARIABLES: Mapping[str, Callable[[str], str]] = {
     "ECR_KEEP_IMAGES": _pattern(r"[1-9]\d{0,3}", "is not a number from 1 to 9999"),
     "ECR_KMS_KEY": _pattern(r"[\w:/-]+", "is not the ARN, id or alias/NAME of a key"),
     "IMAGE_TAG": _pattern(r"\w[\w.-]{0,127}", "is not a tag: up to 128 letters, digits, . _ -"),
-    "REGISTRY_HOST": _pattern(r"[A-Za-z0-9][\w.-]*(:\d{1,5})?", "is not HOST or HOST:PORT"),
+    "REGISTRY_HOST": _host,
     "KUBE_CONTEXT": _any,
     "KUBE_PATIENCE": _pattern(r"\d{1,4}", "is not a number of seconds, from 0 to 9999"),
     "MODEL_STORE": _store,
@@ -98,9 +146,11 @@ VARIABLES: Mapping[str, Callable[[str], str]] = {
     "TRITON_PLAN_FILE": _pattern(r"[\w.~/][\w./@+~-]*", "is not the path of a file"),
     # Helm's own limit is 53.
     "TRITON_RELEASE": _pattern(r"[a-z0-9]([a-z0-9-]{0,51}[a-z0-9])?", "is not a name: a-z, 0-9 and - between them"),
-    "TRITON_URL": _pattern(r"(https?://)?[\w.\-]+(:\d{1,5})?/?", "is not HOST or HOST:HTTP_PORT"),
+    "TRITON_URL": server,
 }
 SECRETS = frozenset({"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"})
+# A name by which AWS's own tools know a setting too; it counts where ours is not set in the same place.
+_ALSO = {"AWS_DEFAULT_REGION": "AWS_REGION"}
 # Who calls: taken from one place as a whole, or a token of one session would be sent with the key of another.
 _WHO = SECRETS | {"AWS_PROFILE"}
 
@@ -157,32 +207,25 @@ def load(root: Path = ROOT, *, environ: Mapping[str, str] | None = None) -> Sett
     A variable that the environment sets, even to nothing, hides the one of the file; where it sets all, the file is not
     read.
     """
-    path = root / ".env"
+    path = root / env_file.NAME
     outside = os.environ if environ is None else environ
     hidden = VARIABLES.keys() & outside.keys()
     if _WHO & hidden:
         hidden |= _WHO
-    problems: list[str] = []
-    warnings: list[str] = []
-    text = ""
-    try:
-        # Editors on Windows put a byte-order mark first, which would become part of the first name.
-        needed = hidden != VARIABLES.keys() and path.exists()
-        text = path.read_text(encoding="utf-8-sig", errors="replace") if needed else ""
-    except OSError as error:
-        problems.append(f".env cannot be read: {error.strerror}.")
-    bindings = list(parse_stream(io.StringIO(text)))
-    taken = VARIABLES.keys() - hidden
-    in_file = {b.key: b.value.strip() for b in bindings if b.key and b.key in taken and b.value and b.value.strip()}
-    given = {k: v.strip() for k, v in outside.items() if k in VARIABLES and v.strip()}
-    known = in_file | given
-    for fatal, sentence in _line_problems(bindings):
-        (problems if fatal else warnings).append(sentence)
-    problems += [f"{name} {wrong}." for name, value in sorted(known.items()) if (wrong := VARIABLES[name](value))]
+    # What is hidden whole is not even read.
+    bindings, told = env_file.read(path) if hidden != VARIABLES.keys() else ([], [])
+    in_file = _taken({b.key: b.value for b in bindings if b.key and b.value}, VARIABLES.keys() - hidden)
+    known = in_file | _taken(outside, VARIABLES.keys())
+    told += env_file.problems(bindings, names=(*VARIABLES, *_ALSO), secrets=SECRETS)
+    problems = [one.text for one in told if one.fatal]
+    warnings = [one.text for one in told if not one.fatal]
+    problems += [f"{name} {wrong}." for name, value in sorted(known.items()) if (wrong := _wrong(name, value))]
     if ("AWS_ACCESS_KEY_ID" in known) != ("AWS_SECRET_ACCESS_KEY" in known):
         problems.append("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY go together: one of them is missing.")
     if "AWS_SESSION_TOKEN" in known and "AWS_ACCESS_KEY_ID" not in known:
         problems.append("AWS_SESSION_TOKEN is of no use without the AWS_ACCESS_KEY_ID that it belongs to.")
+    if (host := known.get("REGISTRY_HOST")) and known.get("ECR_REPOSITORY", "").startswith(f"{host}/"):
+        problems.append("ECR_REPOSITORY begins with REGISTRY_HOST: write what comes after it, without the '/'.")
     if "AWS_PROFILE" in known and "AWS_ACCESS_KEY_ID" in known:
         warnings.append("AWS_PROFILE and AWS_ACCESS_KEY_ID are both set: the keys are used, the profile is not.")
     if SECRETS & in_file.keys() and os.name == "posix" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
@@ -195,43 +238,22 @@ def load(root: Path = ROOT, *, environ: Mapping[str, str] | None = None) -> Sett
     )
 
 
-def _line_problems(bindings: list[Binding]) -> Iterator[tuple[bool, str]]:
-    """Yield whether it stops the tasks, and a sentence, for each line that does not say what its writer meant.
-
-    Only names that we know are repeated: what stands in the place of a name may be a value.
-    """
-    lines: dict[str, int] = {}
-    for binding in bindings:
-        # The text of a binding begins with the empty lines above it.
-        before = binding.original.string
-        line = binding.original.line + before[: len(before) - len(before.lstrip())].count("\n")
-        where, name, value = f".env line {line}", binding.key, binding.value
-        if binding.error:
-            yield True, f"{where} cannot be read: a missing quote or '='?"
-        elif name is None:
-            continue
-        elif name not in VARIABLES:
-            near = difflib.get_close_matches(name, VARIABLES, n=1, cutoff=0.8)
-            yield False, f"{where} sets what no task reads{f': is {near[0]} meant?' if near else '.'}"
-        elif value is None:
-            yield True, f"{where}: {name} has no '=' and no value."
-        else:
-            if name in lines:
-                yield True, f"{where}: {name} stands on line {lines[name]} already; keep one of them."
-            lines.setdefault(name, line)
-            if "\n" in value.strip():
-                yield True, f"{where}: {name} goes on over several lines: a missing quote?"
-            elif _is_cut(binding):
-                yield (
-                    name in SECRETS,
-                    f"{where}: {name} ends before ' #', where a comment begins; quote the value if that belongs to it.",
-                )
+def _taken(given: Mapping[str, str], names: Collection[str]) -> dict[str, str]:
+    """Return the values of *names* that are set, under the names that we call them by."""
+    found = {name: value.strip() for name in names if (value := given.get(name, "")).strip()}
+    for other, name in _ALSO.items():
+        if name in names and not found.get(name) and (value := given.get(other, "").strip()):
+            found[name] = value
+    return found
 
 
-def _is_cut(binding: Binding) -> bool:
-    """Say whether python-dotenv took a part of an unquoted value for a comment."""
-    raw = binding.original.string.partition("=")[2].strip()
-    return not raw.startswith(("'", '"')) and re.search(r"\s#", raw) is not None
+def _wrong(name: str, value: str) -> str:
+    """Say what is wrong with a value; empty where nothing is."""
+    if oddity := env_file.odd(value):
+        return oddity
+    if env_file.unfilled(value, secret=name in SECRETS):
+        return "has a variable in it, such as ${NAME}, and nothing fills that in: write the value itself"
+    return VARIABLES[name](value)
 
 
 def inherited() -> dict[str, str]:

@@ -11,7 +11,7 @@ from prometheus_client.samples import Sample
 
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
-from scripts.host.settings import Settings
+from scripts.host.settings import Settings, server
 
 HTTP_PORT = 8000
 # Triton's own defaults: HTTP 8000, gRPC 8001, metrics 8002; the agent beside it comes next.
@@ -57,14 +57,10 @@ class Endpoint:
         Raises:
             TaskFailure: If *url* is neither.
         """
-        problem = TaskFailure(f"{url!r} is no address: give HOST or HOST:HTTP_PORT, for example localhost:8000.")
-        try:
-            # Without the slashes "localhost:8000" reads as scheme and path.
-            parts = urllib3.util.parse_url(url if "://" in url else f"//{url}")
-        except urllib3.exceptions.LocationParseError as error:
-            raise problem from error
-        if not parts.host or parts.scheme not in (None, "http") or (parts.path or "/") != "/":
-            raise problem
+        if wrong := server(url.strip()):
+            raise TaskFailure(f"The address {url.rpartition('@')[2]!r} {wrong}.")
+        # Without the slashes "localhost:8000" reads as scheme and path.
+        parts = urllib3.util.parse_url(url if "://" in url else f"//{url}")
         port = parts.port or HTTP_PORT
         return cls(
             http=f"http://{parts.host}:{port}",

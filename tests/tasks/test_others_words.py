@@ -107,3 +107,14 @@ def test_a_process_that_is_not_there_is_one_message(tmp_path: Path, ask: Callabl
     (tmp_path / "config").write_text("[profile dev]\ncredential_process = no-such-helper\n")
     with pytest.raises(TaskFailure, match="no-such-helper gave no credentials: it is not installed"):
         open_access(settings).identity()
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le"])
+def test_the_command_that_saves_a_file_as_utf_8_does_so(tmp_path: Path, encoding: str) -> None:
+    """It stands in the message, with the file's whole path; afterwards the settings are read."""
+    folder = tmp_path / "my repository"
+    folder.mkdir()
+    (folder / ".env").write_bytes("AWS_REGION=eu-central-1\r\n".encode(encoding))
+    (problem,) = load(folder, environ={}).problems
+    subprocess.run(problem.partition("with: ")[2], shell=True, check=True)
+    assert load(folder, environ={}).get("AWS_REGION") == "eu-central-1"

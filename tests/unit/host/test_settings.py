@@ -8,6 +8,7 @@ import pytest
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
 from scripts.host.settings import ROOT, VARIABLES, load
+from scripts.server.endpoint import Endpoint
 
 PLANTED = "AKIAPLANTEDPLANTED00"
 
@@ -183,3 +184,64 @@ def test_required_settings_are_named_together(tmp_path: Path) -> None:
     settings = load(tmp_path, environ={"AWS_REGION": "eu-west-1"})
     with pytest.raises(TaskFailure, match="AWS_ACCOUNT_ID, ECR_REPOSITORY are not set"):
         settings.require("AWS_REGION", "AWS_ACCOUNT_ID", "ECR_REPOSITORY")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "saying"),
+    [
+        ("AWS_ACCOUNT_ID", "1234-5678-9012", "has dashes or blanks between its 12 digits: write the digits alone"),
+        ("AWS_ACCOUNT_ID", "1234 5678 9012", "has dashes or blanks"),
+        ("AWS_ACCOUNT_ID", "12345678901", "has 11 digits and an account's number has 12: zeros at its start"),
+        ("AWS_ACCOUNT_ID", "arn:aws:iam::123456789012:root", "of an ARN write the account's 12 digits alone"),
+        ("ECR_REPOSITORY", "123456789012.dkr.ecr.eu-central-1.amazonaws.com/triton", "for example triton."),
+        ("ECR_REPOSITORY", "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com/a/b:latest", "for example a/b."),
+        ("ECR_REPOSITORY", "localhost:5000/triton", "is a whole address"),
+        ("ECR_REPOSITORY", "ghcr.io/me/triton", "for example me/triton."),
+        ("ECR_REPOSITORY", "registry.example.com/triton@sha256:abc", "for example triton."),
+        ("ECR_REPOSITORY", "arn:aws:ecr:eu-west-1:123456789012:repository/triton", "for example triton."),
+        ("ECR_REPOSITORY", "triton:latest", "has a tag: write the name alone"),
+        ("REGISTRY_HOST", "https://127.0.0.1:5000", "has a scheme or a path"),
+        ("REGISTRY_HOST", "127.0.0.1:5000/triton", "has a scheme or a path"),
+        ("TRITON_URL", "https://triton.example.com", "is https, and the tasks speak HTTP without TLS"),
+        ("TRITON_URL", "grpc://localhost:8001", "is of another protocol"),
+        ("TRITON_URL", "http://localhost:8000/v2", "has a path"),
+        ("TRITON_URL", "http://user:planted@localhost", "has a user in it"),
+        ("TRITON_URL", "localhost:99999", "has a port that cannot be"),
+        ("TRITON_URL", "localhost:0", "has a port that cannot be"),
+        ("TRITON_URL", "local host", "is no address"),
+        ("TRITON_URL", "::1", "is no address"),
+    ],
+)
+def test_what_was_written_in_anothers_way_is_told_with_what_to_write(
+    tmp_path: Path, name: str, value: str, saying: str
+) -> None:
+    """As consoles, other tools and other settings write it."""
+    (problem,) = load(tmp_path, environ={name: value}).problems
+    assert problem.startswith(f"{name} ")
+    assert saying in problem
+    assert "planted" not in problem
+
+
+def test_a_name_that_begins_with_our_own_registry_is_a_whole_address(tmp_path: Path) -> None:
+    """A registry without a dot in its name looks like a part of the name."""
+    host = {"REGISTRY_HOST": "registry", "ECR_REPOSITORY": "registry/triton"}
+    (problem,) = load(tmp_path, environ=host).problems
+    assert problem.startswith("ECR_REPOSITORY begins with REGISTRY_HOST")
+
+
+@pytest.mark.parametrize("value", ["localhost", "localhost:8000", "http://localhost:8000/", "[::1]:8000", "10.0.0.1"])
+def test_an_address_of_a_server_may_have_a_scheme(tmp_path: Path, value: str) -> None:
+    """HOST, HOST:HTTP_PORT and either with http:// before it."""
+    settings = load(tmp_path, environ={"TRITON_URL": value})
+    assert settings.get("TRITON_URL") == value
+    assert Endpoint.parse(value).http.startswith("http://")
+
+
+@pytest.mark.parametrize(
+    "value", ["https://h", "grpc://h:8001", "h:0", "h:65536", "h/v2", "", " ", "a b", "u:planted@h"]
+)
+def test_the_flag_is_as_strict_as_the_setting(value: str) -> None:
+    """--url and TRITON_URL say the same; what may be a password is not repeated."""
+    with pytest.raises(TaskFailure, match=r"HOST:HTTP_PORT|a port that cannot be") as raised:
+        Endpoint.parse(value)
+    assert "planted" not in str(raised.value)
