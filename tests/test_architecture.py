@@ -84,7 +84,7 @@ ONLY_IN = {
     ],
     "cykooz_resizer": ["triton_sdk/_pixels/resample.py"],
     "rich": ["scripts/host/terminal.py", "triton_sdk/__main__.py"],
-    "dotenv": ["scripts/host/settings.py"],
+    "dotenv": ["scripts/host/env_file.py"],
     "boto3": ["scripts/registry/aws.py", "scripts/agent/s3.py", "scripts/agent/stores.py"],
     "botocore": [
         "scripts/registry/aws.py",
