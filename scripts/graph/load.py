@@ -8,6 +8,7 @@ from onnx import TensorProto
 from scripts.graph.order import sort_nodes
 from scripts.graph.session import first_line
 from scripts.graph.walk import tensors
+from scripts.host import files
 from scripts.host.errors import TaskFailure
 
 # A ModelProto cannot be serialised beyond this.
@@ -20,12 +21,12 @@ def load(path: Path) -> onnx.ModelProto:
     Raises:
         TaskFailure: If *path* is no complete ONNX model; the message says in what way.
     """
+    if path.is_dir():
+        raise TaskFailure(f"{path} is a folder. Name the ONNX file in it.")
     try:
-        content = path.read_bytes()
+        content = files.read_bytes(path)
     except FileNotFoundError as error:
         raise TaskFailure(f"{path} does not exist. Name an ONNX file.") from error
-    except IsADirectoryError as error:
-        raise TaskFailure(f"{path} is a folder. Name the ONNX file in it.") from error
     except OSError as error:
         raise TaskFailure(f"{path} cannot be read: {error.strerror}.") from error
     if not content:

@@ -1,7 +1,7 @@
 """The models of an image: which files go in, as which layers, and under which names."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -116,10 +116,10 @@ def stage(wanted: Models, folder: Path) -> str:
     """
     (folder / LAYERS).mkdir()
     for version in wanted.versions:
-        files = [_checked_file(version, name, sha) for name, sha in sorted(version.sha256.items())]
-        files.append(_regular(version.folder / manifest.FILE))
+        files: dict[Path, str | None] = {_file(version, name): sha for name, sha in version.sha256.items()}
+        files[_regular(version.folder / manifest.FILE)] = None
         _write(folder, version.name, files, repository=wanted.repository)
-    _write(folder, CONFIGS, [_regular(path) for path in wanted.configs], repository=wanted.repository)
+    _write(folder, CONFIGS, {_regular(path): None for path in wanted.configs}, repository=wanted.repository)
     return "\n".join(f"ADD {LAYERS}/{name}.tar /" for name in wanted.layers)
 
 
@@ -152,13 +152,10 @@ def _configs(folder: Path) -> list[Path]:
     return [config, *sorted(folder / name for name in labels), *sorted(folder.glob("configs/*.pbtxt"))]
 
 
-def _checked_file(version: ModelVersion, name: str, sha256: str) -> Path:
+def _file(version: ModelVersion, name: str) -> Path:
     if Path(name).name != name:
         raise TaskFailure(f"{version.folder / manifest.FILE} lists {name!r}, which is not a file of that folder.")
-    path = _regular(version.folder / name)
-    if manifest.sha256(path) != sha256:
-        raise TaskFailure(f"{path} is not the file that was packaged. Package the version again, under a new number.")
-    return path
+    return _regular(version.folder / name)
 
 
 def _regular(path: Path) -> Path:
@@ -168,8 +165,8 @@ def _regular(path: Path) -> Path:
     return path
 
 
-def _write(context: Path, name: str, files: Sequence[Path], *, repository: Path) -> None:
-    packed = [File(name=f"models/{path.relative_to(repository)}", path=path) for path in files]
+def _write(context: Path, name: str, files: Mapping[Path, str | None], *, repository: Path) -> None:
+    packed = [File(name=f"models/{p.relative_to(repository)}", path=p, sha256=sha) for p, sha in files.items()]
     write_tar(context / LAYERS / f"{name}.tar", packed)
 
 

@@ -9,6 +9,7 @@ import attrs
 from google.protobuf import json_format, text_format
 from tritonclient.grpc import model_config_pb2
 
+from scripts.host import files
 from scripts.host.errors import TaskFailure
 from triton_sdk.contract import Framing, ModelContract, TensorSpec
 
@@ -154,9 +155,11 @@ def parse(path: Path) -> dict[str, Any]:
         TaskFailure: If the file cannot be read or is no model configuration; the message names the line.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TaskFailure(f"{path} cannot be read: {error}.") from error
+        text = files.read_text(path)
+    except OSError as error:
+        raise TaskFailure(f"{path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise TaskFailure(f"{path} is no text in UTF-8: {error}. Save it as UTF-8.") from error
     return parse_text(text, where=str(path))
 
 

@@ -6,6 +6,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from scripts.host import files
 from scripts.host.errors import TaskFailure
 from triton_sdk.contract import ModelContract
 from triton_sdk.images import to_tensor
@@ -78,7 +79,7 @@ def load(path: Path) -> Golden:
     """
     try:
         # Opened here, since np.load leaves a file that it cannot read open.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with files.opened(path) as file, np.load(file, allow_pickle=False) as arrays:
             golden = Golden(input=arrays["input"], output=arrays["output"])
     except Exception as error:  # numpy, zipfile and zlib raise a dozen classes on a damaged file
         raise TaskFailure(f"{path} cannot be read as golden data: {error}. Package the version again.") from error

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import attrs
 
+from scripts.host import files
 from scripts.host.errors import TaskFailure
 from scripts.repository.preprocessing import Preprocessing
 from triton_sdk.contract import RGB, ModelContract, TensorSpec
@@ -207,15 +208,17 @@ def read(path: Path) -> Manifest:
         TaskFailure: If the file cannot be read or is no manifest.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TaskFailure(f"{path} cannot be read: {error}.") from error
+        text = files.read_text(path)
+    except OSError as error:
+        raise TaskFailure(f"{path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise TaskFailure(f"{path} is no text in UTF-8: {error}. Package the version again.") from error
     return Manifest.from_json(text, where=str(path))
 
 
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
+    with files.opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -86,9 +86,9 @@ def densenet() -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
 
 
-def write(repository: Path, text: str, *, model: onnx.ModelProto | None = None) -> Path:
-    """Write the model "other" with the configuration *text*, a `densenet` by default; return its folder."""
-    folder = repository / "other"
+def write(repository: Path, text: str, *, model: onnx.ModelProto | None = None, name: str = "other") -> Path:
+    """Write the model *name* with the configuration *text*, a `densenet` by default; return its folder."""
+    folder = repository / name
     (folder / "1").mkdir(parents=True)
     onnx.save_model(densenet() if model is None else model, folder / "1" / "model.onnx")
     (folder / "config.pbtxt").write_text(text)

@@ -1,5 +1,6 @@
 """Repositories that others wrote: Triton serves them, the linter lets them pass, the smoke test finds them healthy."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,9 +14,9 @@ from scripts.packaging.package import Source, Wishes, package
 from scripts.repository.lint.model import lint
 from scripts.server.checks import check_server
 from scripts.server.endpoint import Endpoint
-from tests.doubles import owners_models, public_configs, tiny
+from tests.doubles import owners_models, public_configs, refused_configs, tiny
 from triton_sdk import ResNetClient
-from triton_sdk.errors import LocalServerError
+from triton_sdk.errors import LocalServerError, TritonError
 from triton_sdk.local import LocalTriton, Runtime
 
 pytestmark = pytest.mark.timeout(120)
@@ -128,9 +129,30 @@ def test_models_of_every_kind_of_scores_are_asked_by_the_client(tmp_path: Path, 
     assert found["single"].probability == pytest.approx(1 / (1 + np.exp(-8)), abs=1e-4)
 
 
-@pytest.mark.parametrize("case", public_configs.REFUSED)
-def test_what_the_linter_refuses_triton_refuses(case: str, tmp_path: Path, runtime: Runtime) -> None:
-    """Each error of the configuration keeps the real server from loading the model."""
-    public_configs.write(tmp_path, public_configs.refused(case))
-    with pytest.raises(LocalServerError, match="other"):
-        LocalTriton(tmp_path, runtime=runtime).start()
+@pytest.mark.timeout(400)
+def test_what_the_linter_refuses_triton_refuses(tmp_path: Path, runtime: Runtime) -> None:
+    """Each error of the configuration keeps the real server from loading the model, and no other one beside it."""
+    for name, case in refused_configs.CASES.items():
+        refused_configs.write(tmp_path, name, case)
+    others = {case.replace(" ", "-"): public_configs.refused(case) for case in public_configs.REFUSED}
+    for name, text in others.items():
+        public_configs.write(tmp_path, text.replace('"other"', f'"{name}"'), name=name)
+    tiny.write_model(tmp_path, "right")
+    # Each that gets as far as its backend starts a process: half a minute in all, and more on a busy machine.
+    server = LocalTriton(tmp_path, runtime=runtime, start_timeout=360)
+    with pytest.raises(LocalServerError, match="ended with status"):
+        server.start()
+    assert set(re.findall(r"successfully loaded '([^']+)'", server.log_tail(5000))) == {"right"}
+
+
+def test_a_decoupled_model_answers_no_plain_request(tmp_path: Path, runtime: Runtime) -> None:
+    """Triton loads it, and refuses what every client sends: the linter calls that an error."""
+    policy = "model_transaction_policy { decoupled: true }"
+    tiny.write_model(tmp_path, "decoupled", model=tiny.classifier(), extra=policy)
+    assert [f.rule for f in lint(tmp_path) if f.severity == "error"] == ["decoupled"]
+    with (
+        LocalTriton(tmp_path, runtime=runtime) as server,
+        ResNetClient(server.grpc_url, model="decoupled") as client,
+        pytest.raises(TritonError, match="decoupled"),
+    ):
+        client.infer(np.zeros((1, 8, 8, 3), np.uint8))

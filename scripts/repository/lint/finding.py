@@ -1,5 +1,6 @@
 """One thing that is wrong, or surprising, in a model repository."""
 
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import attrs
@@ -38,3 +39,14 @@ def error(rule: str, message: str) -> Finding:
 def warning(rule: str, message: str) -> Finding:
     """Return a finding of what few expect; the rest of the repository is served."""
     return Finding(severity="warning", rule=rule, message=message)
+
+
+def guarded(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Yield *findings*; a file that vanishes or refuses in the middle ends them with a finding about it."""
+    try:
+        yield from findings
+    except OSError as problem:
+        yield error(
+            "unreadable",
+            f"{problem.filename} cannot be read: {problem.strerror}. Correct that, so that the server can read it.",
+        )

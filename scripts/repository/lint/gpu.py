@@ -8,11 +8,11 @@ from typing import Any
 import attrs
 
 from scripts.graph.buckets import sizes_of
-from scripts.graph.load import load
 from scripts.host.errors import TaskFailure
 from scripts.repository.config_pbtxt import accelerators
 from scripts.repository.lint.finding import Finding, error, warning
-from scripts.repository.versions import MODEL, version_folders
+from scripts.repository.lint.graphs import Graphs, file_of
+from scripts.repository.versions import version_folders
 
 # A model's configuration for GPUs: configs/gpu.pbtxt, which `--model-config-name=gpu` chooses.
 GPU_CONFIG = "gpu"
@@ -25,22 +25,25 @@ _NUMBERED = {"cudnn_conv_algo_search": (0, 1, 2), "arena_extend_strategy": (0, 1
 _OVERWRITTEN = (*_NUMBERED, "gpu_mem_limit", "do_copy_in_default_stream")
 
 
-def check_gpu(config: Mapping[str, Any], *, name: str, versions: Mapping[int, Path]) -> Iterator[Finding]:
+def check_gpu(
+    config: Mapping[str, Any], *, name: str, versions: Mapping[int, Path], graphs: Graphs
+) -> Iterator[Finding]:
     """Yield what bites on a GPU in a configuration that is meant for one; nothing for others.
 
     Args:
         config: The parsed configuration.
         name: Stem of its file: ``"config"``, ``"gpu"``.
         versions: The model's version folders, by number.
+        graphs: Their graphs.
     """
     if not _is_for_gpus(config, name):
         return
     yield from _check_parameters(config)
     yield from _check_accelerators(config)
-    yield from _check_graphs(config, versions)
+    yield from _check_graphs(config, versions, graphs)
 
 
-def check_engine_names(configs: Mapping[str, Mapping[str, Any]], repository: Path) -> Iterator[Finding]:
+def check_engine_names(configs: Mapping[str, Mapping[str, Any]], repository: Path, graphs: Graphs) -> Iterator[Finding]:
     """Yield the versions in *repository* whose engines TensorRT cannot tell apart, *configs* being each model's."""
     named: dict[str, set[str]] = {}
     cached = False
@@ -50,7 +53,7 @@ def check_engine_names(configs: Mapping[str, Mapping[str, Any]], repository: Pat
             continue
         cached = cached or tensorrt.get("trt_engine_cache_enable", "").lower() in ("1", "true")
         for version, folder in version_folders(repository / model).items():
-            if graph := _graph(config, folder):
+            if graph := _graph(config, folder, graphs):
                 named.setdefault(graph.name, set()).add(f"{model} version {version}")
     for name, users in sorted(named.items()):
         if len(users) > 1:
@@ -110,6 +113,13 @@ def _check_parameters(config: Mapping[str, Any]) -> Iterator[Finding]:
                 f"The parameter {key} is {value!r}: Triton takes a number there, {', '.join(map(str, known))}, and "
                 f"refuses the model on a GPU.{_meaning(key)}",
             )
+    limit = _parameters(config).get("gpu_mem_limit", "0")
+    if not (limit.isascii() and limit.isdigit()):
+        yield error(
+            "gpu-parameter",
+            f"The parameter gpu_mem_limit is {limit!r}: Triton takes a number of bytes there, and refuses the model on "
+            'a GPU. Write one, such as "2147483648" for 2 GiB.',
+        )
 
 
 def _meaning(key: str) -> str:
@@ -138,12 +148,13 @@ def _check_accelerators(config: Mapping[str, Any]) -> Iterator[Finding]:
             )
 
 
-def _check_graphs(config: Mapping[str, Any], versions: Mapping[int, Path]) -> Iterator[Finding]:
+def _check_graphs(config: Mapping[str, Any], versions: Mapping[int, Path], graphs: Graphs) -> Iterator[Finding]:
     if "dynamic_batching" not in config or int(config.get("max_batch_size", 0)) < 2:
         return
     if "tensorrt" in dict(accelerators(config)):
         return  # it plans once for a range of sizes
-    plain = [number for number, folder in versions.items() if (graph := _graph(config, folder)) and not graph.buckets]
+    found = {number: _graph(config, folder, graphs) for number, folder in versions.items()}
+    plain = [number for number, graph in found.items() if graph and not graph.buckets]
     if plain:
         yield warning(
             "plain-on-gpu",
@@ -160,11 +171,10 @@ class _Graph:
     buckets: tuple[int, ...]
 
 
-def _graph(config: Mapping[str, Any], folder: Path) -> _Graph | None:
+def _graph(config: Mapping[str, Any], folder: Path, graphs: Graphs) -> _Graph | None:
     """Return what is to be known of a version's graph; None where it cannot be read."""
-    file = folder / str(config.get("default_model_filename") or MODEL)
     try:
-        model = load(file / MODEL if file.is_dir() else file)
+        model = graphs.of(file_of(folder, config))
     except TaskFailure:
         return None  # said elsewhere
     return _Graph(model.graph.name, sizes_of(model))

@@ -10,8 +10,10 @@ from scripts.graph.buckets import sizes_of
 from scripts.host.errors import TaskFailure
 from scripts.repository import config_pbtxt
 from scripts.repository.gpu_pbtxt import FILE
-from scripts.repository.lint.config import is_onnx, max_batch
+from scripts.repository.lint.backend import is_onnx
 from scripts.repository.lint.finding import Finding, error, warning
+from scripts.repository.lint.graphs import Graphs
+from scripts.repository.lint.scheduling import max_batch
 from scripts.repository.lint.version import read_graph
 from scripts.repository.versions import is_version
 
@@ -19,13 +21,16 @@ from scripts.repository.versions import is_version
 _SEEN = ("name", "max_batch_size", "input", "output")
 
 
-def check_gpu_graphs(folder: Path, versions: Mapping[int, Path], *, config: Mapping[str, Any]) -> Iterator[Finding]:
+def check_gpu_graphs(
+    folder: Path, versions: Mapping[int, Path], *, config: Mapping[str, Any], graphs: Graphs
+) -> Iterator[Finding]:
     """Yield what is wrong in a model's configuration for GPUs, beside what is wrong in any configuration.
 
     Args:
         folder: The model's folder.
         versions: The folders of its versions.
         config: Its configuration for other machines.
+        graphs: The graphs of the repository.
     """
     try:
         ours = config_pbtxt.parse(folder / FILE) if (folder / FILE).is_file() else None
@@ -43,7 +48,7 @@ def check_gpu_graphs(folder: Path, versions: Mapping[int, Path], *, config: Mapp
             "them equal.",
         )
     for number, version in versions.items():
-        model, findings = read_graph(version, ours)
+        model, findings = read_graph(version, ours, graphs)
         for finding in findings:
             yield attrs.evolve(finding, message=f"{FILE}: {finding.message}", version=number)
         if model is not None:

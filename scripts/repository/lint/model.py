@@ -1,24 +1,29 @@
 """Find in a model repository, without a server, what Triton would refuse or silently do otherwise."""
 
 import math
-from collections.abc import Iterator, Mapping
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+from scripts.host import files
 from scripts.host.errors import TaskFailure
 from scripts.repository import config_pbtxt
 from scripts.repository.gpu_pbtxt import config_for_gpus, on_gpus
 from scripts.repository.lint.config import check_config
-from scripts.repository.lint.finding import Finding, error, warning
+from scripts.repository.lint.finding import Finding, error, guarded, warning
 from scripts.repository.lint.gpu import GPU_CONFIG, check_engine_names, check_gpu, check_sharing
 from scripts.repository.lint.gpu_graphs import check_gpu_graphs
+from scripts.repository.lint.graphs import Graphs
 from scripts.repository.lint.version import check_version
 from scripts.repository.versions import CONFIG, version_folders
 
 _OTHER_CONFIGS = "configs"
 _READABLE_BY_ALL = 0o004
+_ENTERED_BY_ALL = 0o005
 # What Windows editors write into a text.
 _KEPT = {b"\xef\xbb\xbf": "a byte order mark before the first name", b"\r\n": "a carriage return behind names"}
 
@@ -27,42 +32,44 @@ def lint(repository: Path) -> list[Finding]:
     """Return what is wrong in *repository*, model by model; whatever lies in it, this never fails on it.
 
     Raises:
-        TaskFailure: If there is no such folder.
+        TaskFailure: If there is no such folder, or it cannot be listed.
     """
     if not repository.is_dir():
         raise TaskFailure(f"{repository} is no folder. Name the folder that holds the models.")
-    folders = sorted(path for path in repository.iterdir() if path.is_dir())
-    findings = [finding for folder in folders for finding in lint_model(folder)]
-    for_gpus = {folder.name: config_for_gpus(folder) for folder in folders}
-    findings.extend(check_engine_names(for_gpus, repository))
-    findings.extend(check_sharing({folder.name: for_gpus[folder.name] for folder in on_gpus(repository)}))
-    if not folders:
+    try:
+        folders = sorted(path for path in repository.iterdir() if path.is_dir())
+    except OSError as problem:
+        raise TaskFailure(f"{repository} cannot be listed: {problem.strerror}. Correct its permissions.") from problem
+    graphs = Graphs()
+    findings = [finding for folder in folders for finding in lint_model(folder, graphs=graphs)]
+    configs = {folder.name: config_for_gpus(folder) for folder in folders}
+    findings.extend(guarded(check_engine_names(configs, repository, graphs)))
+    findings.extend(check_sharing({folder.name: configs[folder.name] for folder in on_gpus(repository)}))
+    if folders:
+        findings.extend(guarded(_check_modes([repository], within=repository.parent)))
+    else:
         findings.append(warning("no-models", f"{repository.name} holds no model: Triton starts and serves nothing."))
     return findings
 
 
-def lint_model(folder: Path) -> list[Finding]:
-    """Return what is wrong in one model's folder."""
-    try:
-        found = list(_check_folder(folder))
-    except OSError as problem:
-        # A file that vanishes or refuses in the middle is a finding about it, not a failure of the linter.
-        found = [error("unreadable", f"{problem.filename or folder} cannot be read: {problem.strerror}.")]
-    return [attrs.evolve(finding, model=folder.name) for finding in found]
+def lint_model(folder: Path, *, graphs: Graphs) -> list[Finding]:
+    """Return what is wrong in one model's folder; an unreadable file hides nothing but itself."""
+    return [attrs.evolve(finding, model=folder.name) for finding in guarded(_check_folder(folder, graphs))]
 
 
 def lint_version(folder: Path, *, version: int, versions: tuple[int, ...]) -> list[Finding]:
     """Return what is wrong with one version in the model's folder *folder*, as if *versions* stood beside it."""
-    config, findings = _read_config(folder / CONFIG, folder=folder, versions=versions)
+    graphs = Graphs()
+    config, findings = _read_config(folder / CONFIG, folder=folder, versions=versions, graphs=graphs)
     if config is not None:
-        findings.extend(_check_labels(folder, config))
-    findings.extend(check_version(folder / str(version), config=config))
+        findings.extend(guarded(_check_labels(folder, config)))
+    findings.extend(check_version(folder / str(version), config=config, graphs=graphs))
     if config is not None:
-        findings.extend(check_gpu_graphs(folder, {version: folder / str(version)}, config=config))
+        findings.extend(check_gpu_graphs(folder, {version: folder / str(version)}, config=config, graphs=graphs))
     return findings
 
 
-def _check_folder(folder: Path) -> Iterator[Finding]:
+def _check_folder(folder: Path, graphs: Graphs) -> Iterator[Finding]:
     versions = version_folders(folder)
     path = folder / CONFIG
     if folder.name.startswith(".") or not (path.exists() or versions):
@@ -73,8 +80,8 @@ def _check_folder(folder: Path) -> Iterator[Finding]:
         )
         return
     config = None
-    if path.is_file():
-        config, findings = _read_config(path, folder=folder, versions=tuple(versions))
+    if os.path.lexists(path):
+        config, findings = _read_config(path, folder=folder, versions=tuple(versions), graphs=graphs)
         yield from findings
     else:
         yield error(
@@ -82,30 +89,32 @@ def _check_folder(folder: Path) -> Iterator[Finding]:
             f"There is no {CONFIG}: with --disable-auto-complete-config Triton refuses the model, without it Triton "
             "guesses, with max_batch_size 4. Package the model, which writes one.",
         )
-    yield from _check_other_configs(folder, versions=tuple(versions))
+    yield from guarded(_check_other_configs(folder, versions=tuple(versions), graphs=graphs))
     if config is not None:
-        yield from _check_labels(folder, config)
-    yield from _check_subfolders(folder, versions)
+        yield from guarded(_check_labels(folder, config))
+    yield from guarded(_check_subfolders(folder, versions))
     for number, version in versions.items():
-        yield from (attrs.evolve(finding, version=number) for finding in check_version(version, config=config))
+        found = check_version(version, config=config, graphs=graphs)
+        yield from (attrs.evolve(finding, version=number) for finding in found)
     if config is not None:
-        yield from check_gpu_graphs(folder, versions, config=config)
-    yield from _check_modes(folder)
+        yield from guarded(check_gpu_graphs(folder, versions, config=config, graphs=graphs))
+    yield from guarded(_check_modes([folder, *sorted(folder.rglob("*"))], within=folder.parent))
 
 
 def _read_config(
-    path: Path, *, folder: Path, versions: tuple[int, ...]
+    path: Path, *, folder: Path, versions: tuple[int, ...], graphs: Graphs
 ) -> tuple[Mapping[str, Any] | None, list[Finding]]:
     try:
         config = config_pbtxt.parse(path)
     except TaskFailure as problem:
         return None, [error("config-syntax", str(problem))]
-    text, for_gpus = path.read_text(encoding="utf-8"), path.stem == GPU_CONFIG
-    findings = list(check_config(config, text=text, folder=folder.name, versions=versions, for_gpus=for_gpus))
-    return config, [*findings, *check_gpu(config, name=path.stem, versions=version_folders(folder))]
+    text, for_gpus = files.read_text(path), path.stem == GPU_CONFIG
+    found = check_config(config, text=text, folder=folder, versions=versions, for_gpus=for_gpus)
+    on_gpus = check_gpu(config, name=path.stem, versions=version_folders(folder), graphs=graphs)
+    return config, [*guarded(found), *guarded(on_gpus)]
 
 
-def _check_other_configs(folder: Path, *, versions: tuple[int, ...]) -> Iterator[Finding]:
+def _check_other_configs(folder: Path, *, versions: tuple[int, ...], graphs: Graphs) -> Iterator[Finding]:
     for path in sorted((folder / _OTHER_CONFIGS).glob("*.pbtxt")):
         if path.stem != GPU_CONFIG:
             yield warning(
@@ -113,7 +122,7 @@ def _check_other_configs(folder: Path, *, versions: tuple[int, ...]) -> Iterator
                 f"A server started with --model-config-name={path.stem} uses {_OTHER_CONFIGS}/{path.name} instead of "
                 f"{CONFIG}, version policy and parameters included. Remove it unless that is meant.",
             )
-        _, findings = _read_config(path, folder=folder, versions=versions)
+        _, findings = _read_config(path, folder=folder, versions=versions, graphs=graphs)
         for finding in findings:
             yield attrs.evolve(finding, message=f"{_OTHER_CONFIGS}/{path.name}: {finding.message}")
 
@@ -124,17 +133,17 @@ def _check_labels(folder: Path, config: Mapping[str, Any]) -> Iterator[Finding]:
         if not name:
             continue
         path = folder / name
-        if not path.is_file():
+        if not path.exists():
             yield error(
                 "labels-missing", f"{name} is missing: Triton refuses the model. Add it, or take out label_filename."
             )
             continue
-        yield from _check_label_lines(path, [int(dim) for dim in tensor.get("dims", [])])
+        yield from guarded(_check_label_lines(path, [int(dim) for dim in tensor.get("dims", [])]))
 
 
 def _check_label_lines(path: Path, dims: list[int]) -> Iterator[Finding]:
     """Compare the lines of a label file with the classes, and look for what Triton keeps as a part of names."""
-    text = path.read_bytes()
+    text = files.read_bytes(path)
     # Blank lines at the end name classes that are not there.
     lines = text.rstrip(b"\r\n").count(b"\n") + 1 if text.strip() else 0
     classes = math.prod(dims[1:] if dims[:1] == [-1] else dims)
@@ -173,11 +182,23 @@ def _check_subfolders(folder: Path, versions: Mapping[int, Path]) -> Iterator[Fi
         )
 
 
-def _check_modes(folder: Path) -> Iterator[Finding]:
-    hidden = [path for path in sorted(folder.rglob("*")) if not path.stat().st_mode & _READABLE_BY_ALL]
+def _check_modes(paths: Sequence[Path], *, within: Path) -> Iterator[Finding]:
+    """Look for what another user cannot read, as which a server in a container runs; a folder must let them in too."""
+    hidden = []
+    for path in paths:
+        try:
+            mode = path.stat().st_mode
+        except FileNotFoundError:
+            yield error("dangling", f"{path.relative_to(within)} leads to nothing. Remove it, or restore its target.")
+            continue
+        needed = _ENTERED_BY_ALL if stat.S_ISDIR(mode) else _READABLE_BY_ALL
+        if mode & needed != needed:
+            hidden.append(path)
     if hidden:
+        others = f" and {len(hidden) - 1} more" if len(hidden) > 1 else ""
+        use = "entered" if hidden[0].is_dir() else "read"
         yield warning(
             "unreadable-by-others",
-            f"{hidden[0].relative_to(folder)}{f' and {len(hidden) - 1} more' if len(hidden) > 1 else ''} can be read "
-            "by its owner only: a server in a container runs as another user and refuses the model. chmod -R a+rX it.",
+            f"{hidden[0].relative_to(within)}{others} cannot be {use} by other users: a server in a container runs as "
+            "another user and refuses the model. chmod -R a+rX it.",
         )

@@ -1,5 +1,6 @@
 """What bites in one version of a model: its graph against the configuration, and its files against its manifest."""
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,14 +9,14 @@ import attrs
 import onnx
 from onnx import TensorProto
 
-from scripts.graph.load import load
 from scripts.graph.walk import all_nodes, images_of, opset_of
 from scripts.host.errors import TaskFailure
 from scripts.repository import golden, manifest
-from scripts.repository.lint.config import is_onnx, max_batch, scheduler_tensors
-from scripts.repository.lint.finding import Finding, error, warning
+from scripts.repository.lint.backend import is_onnx
+from scripts.repository.lint.finding import Finding, error, guarded, warning
+from scripts.repository.lint.graphs import Graphs, file_of
+from scripts.repository.lint.scheduling import max_batch, scheduler_tensors
 from scripts.repository.manifest import Manifest
-from scripts.repository.versions import MODEL
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import ContractError
 
@@ -37,39 +38,51 @@ _DTYPES = {
 }
 
 
-def check_version(folder: Path, *, config: Mapping[str, Any] | None) -> Iterator[Finding]:
+def check_version(folder: Path, *, config: Mapping[str, Any] | None, graphs: Graphs) -> Iterator[Finding]:
     """Yield what is wrong in the version folder *folder*; *config* is None where it could not be read."""
     known, findings = _read_manifest(folder)
     yield from findings
-    if config is None or not is_onnx(config):
-        return
-    if known is not None:
-        yield from _check_framing(known, config)
-    model, findings = read_graph(folder, config)
-    yield from findings
-    if model is not None:
-        yield from _check_batch_mates(model, config, known)
+    yield from guarded(_check_graph(folder, config, known, graphs))
 
 
-def read_graph(folder: Path, config: Mapping[str, Any]) -> tuple[onnx.ModelProto | None, list[Finding]]:
+def read_graph(folder: Path, config: Mapping[str, Any], graphs: Graphs) -> tuple[onnx.ModelProto | None, list[Finding]]:
     """Return the graph in *folder* that *config* serves, None where it cannot be read, and what is wrong with it."""
-    file = folder / str(config.get("default_model_filename") or MODEL)
-    if file.is_dir():
-        file = file / MODEL  # a model with weights in files of their own may be a folder
-    if not file.is_file():
+    file = file_of(folder, config)
+    if not file.exists():
         missing = f"{file.name} is missing: Triton cannot load the version. Package it again."
         return None, [error("model-missing", missing)]
     try:
-        model = load(file)
+        model = graphs.of(file)
     except TaskFailure as problem:
         return None, [error("onnx-unreadable", f"Triton cannot load the version: {problem}")]
     return model, [*_check_age(model), *_check_tensors(model, config)]
 
 
+def _check_graph(
+    folder: Path, config: Mapping[str, Any] | None, known: Manifest | None, graphs: Graphs
+) -> Iterator[Finding]:
+    if config is None:
+        # The configuration is a finding of its own; whether there is a whole graph can be said all the same.
+        if (file := file_of(folder, {})).exists():
+            try:
+                yield from _check_age(graphs.of(file))
+            except TaskFailure as problem:
+                yield error("onnx-unreadable", f"Triton cannot load the version: {problem}")
+        return
+    if not is_onnx(config):
+        return
+    if known is not None:
+        yield from _check_framing(known, config)
+    model, findings = read_graph(folder, config, graphs)
+    yield from findings
+    if model is not None:
+        yield from _check_batch_mates(model, config, known)
+
+
 def _read_manifest(folder: Path) -> tuple[Manifest | None, list[Finding]]:
     """Return the version's manifest, if there is a good one, and what is wrong with it and the files it names."""
     path = folder / manifest.FILE
-    if not path.exists():
+    if not os.path.lexists(path):
         what = (
             "It was not packaged by this project: there is no manifest, so nobody can tell whether the files are whole"
         )
@@ -85,7 +98,7 @@ def _read_manifest(folder: Path) -> tuple[Manifest | None, list[Finding]]:
         )
         findings.append(error("manifest-name", message))
     for name, digest in {golden.FILE: "", **known.sha256}.items():
-        findings.extend(_check_file(folder / name, digest))
+        findings.extend(guarded(_check_file(folder / name, digest)))
     if not findings:
         try:
             golden.load(folder / golden.FILE)
@@ -95,11 +108,11 @@ def _read_manifest(folder: Path) -> tuple[Manifest | None, list[Finding]]:
 
 
 def _check_file(path: Path, digest: str) -> Iterator[Finding]:
-    if path.name == golden.FILE and not path.is_file():
+    if path.name == golden.FILE and not path.exists():
         yield error(
             "golden-missing", f"{golden.FILE} is missing: the numbers cannot be checked. Package the version again."
         )
-    elif path.is_file() and manifest.sha256(path) != digest:
+    elif path.exists() and manifest.sha256(path) != digest:
         yield error(
             "manifest-hash",
             f"{path.name} is not the file that was packaged (its SHA-256 differs): Triton serves what it finds. "

@@ -2,10 +2,13 @@
 
 import shutil
 import tarfile
+from collections import Counter
+from io import BufferedReader
 from pathlib import Path
 
 import pytest
 
+from scripts.host import files
 from scripts.host.errors import TaskFailure
 from scripts.image import layers, runtime
 from scripts.image.tarball import MTIME
@@ -71,6 +74,35 @@ def test_only_named_files_are_staged(repository: Path, tmp_path: Path) -> None:
     files = {f"models/flowers/{version}/{file}" for version in (1, 2) for file in packed}
     files |= {"models/flowers/config.pbtxt", "models/flowers/configs/gpu.pbtxt"}
     assert held == files
+
+
+def test_what_changes_after_the_check_is_refused(repository: Path, tmp_path: Path) -> None:
+    """A file is hashed as it is packed, so that what the linter saw is what the image gets."""
+    wanted = layers.checked(repository)
+    with (repository / "flowers" / "2" / "golden.npz").open("ab") as file:
+        file.write(b"x")
+    (tmp_path / "context").mkdir()
+    with pytest.raises(TaskFailure, match=r"2/golden\.npz is not the file that was packaged"):
+        layers.stage(wanted, tmp_path / "context")
+
+
+def test_a_model_is_hashed_once_and_read_once_before_it_is_packed(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Models have gigabytes: the linter hashes and parses each once, and packing reads it once more."""
+    read = Counter[str]()
+
+    def opened(path: Path) -> BufferedReader:
+        read[str(path.relative_to(repository))] += 1
+        return path.open("rb")
+
+    monkeypatch.setattr(files, "opened", opened)
+    wanted = layers.checked(repository)
+    graphs = {f"flowers/{version}/{name}" for version in (1, 2) for name in ("model.onnx", "model.gpu.onnx")}
+    assert {name: read[name] for name in graphs} == dict.fromkeys(graphs, 2)
+    (tmp_path / "context").mkdir()
+    layers.stage(wanted, tmp_path / "context")
+    assert {name: read[name] for name in graphs} == dict.fromkeys(graphs, 3)
 
 
 def test_a_link_is_not_followed_into_an_image(repository: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What the linter finds without a server."""
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -123,6 +124,13 @@ def break_golden(repository: Path) -> None:
     (version / manifest.FILE).write_text(json.dumps(data))
 
 
+def pipe_for_golden(repository: Path) -> None:
+    """Put a named pipe in the place of the golden data, which would stop whoever opens it."""
+    path = repository / "good" / "1" / golden.FILE
+    path.unlink()
+    os.mkfifo(path)
+
+
 def touch_model(repository: Path) -> None:
     """Change version 1's graph behind its manifest's back."""
     path = repository / "good" / "1" / "model.onnx"
@@ -235,6 +243,12 @@ CASES: dict[str, tuple[str, str, Edit, str]] = {
         "manifest-unreadable",
         lambda r: (r / "good" / "1" / manifest.FILE).write_text("{"),
         "no manifest",
+    ),
+    "a pipe for golden data": (
+        "error",
+        "unreadable",
+        pipe_for_golden,
+        "named pipe",
     ),
     "copied version": ("error", "manifest-name", rename_version("3"), "packaged as good version 1"),
     "not ours": ("warning", "unpackaged", lambda r: (r / "good" / "1" / manifest.FILE).unlink(), "no manifest"),
