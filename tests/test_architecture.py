@@ -95,6 +95,7 @@ ONLY_IN = {
     "invoke": ["tasks.py", "scripts/tasks"],
     "onnx": [
         "scripts/graph",
+        "scripts/repository/lint/graphs.py",
         "scripts/repository/lint/version.py",
         "scripts/sources",
         "scripts/packaging/build.py",
