@@ -76,7 +76,7 @@ def text(value: object, what: str, expected: str) -> str:
         ConfigurationError: If it is not; the message says what was *expected*.
     """
     if not isinstance(value, str) or not value:
-        shown = "empty" if value == "" else repr(value)
+        shown = "empty" if isinstance(value, str) else repr(value)
         raise ConfigurationError(f"{what} is {shown}; {expected} was expected.")
     return value
 
@@ -162,13 +162,13 @@ def _kind(value: object) -> str:
     return f"of type {type(value).__name__}"
 
 
-def choice(value: str, what: str, among: Collection[str]) -> None:
+def choice(value: object, what: str, among: Collection[str]) -> None:
     """Check that *value* is one of a few words.
 
     Raises:
         ConfigurationError: If it is not.
     """
-    if value not in among:
+    if not isinstance(value, str) or value not in among:
         raise ConfigurationError(f"{what} is {value!r}; {' or '.join(map(repr, among))} was expected.")
 
 

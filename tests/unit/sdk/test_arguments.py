@@ -55,6 +55,8 @@ URL = "triton:8001"
         ({"model": 5}, "model is 5; the name of a served model"),
         ({"model": None}, "model is None; the name of a served model"),
         ({"decode": True}, "decode is True; 'exact' or 'fast' was expected"),
+        ({"model": np.zeros(2)}, r"model is array\(\[0\., 0\.\]\); the name of a served model"),
+        ({"decode": np.zeros(2)}, r"decode is array\(\[0\., 0\.\]\); 'exact' or 'fast' was expected"),
         ({"transport": 5}, r"transport is of type int; what has send\(\) and close\(\)"),
     ],
 )
