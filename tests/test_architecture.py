@@ -42,7 +42,7 @@ MAY = {
     "repository": {"triton_sdk", "host", "graph"},
     "sources": {"triton_sdk", "host", "graph", "repository"},
     "packaging": {"triton_sdk", "host", "graph", "repository", "sources"},
-    "image": {"triton_sdk", "triton_sdk.local", "host", "registry", "repository"},
+    "image": {"triton_sdk", "triton_sdk.local", "host", "registry", "agent", "repository"},
     "server": {"triton_sdk", "triton_sdk.local", "agent", "host", "repository"},
     "tuning": {"triton_sdk", "triton_sdk.local", "host", "graph", "repository", "server"},
     "cluster": {"host", "registry", "agent", "server"},

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import attrs
 
+from scripts.agent import files
 from scripts.host.errors import TaskFailure
 from scripts.image.labels import MODELS
 from scripts.image.tarball import File, write_tar
@@ -30,13 +31,13 @@ class ModelVersion:
         model: The model's name.
         version: Its number.
         folder: Where it lies.
-        sha256: Of each of its files, by name, in hexadecimal: exactly these go in, and its manifest.
+        files: Each of its files, by name, its manifest among them: exactly these go in.
     """
 
     model: str
     version: int
     folder: Path
-    sha256: dict[str, str]
+    files: files.Files
 
     @property
     def name(self) -> str:
@@ -45,8 +46,8 @@ class ModelVersion:
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of its ``model.onnx``, in hexadecimal; of the list of its files where there is none."""
-        return self.sha256.get("model.onnx") or _digest(f"{file} {sha}" for file, sha in sorted(self.sha256.items()))
+        """What names its bytes, as the store and the agent beside a server name them: SHA-256 in hexadecimal."""
+        return files.digest(self.files)
 
 
 @attrs.frozen(kw_only=True)
@@ -66,7 +67,7 @@ class Models:
     @cached_property
     def digest(self) -> str:
         """What the image serves, as one SHA-256 in hexadecimal: of every version's files and every configuration."""
-        lines = [f"{v.name}/{file} {sha}" for v in self.versions for file, sha in sorted(v.sha256.items())]
+        lines = [f"{version.name} {version.digest}" for version in self.versions]
         lines += [f"{path.relative_to(self.repository)} {manifest.sha256(path)}" for path in self.configs]
         return _digest(lines)
 
@@ -98,7 +99,7 @@ def checked(repository: Path) -> Models:
             model=version.model,
             version=version.version,
             folder=version.path,
-            sha256=_manifest(version.manifest, version.path).sha256,
+            files=_files(version.manifest, version.path),
         )
         for version in found
     )
@@ -116,9 +117,8 @@ def stage(wanted: Models, folder: Path) -> str:
     """
     (folder / LAYERS).mkdir()
     for version in wanted.versions:
-        files: dict[Path, str | None] = {_file(version, name): sha for name, sha in version.sha256.items()}
-        files[_regular(version.folder / manifest.FILE)] = None
-        _write(folder, version.name, files, repository=wanted.repository)
+        packed = {_file(version, name): file.sha256 for name, file in version.files.items()}
+        _write(folder, version.name, packed, repository=wanted.repository)
     _write(folder, CONFIGS, {_regular(path): None for path in wanted.configs}, repository=wanted.repository)
     return "\n".join(f"ADD {LAYERS}/{name}.tar /" for name in wanted.layers)
 
@@ -135,13 +135,18 @@ def render(dockerfile: str, adds: str) -> str:
     return "\n".join(adds if line == MARK else line for line in lines) + "\n"
 
 
-def _manifest(found: Manifest | None, path: Path) -> Manifest:
+def _files(found: Manifest | None, path: Path) -> files.Files:
+    """Return the files that a version's manifest names, and the manifest."""
     if found is None:
         raise TaskFailure(
             f"{path} has no manifest, so nothing says what it should hold. Package it: "
             f"invoke package-model --onnx {path / 'model.onnx'} --model NAME."
         )
-    return found
+    named = {
+        name: files.File(sha256=sha256, size=_regular(path / name).stat().st_size)
+        for name, sha256 in found.sha256.items()
+    }
+    return {**named, manifest.FILE: files.measure(_regular(path / manifest.FILE))}
 
 
 def _configs(folder: Path) -> list[Path]:
@@ -165,8 +170,8 @@ def _regular(path: Path) -> Path:
     return path
 
 
-def _write(context: Path, name: str, files: Mapping[Path, str | None], *, repository: Path) -> None:
-    packed = [File(name=f"models/{p.relative_to(repository)}", path=p, sha256=sha) for p, sha in files.items()]
+def _write(context: Path, name: str, paths: Mapping[Path, str | None], *, repository: Path) -> None:
+    packed = [File(name=f"models/{p.relative_to(repository)}", path=p, sha256=sha) for p, sha in paths.items()]
     write_tar(context / LAYERS / f"{name}.tar", packed)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from scripts.agent.files import File
 from scripts.host.errors import TaskFailure
 from scripts.host.settings import BASE_IMAGE
 from scripts.host.shell import Completed
@@ -32,7 +33,9 @@ def some_models(*versions: tuple[str, int]) -> Models:
     return Models(
         repository=Path("models"),
         versions=tuple(
-            ModelVersion(model=m, version=v, folder=Path("models", m, str(v)), sha256={"model.onnx": f"{v:064x}"})
+            ModelVersion(
+                model=m, version=v, folder=Path("models", m, str(v)), files={"model.onnx": File(f"{v:064x}", 1)}
+            )
             for m, v in versions
         ),
         configs=(),
@@ -107,7 +110,7 @@ def test_labels_name_revision_base_and_each_model(packaged: Path) -> None:
     assert made["org.opencontainers.image.revision"] == COMMIT
     assert made["org.opencontainers.image.created"] == "2026-01-01T00:00:00Z"
     assert made["org.opencontainers.image.base.name"] == BASE_IMAGE
-    assert made["triton-sdk.model.flowers.1"] == f"sha256:{wanted.versions[0].sha256['model.onnx']}"
+    assert made["triton-sdk.model.flowers.1"] == f"sha256:{wanted.versions[0].digest}"
     assert made["triton-sdk.models"] == f"sha256:{wanted.digest}"
 
 

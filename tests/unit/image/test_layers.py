@@ -1,17 +1,21 @@
 """What goes into an image, and what does not: models and packages, as layers of fixed bytes."""
 
+import json
 import shutil
 import tarfile
 from collections import Counter
 from io import BufferedReader
 from pathlib import Path
 
+import onnx
 import pytest
 
+from scripts.agent.files import digest, scan
 from scripts.host import files
 from scripts.host.errors import TaskFailure
 from scripts.image import layers, runtime
 from scripts.image.tarball import MTIME
+from scripts.repository import manifest
 from tests.doubles.runners import Script, package_flowers
 from triton_sdk.local import REQUIREMENTS
 
@@ -34,6 +38,22 @@ def test_the_digest_of_models_covers_their_configuration(repository: Path) -> No
     with (repository / "flowers" / "config.pbtxt").open("a", encoding="utf-8") as config:
         config.write("\n# a note\n")
     assert layers.checked(repository).digest != before
+
+
+def test_a_version_is_named_as_the_store_and_the_agent_name_it(repository: Path) -> None:
+    """By all its files, so that a graph for GPUs in half precision beside the same model.onnx is another version."""
+    folder = repository / "flowers" / "1"
+    before, whole = layers.checked(repository).versions[0].digest, layers.checked(repository).digest
+    assert before == digest(scan(folder))
+    graph = onnx.load(folder / "model.gpu.onnx", load_external_data=False)
+    graph.doc_string = "another one"
+    onnx.save(graph, folder / "model.gpu.onnx")
+    told = json.loads((folder / "manifest.json").read_text())
+    told["sha256"]["model.gpu.onnx"] = manifest.sha256(folder / "model.gpu.onnx")
+    (folder / "manifest.json").write_text(json.dumps(told))
+    after = layers.checked(repository)
+    assert after.versions[0].digest == digest(scan(folder)) != before
+    assert after.digest != whole
 
 
 def test_an_empty_repository_is_refused(tmp_path: Path) -> None:
