@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -15,6 +16,9 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_missing_interpreters = True
 
 ROOT = Path(__file__).parent
+CONSTRAINTS = ROOT / "constraints.txt"
+# The same examples each time: a run of plain pytest looks for new ones.
+SAME_EXAMPLES = "--hypothesis-profile=ci"
 
 
 def _wait_for_other_runs() -> None:
@@ -33,10 +37,17 @@ if not {"-l", "--list", "-h", "--help", "--version"} & set(sys.argv):
     _wait_for_other_runs()
 
 
+def install(session: nox.Session, *packages: str) -> None:
+    """Install *packages* in the versions of constraints.txt, which also holds for what builds ours."""
+    # A URL, since pip would divide a path with a space in two.
+    build = {"PIP_BUILD_CONSTRAINT": CONSTRAINTS.as_uri()}
+    session.install("--quiet", "--constraint", str(CONSTRAINTS), *packages, env=build)
+
+
 @nox.session
 def smoke(session: nox.Session) -> None:
     """Package three models, serve them on a real Triton (`-- --gpu`: on GPUs), check them; or check --url's server."""
-    session.install("--quiet", "-e", ".[tasks]")
+    install(session, "-e", ".[tasks]")
     gpu = [argument for argument in session.posargs if argument == "--gpu"]
     if session.posargs != gpu or (os.environ.get("TRITON_URL") and not gpu):
         session.run("invoke", "smoke-test", *session.posargs)
@@ -55,29 +66,69 @@ def smoke(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests: unit, wire, tasks and live."""
-    session.install("--quiet", "-e", ".[test]")
-    # The same examples each time: a run of plain pytest looks for new ones.
-    session.run("pytest", "--hypothesis-profile=ci", *session.posargs)
+    install(session, "-e", ".[test]")
+    session.run("pytest", SAME_EXAMPLES, *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Run the tests and show which lines no test reaches; what child processes run counts too."""
+    install(session, "-e", ".[test]", "coverage")
+    session.run("coverage", "erase")
+    # Counting lines takes time, which is what the others measure.
+    session.run("coverage", "run", "-m", "pytest", SAME_EXAMPLES, "-m", "not timing", *session.posargs)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """Run the tests with the lowest versions that setup.cfg allows."""
+    install(session, "uv")
+    lowest_versions = ("--resolution", "lowest-direct", "--editable", ".[test]")
+    session.run("uv", "pip", "install", "--quiet", "--python", session.virtualenv.location, *lowest_versions)
+    session.run("pytest", SAME_EXAMPLES, *session.posargs)
+
+
+@nox.session
+def constraints(session: nox.Session) -> None:
+    """Write constraints.txt anew, with the newest versions that suit each other, on each Python and platform."""
+    install(session, "uv")
+    bare = ("--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links")
+    every = ("--all-extras", "--universal", "--python-version", "3.11", "--upgrade")
+    output = ("--output-file", CONSTRAINTS.name)
+    session.run("uv", "pip", "compile", "--quiet", "setup.cfg", *every, *bare, *output)
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """Build the package into dist/ and check it; `-- v1.2.3` also checks it against the tag of that name."""
+    install(session, "-e", ".[test]", "build")
+    shutil.rmtree(ROOT / "dist", ignore_errors=True)
+    build = {"PIP_CONSTRAINT": CONSTRAINTS.as_uri()}
+    session.run("python", "-m", "build", "--outdir", "dist", silent=True, env=build)
+    tag = session.posargs[0] if session.posargs else ""
+    session.run("pytest", "tests/release", env={"TRITON_TEST_DIST": str(ROOT / "dist"), "TRITON_TEST_TAG": tag})
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure the client beside its peers and write docs/performance.md; `-- --quick` is rough and writes nothing."""
-    session.install("--quiet", "-e", ".[bench]")
+    install(session, "-e", ".[bench]")
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 
 @nox.session
 def image(session: nox.Session) -> None:
     """Build the images, run and push them: on the Docker engine that answers, or, as root, on one of their own."""
-    session.install("--quiet", "-e", ".[image]")
+    install(session, "-e", ".[image]")
     session.run("pytest", "tests/image", *session.posargs)
 
 
 @nox.session
 def chart(session: nox.Session) -> None:
     """Check the Helm chart without a cluster: render, validate, lint, alert; with Helm's programs where they are."""
-    session.install("--quiet", "-e", ".[chart]")
+    install(session, "-e", ".[chart]")
     # It pins an older boto3, so it has an environment of its own.
     policies = ROOT / ".nox" / "checkov"
     session.run("python", "-m", "venv", str(policies), silent=True)
@@ -88,7 +139,7 @@ def chart(session: nox.Session) -> None:
 @nox.session
 def cluster(session: nox.Session) -> None:
     """Deploy to a real Kubernetes: the cluster that KUBECONFIG names, or, as root, one that the tests make."""
-    session.install("--quiet", "-e", ".[cluster]")
+    install(session, "-e", ".[cluster]")
     # Here, where its progress shows; without Go the tests say what is missing.
     session.run("python", "-m", "tests.cluster.binaries")
     session.run("pytest", "tests/cluster", *session.posargs)
@@ -96,16 +147,17 @@ def cluster(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and formatting."""
-    session.install("--quiet", "ruff==0.17.6")
+    """Check style and formatting, and the workflows of .github."""
+    install(session, "ruff", "zizmor")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
+    session.run("zizmor", "--offline", "--quiet", ".github")
 
 
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types, strictly."""
-    session.install("--quiet", "-e", ".[types]")
+    install(session, "-e", ".[types]")
     session.run("mypy")
     session.run("mypy", "tasks.py", "noxfile.py")
     # It finds the package by its path: an editable installation is a hook of the interpreter's.

@@ -41,7 +41,10 @@ KEPT: Mapping[str, tuple[str, ...]] = {
     ),
     # What is missing fails there instead of being skipped.
     "a machine for tests": ("CI",),
-    "this project's tests": ("TRITON_TEST_DATA", "TRITON_TEST_IMAGE", "CHECKOV", "HELM3", "HELM4"),
+    "this project's tests": (
+        *("TRITON_TEST_DATA", "TRITON_TEST_IMAGE", "TRITON_TEST_DIST", "TRITON_TEST_TAG"),
+        *("CHECKOV", "HELM3", "HELM4"),
+    ),
 }
 # What a person may mean for one suite; it gets them by `meant`, and no other test does.
 CLUSTER = ("KUBECONFIG",)  # tests/cluster: the cluster to deploy to
