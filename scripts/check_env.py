@@ -1,5 +1,6 @@
 """What this machine and this deployment have, and what to do about each gap."""
 
+import os
 import platform
 import shutil
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Literal
 
 import attrs
 
+from scripts.agent.folder import folder_of
+from scripts.agent.s3 import bucket_of
 from scripts.cluster.helm import Helm
 from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.patience import Patience
@@ -14,14 +17,17 @@ from scripts.cluster.pinned import pinned
 from scripts.cluster.release import access
 from scripts.cluster.release.capacity import Holder, Node, overview
 from scripts.cluster.release.preflight import LEAST_HELM, LEAST_KUBECTL
+from scripts.cluster.release.settled import LEAST_FOR_AGENT
 from scripts.cluster.says import ClusterFailure
 from scripts.host.errors import TaskFailure
+from scripts.host.program import Version
 from scripts.host.settings import Settings
 from scripts.host.shell import Command, Completed, Runner, capture
 from scripts.image import engine
-from scripts.registry import aws, ecr
+from scripts.registry import aws, bucket, ecr
 from scripts.registry.ecr import ImageRepository
 from scripts.repository.versions import packaged
+from scripts.versions.stores import failing, open_store
 from triton_sdk.errors import LocalServerError
 from triton_sdk.local import find_interpreter
 
@@ -62,6 +68,7 @@ def check(settings: Settings, *, root: Path, repository: Path, runner: Runner) -
         _gpu(),
         _env_file(settings, root, runner),
         *_aws(settings),
+        _store(settings),
     ]
 
 
@@ -124,7 +131,7 @@ def _cluster(settings: Settings, runner: Runner) -> list[Row]:
             kubectl = Kubectl(runner, where=where, patience=Patience(seconds=0))
             rows.append(Row(what=what, state="ok", found=str(where)))
             what = "cluster's API"
-            rows.append(Row(what=what, state="ok", found=f"Kubernetes {access.server_version(kubectl)}"))
+            rows.append(_api(access.server_version(kubectl)))
             what = "cluster's GPUs"
             nodes = [Node.parse(item) for item in kubectl.json("get", "nodes", doing="look at the nodes")["items"]]
             pods = kubectl.json("get", "pods", "--all-namespaces", doing="see who has the GPUs")["items"]
@@ -143,6 +150,14 @@ def _cluster(settings: Settings, runner: Runner) -> list[Row]:
     except TaskFailure as error:
         rows.append(Row(what=what, state="missing", found="not usable", advice=str(error)))
     return rows
+
+
+def _api(version: Version) -> Row:
+    what, found = "cluster's API", f"Kubernetes {version}"
+    if version < LEAST_FOR_AGENT:
+        advice = f"versions are promoted without restarts from {LEAST_FOR_AGENT} on; deploy-triton works without"
+        return Row(what=what, state="warning", found=found, advice=advice)
+    return Row(what=what, state="ok", found=found)
 
 
 def _gpu() -> Row:
@@ -241,3 +256,24 @@ def _registry(settings: Settings) -> list[Row]:
     except TaskFailure as error:
         rows.append(Row(what=what, state="failed", found="not usable", advice=str(error)))
     return rows
+
+
+def _store(settings: Settings) -> Row:
+    """Look whether the model store answers, and what may be done with it."""
+    what = "model store"
+    if (address := settings.values.get("MODEL_STORE")) is None:
+        advice = "set MODEL_STORE in .env, for publish-model; without it the image's versions can be promoted"
+        return Row(what=what, state="missing", found="not set", advice=advice)
+    try:
+        with failing():
+            models = open_store(settings).models()
+            folder, place = folder_of(address), bucket_of(address)
+        writes = folder is not None and os.access(folder, os.W_OK)
+        if place is not None:
+            writes = bucket.may_write(aws.open_access(settings), *place)
+    except TaskFailure as error:
+        return Row(what=what, state="failed", found="not usable", advice=str(error))
+    found = f"{address}, {len(models)} model{'s' * (len(models) != 1)}; may read" + (" and write" if writes else "")
+    if writes:
+        return Row(what=what, state="ok", found=found)
+    return Row(what=what, state="warning", found=found, advice="publish-model needs more: docs/aws.md has its policy")

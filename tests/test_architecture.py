@@ -45,10 +45,12 @@ MAY = {
     "image": {"triton_sdk", "triton_sdk.local", "host", "registry", "agent", "repository"},
     "server": {"triton_sdk", "triton_sdk.local", "agent", "host", "repository"},
     "tuning": {"triton_sdk", "triton_sdk.local", "host", "graph", "repository", "server"},
-    "cluster": {"host", "registry", "agent", "server"},
+    "cluster": {"host", "registry", "agent", "image", "server"},
     "versions": {"host", "registry", "agent", "repository", "server", "cluster"},
     "generate_input": {"server"},
-    "check_env": {"triton_sdk", "triton_sdk.local", "host", "registry", "repository", "image", "cluster"},
+    "check_env": {
+        "triton_sdk", "triton_sdk.local", "host", "registry", "agent", "repository", "image", "cluster", "versions",
+    },
     "tasks": {
         "triton_sdk", "triton_sdk.local", "host", "registry", "agent", "repository", "sources", "packaging", "image",
         "server", "tuning", "versions", "cluster", "check_env",

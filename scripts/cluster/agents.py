@@ -10,9 +10,9 @@ from typing import Self
 import attrs
 
 from scripts.agent.plan import Plan
+from scripts.cluster.admin import admin_headers
 from scripts.cluster.forward import HTTP, LOOPBACK, Forwarding, forward
 from scripts.cluster.kubectl import Kubectl
-from scripts.cluster.pod_checks import admin_headers
 from scripts.cluster.pods import Pod, server_pods
 from scripts.cluster.target import Target
 from scripts.host.errors import TaskFailure

@@ -1,13 +1,16 @@
 """Check a deployment: the checks of a server, through a port-forward to one pod or to each in turn."""
 
-import base64
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
 import attrs
 
+from scripts.cluster import serving
+from scripts.cluster.admin import admin_headers
+from scripts.cluster.agents import agents
+from scripts.cluster.follows import Follows
 from scripts.cluster.forward import Forwarding, forward, ready_pod
 from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.pods import CONTAINER, Pod, server_pods
@@ -19,8 +22,6 @@ from scripts.server.checks import check_server
 from scripts.server.endpoint import Endpoint
 from scripts.server.result import Result, State
 
-# The chart restricts the API that loads and lists models: who asks sends this header with the Secret's value.
-ADMIN_HEADER = "triton-admin-key"
 _GPU_QUERY = ("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader")
 _EXEC_TIMEOUT_S = 30.0
 # What the chart restricts, and what Triton answers then.
@@ -66,6 +67,30 @@ def check_pods(
             if not all_pods:
                 raise
             yield attrs.evolve(_result("port-forward", "failed", str(error)), pod=pod.name)
+    if any(pod.agent for pod in pods):
+        yield from served(kubectl, target, {pod.name for pod in pods if pod.ready}, progress=progress, forward=forward)
+
+
+def served(
+    kubectl: Kubectl, target: Target, ready: Collection[str], *, progress: Callable[[str], None], forward: Forward
+) -> Iterator[Result]:
+    """Check that every pod that gets requests serves the release's plan.
+
+    Raises:
+        TaskFailure: If the plan cannot be read.
+    """
+    if (plan := serving.planned(kubectl, target)) is None:
+        return
+    progress(f"Asking the agents of all pods for the plan, {serving.told(plan)}")
+    with agents(kubectl, target, progress=progress, forward=forward) as found:
+        for agent in found.look():
+            if agent.pod in ready:
+                try:
+                    follows = Follows.of(agent.state(), plan)
+                    result = _result("serving plan", "ok" if follows.mark == "ok" else "failed", str(follows))
+                except TaskFailure as error:
+                    result = _result("serving plan", "failed", str(error))
+                yield attrs.evolve(result, pod=agent.pod)
 
 
 def _one(
@@ -143,22 +168,6 @@ def pods_of(kubectl: Kubectl, target: Target) -> list[Pod]:
             "For a server elsewhere: --url HOST, or --local for one on this machine."
         )
     return pods
-
-
-def admin_headers(kubectl: Kubectl, pods: Sequence[Pod], *, progress: Callable[[str], None]) -> Mapping[str, Secret]:
-    """Return the header that opens the restricted API; none where there is no key, or it is not for us."""
-    if (name := next((pod.key for pod in pods if pod.key), None)) is None:
-        return {}
-    try:
-        answer = kubectl.json("get", "secret", name, doing="read the key of the models' API")
-    except ClusterFailure as error:
-        if error.cause == "forbidden":
-            progress("Note: this login may not read the admin key; only versions that are packaged here are looked for")
-        elif error.cause != "not found":
-            raise
-        return {}
-    key = (answer.get("data") or {}).get("key")
-    return {ADMIN_HEADER: Secret(base64.b64decode(key).decode())} if key else {}
 
 
 def gpu(kubectl: Kubectl, pod: Pod) -> Result:

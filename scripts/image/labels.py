@@ -6,6 +6,8 @@ from scripts.image.commit import Revision
 
 REVISION, MODELS, KIND = "org.opencontainers.image.revision", "triton-sdk.models", "triton-sdk.kind"
 FULL = "full"
+# The release of the agent in the image: such an image can be told at run time which versions it serves.
+AGENT = "triton-sdk.agent"
 
 
 def tag_of(labels: Mapping[str, str]) -> str | None:

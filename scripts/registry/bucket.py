@@ -102,3 +102,21 @@ def check(access: Access, name: str) -> list[Property]:
             mend=f"put-bucket-versioning --bucket {name} --versioning-configuration Status=Enabled",
         ),
     ]
+
+
+def may_write(access: Access, name: str, prefix: str) -> bool:
+    """Say whether these credentials may write below *prefix*: an upload is begun and given up, so nothing is written.
+
+    Raises:
+        TaskFailure: If AWS cannot be asked.
+    """
+    client, key = access.client("s3"), f"{prefix}check-env"
+    with access.errors(f"try to write to the bucket {name}"):
+        try:
+            begun = client.create_multipart_upload(Bucket=name, Key=key)
+        except client.exceptions.ClientError as error:
+            if error.response["Error"]["Code"] not in ("403", "AccessDenied"):
+                raise
+            return False
+        client.abort_multipart_upload(Bucket=name, Key=key, UploadId=begun["UploadId"])
+    return True

@@ -177,6 +177,16 @@ def has(access: Access, repository: ImageRepository, digest: str) -> bool:
     return bool(_images(access, repository, {"imageDigest": digest}, doing=f"look for the image in {repository.name}"))
 
 
+def found(access: Access, repository: ImageRepository, digest: str) -> Stored | None:
+    """Return what ECR holds by *digest*; None where it holds nothing by that.
+
+    Raises:
+        TaskFailure: If ECR cannot be asked, or there is no repository.
+    """
+    images = _images(access, repository, {"imageDigest": digest}, doing=f"look at the image in {repository.name}")
+    return Stored.from_manifest(repository.image(digest=digest), images[0]["imageManifest"]) if images else None
+
+
 def _images(access: Access, repository: ImageRepository, wanted: dict[str, str], *, doing: str) -> list[dict[str, Any]]:
     """Return ECR's description of the image *wanted*, by its tag or its digest; empty where there is none."""
     with access.errors(doing):

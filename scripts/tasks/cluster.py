@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from invoke import Context, task
@@ -13,7 +14,10 @@ from scripts.tasks.flags import WHERE, number
 if TYPE_CHECKING:
     from scripts.cluster.helm import Helm
     from scripts.cluster.kubectl import Kubectl
+    from scripts.cluster.release.chart import Installation
+    from scripts.cluster.release.outcome import Outcome
     from scripts.cluster.target import Target
+    from scripts.host.shell import Command
 
 
 @task(
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
         "set_": "One value, KEY=VALUE; may be repeated, and wins over files.",
         "image": "HOST/NAME@sha256:DIGEST (default: what push-triton wrote to build/image.json).",
         "cpu": "Run without GPUs: --set gpu.enabled=false.",
+        "take_back": "Deploy the serving plan of the files even if a later one was promoted (else: ask, or keep that).",
         "timeout": "Seconds that the pods may take to become ready.",
         "dry_run": "Only print the commands, and what they would change.",
         **WHERE,
@@ -34,6 +39,7 @@ def deploy_triton(
     set_: list[str],
     image: str = "",
     cpu: bool = False,
+    take_back: bool = False,
     timeout: str = "900",
     dry_run: bool = False,
     namespace: str = "",
@@ -41,48 +47,40 @@ def deploy_triton(
     context: str = "",
 ) -> None:
     """Deploy the pushed image to a cluster with Helm and wait; what fails is rolled back."""
-    import attrs
-
+    from scripts.cluster import serving
     from scripts.cluster.helm import Helm
     from scripts.cluster.kubectl import Kubectl
-    from scripts.cluster.patience import Patience
-    from scripts.cluster.pinned import pinned
     from scripts.cluster.release.access import require_tools
     from scripts.cluster.release.chart import Chart, Installation, values_files
-    from scripts.cluster.release.deploy import Deployer
-    from scripts.cluster.release.rollout import Show
+    from scripts.cluster.release.settled import TakesBackError
     from scripts.cluster.target import Target
     from scripts.host import settings
     from scripts.host.shell import LocalRunner
-    from scripts.host.terminal import difference, reporting, say, table, waiting
+    from scripts.host.terminal import confirm, difference, is_asked, reporting, say, table
     from scripts.image import record
     from scripts.registry.reference import Reference
 
     with reporting():
         loaded = settings.load()
         target = Target.from_settings(loaded, release=release, namespace=namespace, context=context)
+        plan = serving.place(loaded)
         installation = Installation(
             chart=Chart.from_settings(loaded),
             image=Reference.parse(image) if image else record.read(),
-            files=values_files(values),
+            files=(*values_files(values), *([str(plan)] if plan.exists() else [])),
             values=set_,
             cpu=cpu,
         )
         limit = number(timeout, name="timeout")
-        runner = LocalRunner()
-        require_tools(Kubectl(runner), Helm(runner, namespace=target.namespace))
-        with pinned(runner, context=target.context) as where, waiting() as (line, status):
-            deployer = Deployer(
-                target=attrs.evolve(target, context=where.context),
-                where=where,
-                installation=installation,
-                settings=loaded,
-                runner=runner,
-                show=Show(line=line, status=status),
-                patience=Patience.from_settings(loaded, tell=line),
-            )
-            outcome = None if dry_run else deployer.deploy(timeout_s=limit)
-            commands, changes = deployer.plan() if dry_run else ([], [])
+        require_tools(Kubectl(LocalRunner()), Helm(LocalRunner(), namespace=target.namespace))
+        decided = True if take_back else None if is_asked() else False
+        deploy = partial(deployed, target, installation, timeout_s=None if dry_run else limit)
+        try:
+            outcome, commands, changes = deploy(take_back=decided)
+        except TakesBackError as found:
+            say(str(found))
+            took = confirm("Take the later plan back?", otherwise="--take-back does it without asking.")
+            outcome, commands, changes = deploy(take_back=took)
         if outcome is None:
             for command in commands:
                 say(str(command))
@@ -95,9 +93,38 @@ def deploy_triton(
             say(text)
 
 
+def deployed(
+    target: "Target", installation: "Installation", *, timeout_s: int | None, take_back: bool | None
+) -> "tuple[Outcome | None, list[Command], list[str]]":
+    """Deploy within *timeout_s* and return what runs then; without, what would be done, and what would change."""
+    import attrs
+
+    from scripts.cluster.patience import Patience
+    from scripts.cluster.pinned import pinned
+    from scripts.cluster.release.deploy import Deployer
+    from scripts.cluster.release.rollout import Show
+    from scripts.host import settings
+    from scripts.host.shell import LocalRunner
+    from scripts.host.terminal import waiting
+
+    loaded, runner = settings.load(), LocalRunner()
+    with pinned(runner, context=target.context) as where, waiting() as (line, status):
+        deployer = Deployer(
+            target=attrs.evolve(target, context=where.context),
+            where=where,
+            installation=installation,
+            settings=loaded,
+            runner=runner,
+            show=Show(line=line, status=status),
+            take_back=take_back,
+            patience=Patience.from_settings(loaded, tell=line),
+        )
+        return (None, *deployer.plan()) if timeout_s is None else (deployer.deploy(timeout_s=timeout_s), [], [])
+
+
 @task(help={**WHERE, "json": "Print all of it as JSON instead, for scripts."})
 def status(c: Context, release: str = "", namespace: str = "", context: str = "", json: bool = False) -> None:
-    """Show the deployment: release, image, pods, GPUs, autoscaler, and each server's models, requests and queue.
+    """Show the deployment: release, image, pods, GPUs, autoscaler, serving plan, and each server's models and requests.
 
     The exit status is 0 when the release is there, whatever its state, and 1 when it is not or cannot be asked.
     """
@@ -111,6 +138,8 @@ def status(c: Context, release: str = "", namespace: str = "", context: str = ""
             return
         table("Deployment", ("", ""), tables.release_rows(found))
         table("Pods", tables.POD_COLUMNS, tables.pod_rows(found, now=datetime.now(UTC)))
+        if rows := tables.plan_rows(found):
+            table("Serving plan", tables.PLAN_COLUMNS, rows)
         table("Models", tables.MODEL_COLUMNS, tables.model_rows(found))
 
 

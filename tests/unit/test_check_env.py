@@ -10,6 +10,7 @@ import pytest
 from scripts import check_env
 from scripts.check_env import Row
 from scripts.host.errors import TaskFailure
+from scripts.host.program import Version
 from scripts.host.settings import load
 from scripts.host.shell import Command, Completed
 from tests.doubles import kubernetes
@@ -150,3 +151,25 @@ def test_helm_is_told_with_the_oldest_that_will_do() -> None:
     old = check_env._helm(kubernetes.Cluster(answers={"helm version": "v3.9.4"}))
     assert (old.state, "3.13.0 or newer" in old.advice) == ("missing", True)
     assert "https://helm.sh" in check_env._helm(NoProgram(answers={})).advice
+
+
+def store(address: str) -> Row:
+    """Return the row about a model store."""
+    return check_env._store(load(Path("no-such-folder"), environ={"MODEL_STORE": address}))
+
+
+def test_the_model_store_is_asked_and_what_may_be_done_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without one, most still works; one that is not there is a gap."""
+    (tmp_path / "models" / "cars").mkdir(parents=True)
+    address = f"file://{tmp_path}"
+    assert store(address) == Row(what="model store", state="ok", found=f"{address}, 1 model; may read and write")
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert (store(address).state, "publish-model needs more" in store(address).advice) == ("warning", True)
+    assert store(f"{address}/none").state == "failed"
+    assert check_env._store(load(Path("no-such-folder"), environ={})).state == "missing"
+
+
+def test_an_old_cluster_is_a_warning() -> None:
+    """Everything but promotions works there."""
+    row = check_env._api(Version(1, 28))
+    assert (row.state, "from 1.29.0 on" in row.advice) == ("warning", True)

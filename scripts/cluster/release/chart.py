@@ -72,13 +72,15 @@ class Installation:
         chart: The chart.
         image: The image.
         files: Files with values, the last one counts most.
-        values: Single values, ``KEY=VALUE``, which count more than the files.
+        json_values: Single values, ``KEY=JSON``, which count more than the files.
+        values: Single values, ``KEY=VALUE``, which count more than those.
         cpu: Whether it shall run without GPUs.
     """
 
     chart: Chart
     image: Reference
     files: Sequence[str] = ()
+    json_values: Sequence[str] = ()
     values: Sequence[str] = ()
     cpu: bool = False
 
@@ -98,6 +100,7 @@ class Installation:
         single = [*(["gpu.enabled=false"] if self.cpu else []), *self.values]
         return (
             *(f"--values={file}" for file in self.files),
+            *(f"--set-json={value}" for value in self.json_values),
             *(f"--set={value}" for value in single),
             *(f"--set-string={value}" for value in naming(self.image)),
         )

@@ -11,8 +11,9 @@ from scripts.cluster.progress import State
 from scripts.cluster.release.change import change
 from scripts.cluster.release.chart import Installation
 from scripts.cluster.release.mending import mend
+from scripts.cluster.release.needs import running
 from scripts.cluster.release.outcome import Outcome
-from scripts.cluster.release.preflight import Planned, Preflight, running
+from scripts.cluster.release.preflight import Planned, Preflight
 from scripts.cluster.release.pull_ahead import Puller, nodes_of
 from scripts.cluster.release.record import Record, last_deployed
 from scripts.cluster.release.rollout import PATIENCE_S, Show, Watch
@@ -39,6 +40,7 @@ class Deployer:
         settings: For the image's registry.
         runner: Runs helm and kubectl.
         show: Where progress goes.
+        take_back: Whether the files' serving plan counts even if a later one is deployed; None: nobody has said.
         patience: How long calls that only look are repeated while the API is away.
         clock: The time.
     """
@@ -49,6 +51,7 @@ class Deployer:
     settings: Settings
     runner: Runner
     show: Show
+    take_back: bool | None = False
     patience: Patience = attrs.field(factory=Patience)
     clock: Clock = attrs.field(factory=Clock)
 
@@ -56,6 +59,7 @@ class Deployer:
         """Deploy, and wait until the pods are ready.
 
         Raises:
+            TakesBackError: If it would take back what was promoted, and nobody has said that it shall.
             TaskFailure: If it cannot work, or did not: then the last good revision is back, and the message says so.
             KeyboardInterrupt: After Ctrl-C, when the last good revision is back, with what stands now.
         """
@@ -127,6 +131,7 @@ class Deployer:
         Both are empty where nothing would.
 
         Raises:
+            TakesBackError: If it would take back what was promoted, and nobody has said that it shall.
             TaskFailure: If the deployment could not work.
         """
         self._announce()
@@ -149,7 +154,7 @@ class Deployer:
 
     def _command(self, planned: Planned) -> Command:
         return self.helm.upgrade(
-            self.target.release, self.installation.by_name, new_namespace=planned.new_namespace, version=planned.helm
+            self.target.release, planned.installation.by_name, new_namespace=planned.new_namespace, version=planned.helm
         )
 
     def _marks(self, planned: Planned) -> list[tuple[str, ...]]:
@@ -171,6 +176,7 @@ class Deployer:
             target=self.target,
             installation=self.installation,
             settings=self.settings,
+            take_back=self.take_back,
         ).run()
         for note in planned.notes:
             self.show.line(f"Note: {note}")
@@ -215,6 +221,12 @@ class Deployer:
 
     def _upgrade(self, planned: Planned) -> None:
         command = self._command(planned)
+        if planned.history and self._newest() != planned.last:
+            raise ClusterFailure(
+                f"Somebody else has changed the release {self.target.release} meanwhile, by revision {self._newest()}, "
+                "and nothing was changed here. Look at `invoke status`, then try again.",
+                cause="busy",
+            )
         if planned.history:
             self._note(planned.record, attempted=planned.last + 1)
         self.show.line(f"{command}")

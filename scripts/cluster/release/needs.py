@@ -11,10 +11,12 @@ from scripts.cluster.objects import Object, Rendered, Workload
 from scripts.cluster.release.capacity import Holder, Node, shortages
 from scripts.cluster.release.room import too_small
 from scripts.cluster.says import ClusterFailure
+from scripts.cluster.target import Target
 from scripts.cluster.trouble import condition
 from scripts.host.errors import TaskFailure
 from scripts.host.settings import Settings
-from scripts.registry import aws, ecr
+from scripts.image.labels import AGENT
+from scripts.registry import aws, ecr, labels
 from scripts.registry.ecr import ImageRepository
 from scripts.registry.reference import Reference
 
@@ -60,6 +62,19 @@ def image(wanted: Reference, settings: Settings) -> tuple[str, str]:
     return f"{where.uri} has no image {wanted.digest}. Push it (invoke push-triton), or correct --image.", ""
 
 
+def has_agent(wanted: Reference, settings: Settings) -> bool | None:
+    """Return whether an image has an agent, by its labels in ECR; None where nobody can tell."""
+    try:
+        where = ImageRepository.of(wanted, settings)
+        if where is None or wanted.digest is None:
+            return None
+        there = attrs.evolve(settings, values={**settings.values, "AWS_REGION": where.region})
+        said = labels.read(aws.open_access(there), where, wanted.digest)
+    except TaskFailure:
+        return None
+    return None if said is None else AGENT in said
+
+
 def served(kubectl: Kubectl) -> Mapping[str, Sequence[str]]:
     """Return the versions of each API group that the cluster serves.
 
@@ -103,6 +118,16 @@ def metric_notes(rendered: Rendered, groups: Mapping[str, Sequence[str]], kubect
                     "autoscaler changes nothing."
                 )
     return notes
+
+
+def running(kubectl: Kubectl, target: Target) -> list[Object]:
+    """Return the pods of the release.
+
+    Raises:
+        ClusterFailure: If the cluster cannot be asked.
+    """
+    found: list[Object] = kubectl.json("get", "pods", f"--selector={target.owned}", doing="look at the pods")["items"]
+    return found
 
 
 def gpus(

@@ -13,6 +13,7 @@ from scripts.cluster.objects import Rendered
 from scripts.cluster.release import access, by_hand, needs
 from scripts.cluster.release.chart import Installation
 from scripts.cluster.release.record import Record, last_deployed
+from scripts.cluster.release.settled import Settled, TakesBackError, settle, without_agent
 from scripts.cluster.says import ClusterFailure, gist
 from scripts.cluster.target import Target
 from scripts.cluster.trouble import shortened
@@ -34,6 +35,7 @@ class Planned:
     """What a deployment would do.
 
     Attributes:
+        installation: What it deploys, with the serving plan that counts.
         rendered: The objects that it makes.
         deployed: The objects of the release as it is; None where there is none.
         history: The release's revisions, the oldest first.
@@ -45,6 +47,7 @@ class Planned:
         written: The same, as it was found written down.
     """
 
+    installation: Installation
     rendered: Rendered
     deployed: Rendered | None
     history: Sequence[Revision]
@@ -81,6 +84,7 @@ class Preflight:
         target: Where to.
         installation: What.
         settings: For the image's registry.
+        take_back: Whether the files' serving plan counts even if a later one is deployed; None: nobody has said.
         problems: What keeps it from working.
         notes: What should be known.
     """
@@ -90,6 +94,7 @@ class Preflight:
     target: Target
     installation: Installation
     settings: Settings
+    take_back: bool | None = None
     problems: list[str] = attrs.field(factory=list)
     notes: list[str] = attrs.field(factory=list)
 
@@ -97,10 +102,13 @@ class Preflight:
         """Look, and return what the deployment would do.
 
         Raises:
+            TakesBackError: If it would take back what was promoted, and nobody has said that it shall.
             TaskFailure: If something keeps it from working; the message has everything that does.
         """
         kubectl, helm = self._tools()
         server = self._try(lambda: access.server_version(self.kubectl)) if kubectl else None
+        has_agent = needs.has_agent(self.installation.image, self.settings)
+        self._settled(lambda: without_agent(self.installation, server, has_agent))
         offline = self._rendered(server) if helm else None
         wrong, unknown = needs.image(self.installation.image, self.settings)
         self.problems += [wrong] if wrong else []
@@ -126,6 +134,7 @@ class Preflight:
             good = last_deployed(history) or history[-1]
             deployed = Rendered.parse(self.helm.manifest(self.target.release, revision=good.number))
             values = dict(self.helm.values(self.target.release, revision=good.number))
+            self._settled(lambda: settle(self.installation, values, take_back=self.take_back))
         rendered, given = offline, None
         if offline is not None and not self.problems:
             rendered, given = self._simulated(version, new_namespace=not exists) or (None, None)
@@ -137,7 +146,7 @@ class Preflight:
         self.problems += short
         self.notes += notes
         self.notes += needs.metric_notes(rendered, groups, self.kubectl) if not self.problems else []
-        self.notes += needs.downtime(rendered, deployed, lambda: running(self.kubectl, self.target))
+        self.notes += needs.downtime(rendered, deployed, lambda: needs.running(self.kubectl, self.target))
         same = (
             deployed is not None
             and history[-1].status == "deployed"
@@ -146,6 +155,7 @@ class Preflight:
             and self._is_untouched(deployed)
         )
         return Planned(
+            installation=self.installation,
             rendered=rendered,
             deployed=deployed,
             history=history,
@@ -245,24 +255,21 @@ class Preflight:
         self.notes.append(f"Somebody changed by hand what is deployed; this brings back what the chart says{what}")
         return False
 
+    def _settled(self, decide: Callable[[], Settled]) -> None:
+        """Deploy what was decided, and note why."""
+        found = self._try(decide)
+        if found is not None:
+            self.installation = found.installation
+            self.notes += [found.note] if found.note else []
+
     def _try(self, look: Callable[[], T]) -> T | None:
         try:
             return look()
+        except TakesBackError:
+            raise
         except TaskFailure as error:
             self.problems.append(str(error))
             return None
-
-
-def running(kubectl: Kubectl, target: Target) -> list[Mapping[str, Any]]:
-    """Return the pods of the release.
-
-    Raises:
-        ClusterFailure: If the cluster cannot be asked.
-    """
-    found: list[Mapping[str, Any]] = kubectl.json(
-        "get", "pods", f"--selector={target.owned}", doing="look at the pods"
-    )["items"]
-    return found
 
 
 def say_render(done: Completed, *, installation: Installation) -> str:

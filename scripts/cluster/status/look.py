@@ -8,10 +8,14 @@ from typing import Any
 
 import attrs
 
+from scripts.agent.plan import Plan
+from scripts.cluster import serving
+from scripts.cluster.admin import admin_headers
+from scripts.cluster.agents import AGENT, PodAgent
+from scripts.cluster.follows import Follows
 from scripts.cluster.forward import HTTP, METRICS, Forwarding, forward
 from scripts.cluster.helm import Helm, Revision
 from scripts.cluster.kubectl import Kubectl
-from scripts.cluster.pod_checks import admin_headers
 from scripts.cluster.pods import Pod, last_warning, server_of, server_pods
 from scripts.cluster.progress import is_proven
 from scripts.cluster.release.record import Record
@@ -74,11 +78,13 @@ class Server:
     Attributes:
         pod: The pod.
         versions: What it serves.
+        follows: How far it follows the release's plan; None where there is none, or no agent answers.
         trouble: Why it could not be asked; empty where it could.
     """
 
     pod: str
     versions: tuple[Served, ...] = ()
+    follows: Follows | None = None
     trouble: str = ""
 
 
@@ -97,6 +103,7 @@ class Status:
         gpus: Which GPUs the node of each pod has, by the pod's name.
         autoscaler: What decides how many there are, where something does.
         servers: What the server in each pod says.
+        plan: Which versions the release plans to serve, in words; empty where all of the image are served.
         was_ready: Whether the pods of the last revision were ever ready.
         last_good: The last revision before it whose pods were; None where none is known.
     """
@@ -111,6 +118,7 @@ class Status:
     gpus: Mapping[str, str]
     autoscaler: Autoscaler | None
     servers: tuple[Server, ...]
+    plan: str = ""
     was_ready: bool = True
     last_good: int | None = None
 
@@ -138,7 +146,8 @@ def look(
     containers = [server_of(_pod(each)) for each in deployments]
     pods = server_pods(kubectl, target)
     events = [] if all(pod.ready for pod in pods) else _items(kubectl, "events", "--field-selector=type=Warning")
-    ask = partial(_ask, kubectl, headers=admin_headers(kubectl, pods, progress=progress), forward=forward)
+    plan = serving.planned(kubectl, target) if any(pod.agent for pod in pods) else None
+    ask = partial(_ask, kubectl, plan=plan, headers=admin_headers(kubectl, pods, progress=progress), forward=forward)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         servers = tuple(pool.map(ask, pods))
     record = Record.parse(deployments)
@@ -156,6 +165,7 @@ def look(
             {each["metadata"]["name"] for each in deployments}, _items(kubectl, "horizontalpodautoscalers")
         ),
         servers=servers,
+        plan=serving.told(plan) if plan else "",
         # Where nothing is written down, Kubernetes may have forgotten.
         was_ready=not record.known or record.is_good(revisions[-1]) or all(map(is_proven, deployments)),
         last_good=good.number if good else None,
@@ -222,16 +232,18 @@ def gpu_model(labels: Mapping[str, str]) -> str:
     return next((labels[name] for name in GPU_LABELS if labels.get(name)), "")
 
 
-def _ask(kubectl: Kubectl, pod: Pod, *, headers: Mapping[str, Secret], forward: Forward) -> Server:
+def _ask(kubectl: Kubectl, pod: Pod, *, plan: Plan | None, headers: Mapping[str, Secret], forward: Forward) -> Server:
     if not pod.running or pod.leaving:
         return Server(pod=pod.name, trouble="leaving" if pod.leaving else "its container does not run")
+    ports = (HTTP, METRICS, *([AGENT] if plan and pod.agent else []))
+    follows = None
     try:
-        with forward(
-            kubectl, f"pod/{pod.name}", (HTTP, METRICS), progress=lambda _: None, patience_s=PATIENCE_S
-        ) as forwarding:
-            return Server(pod=pod.name, versions=tuple(_versions(forwarding.endpoint(headers))))
+        with forward(kubectl, f"pod/{pod.name}", ports, progress=lambda _: None, patience_s=PATIENCE_S) as forwarding:
+            if plan and pod.agent:
+                follows = Follows.of(PodAgent.behind(forwarding, pod.name, headers).state(), plan)
+            return Server(pod=pod.name, follows=follows, versions=tuple(_versions(forwarding.endpoint(headers))))
     except TaskFailure as error:
-        return Server(pod=pod.name, trouble=" ".join(str(error).split()))
+        return Server(pod=pod.name, follows=follows, trouble=" ".join(str(error).split()))
 
 
 def _versions(endpoint: Endpoint) -> list[Served]:

@@ -11,6 +11,7 @@ from scripts.cluster.status.look import Status
 
 Rows = list[tuple[str, ...]]
 POD_COLUMNS = ("pod", "", "restarts", "age", "node", "GPU", "image", "what is wrong")
+PLAN_COLUMNS = ("pod", "", "serving plan")
 MODEL_COLUMNS = ("pod", "model", "version", "", "requests", "failures", "queue, ms", "pending", "images a run")
 
 
@@ -30,6 +31,8 @@ def release_rows(status: Status) -> Rows:
         ("image", status.image or "unknown: there is no such deployment"),
         ("pods", f"{ready} of {status.replicas} ready"),
     ]
+    if status.plan:
+        rows.append(("plan", status.plan))
     if status.probes:
         rows.append(("probes", "; ".join(f"{kind} {path}" for kind, path in status.probes.items())))
     if scaler := status.autoscaler:
@@ -54,6 +57,11 @@ def pod_rows(status: Status, *, now: datetime) -> Rows:
         )
         for pod in status.pods
     ]
+
+
+def plan_rows(status: Status) -> Rows:
+    """Return a row for each pod whose agent answers: how far it follows the release's plan."""
+    return [(each.pod, each.follows.mark, str(each.follows)) for each in status.servers if each.follows]
 
 
 def model_rows(status: Status) -> Rows:

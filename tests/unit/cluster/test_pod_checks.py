@@ -3,7 +3,7 @@
 import base64
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,18 @@ from typing import Any
 import attrs
 import pytest
 
+from scripts.agent.plan import ModelPlan, Plan
+from scripts.cluster.admin import ADMIN_HEADER
+from scripts.cluster.agents import PodAgent
 from scripts.cluster.forward import forward
-from scripts.cluster.pod_checks import ADMIN_HEADER, check_pods, closed
+from scripts.cluster.pod_checks import check_pods, closed
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
 from scripts.server.endpoint import Answer, Endpoint
 from scripts.server.result import Result
+from scripts.server.seen import State
 from tests.doubles.cluster import FORWARDS, SELECTED, TARGET, Cluster, Forwards, items, pod
+from tests.unit.versions.test_change import state as seen
 
 SECRET = "kubectl --namespace=triton get secret triton-infer-admin"
 KEY = "planted-admin-key"
@@ -46,7 +51,11 @@ def one(found: dict[str, Any]) -> tuple[int, str]:
 
 
 def run(
-    cluster: Cluster, *, all_pods: bool = False, told: list[str] | None = None
+    cluster: Cluster,
+    *,
+    all_pods: bool = False,
+    told: list[str] | None = None,
+    forwards: Sequence[Sequence[str]] = (FORWARDS,) * 5,
 ) -> tuple[list[Result], list[Endpoint]]:
     """Check, with a check of the server that only takes down whom it was to ask."""
     asked: list[Endpoint] = []
@@ -56,7 +65,7 @@ def run(
         asked.append(endpoint)
         yield Result(check="golden", subject="m v1", state="ok", figure="")
 
-    start = Forwards([FORWARDS] * 5)
+    start = Forwards(forwards)
     ports = partial(forward, start=start, lives=lambda _: True)
     progress = (list[str]() if told is None else told).append
     results = list(
@@ -252,3 +261,25 @@ def test_a_pod_that_was_deleted_meanwhile_is_the_cause_that_is_told(gone: bool) 
         )
     )  # fmt: skip
     assert ("the pod was deleted while it was checked" in found[-1].figure) is gone
+
+
+def test_every_pod_that_gets_requests_must_serve_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those whose server is not checked; a pod that starts is left out, and one that gives no answer is told."""
+    pods = [pod(name, ready=name != "d") for name in "abcd"]
+    for each in pods:
+        each["spec"]["initContainers"] = [{"name": "agent"}]
+    text = Plan(models={"cars": ModelPlan(serve=(2, 3))}, generation=5).to_json()
+    plan = {"kind": "ConfigMap", "metadata": {"name": "p"}, "data": {"plan.json": text}}
+    cluster = with_pods(*pods, **{f"kubectl --namespace=triton get configmaps --selector={TARGET.owned}": items(plan)})
+
+    def state(agent: PodAgent) -> State:
+        if agent.pod == "c":
+            raise TaskFailure("no answer")
+        return seen(2, 3, generation=5) if agent.pod == "a" else seen(1, 2, generation=4)
+
+    monkeypatch.setattr(PodAgent, "state", state)
+    results, _ = run(cluster, forwards=[FORWARDS, *[[*FORWARDS[:1], "Forwarding from 127.0.0.1:41003 -> 8003"]] * 4])
+    found = [(r.pod, r.state, r.figure) for r in results if r.check == "serving plan"]
+    assert [each[:2] for each in found] == [("a", "ok"), ("b", "failed"), ("c", "failed")]
+    assert found[0][2] == "serves generation 5"
+    assert "another plan, of generation 4" in found[1][2]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import attrs
 import boto3
 import moto
 import pytest
@@ -49,3 +50,27 @@ def test_a_bucket_that_is_not_there_cannot_be_checked(access: Access) -> None:
     """AWS's answer becomes one message."""
     with pytest.raises(TaskFailure):
         bucket.check(access, "nowhere")
+
+
+def test_a_try_to_write_leaves_nothing(access: Access) -> None:
+    """Neither an object nor an unfinished upload."""
+    bucket.create(access, "our-models", progress=lambda _: None)
+    assert bucket.may_write(access, "our-models", "some/") is True
+    client = access.client("s3")
+    assert client.list_objects_v2(Bucket="our-models")["KeyCount"] == 0
+    assert not client.list_multipart_uploads(Bucket="our-models").get("Uploads")
+    with pytest.raises(TaskFailure):
+        bucket.may_write(access, "nobodys", "")
+
+
+def test_who_may_only_read_is_told_apart(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AWS's refusal is an answer."""
+    bucket.create(access, "our-models", progress=lambda _: None)
+    client = access.client("s3")
+    refusal = client.exceptions.ClientError({"Error": {"Code": "AccessDenied"}}, "CreateMultipartUpload")
+
+    def refuse(**_: object) -> None:
+        raise refusal
+
+    monkeypatch.setattr(client, "create_multipart_upload", refuse)
+    assert bucket.may_write(attrs.evolve(access, client=lambda _: client), "our-models", "") is False

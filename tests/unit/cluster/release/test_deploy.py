@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from scripts.cluster.patience import Patience
@@ -664,3 +666,50 @@ def test_a_namespace_that_is_about_to_go_stops_a_plan_too() -> None:
     world = World(answers={"kubectl get namespace": "Namespace 2026-01-01T00:00:00Z"})
     with pytest.raises(TaskFailure, match=r"about to go.*wait --for=delete namespace/triton"):
         world.deployer.plan()
+
+
+PROMOTED = json.dumps({"plan": {"generation": 7}, "models": {"cars": {"serve": [2, 3]}}})
+
+
+def test_what_was_promoted_stays_through_an_upgrade(tmp_path: Path) -> None:
+    """The command says so, and so does a note; nobody is asked where there is nobody."""
+    world = World(
+        answers={"helm history": [history("deployed"), history("superseded", "deployed")], "helm get values": PROMOTED}
+    )
+    files = (str(tmp_path / "values.yaml"),)
+    Path(files[0]).write_text("models: {cars: {serve: [1, 2]}}")
+    world.deployer = attrs.evolve(world.deployer, installation=attrs.evolve(world.deployer.installation, files=files))
+    world.deployer.deploy(timeout_s=100)
+    (command,) = [line for line in world.cluster.ran if line.startswith("helm upgrade") and "--dry-run" not in line]
+    assert "--set-json=plan.generation=7 --set-json=models.cars.serve=[2, 3]" in command
+    assert any("It stays; --take-back" in line for line in world.said.lines)
+
+
+def test_where_somebody_is_there_to_be_asked_nothing_is_done_before() -> None:
+    """The failure is the question."""
+    world = World(answers={"helm history": history("deployed"), "helm get values": PROMOTED})
+    world.deployer = attrs.evolve(world.deployer, take_back=None)
+    assert "Deployed is a later plan, generation 7: cars 2, 3" in world.refused()
+
+
+def test_a_release_that_somebody_changes_meanwhile_is_theirs() -> None:
+    """A promotion between the checks and the upgrade would be taken back without a word."""
+    theirs = history("superseded", "deployed")
+    world = World(
+        deployment(image="two"), answers={"helm history": history("deployed"), "helm get manifest": text(deployment())}
+    )
+    world.cluster.answers["kubectl get deployments,replicasets,pods"] = lambda: (
+        world.cluster.answers.update({"helm history": theirs}) or DONE
+    )
+    said = world.refused()
+    assert (
+        "Somebody else has changed the release triton-infer meanwhile, by revision 2, and nothing was changed" in said
+    )
+
+
+def test_an_old_kubernetes_gets_no_agent() -> None:
+    """The servers load every version then, and a note says so."""
+    world = World(answers={"kubectl get --raw=/version": {"gitVersion": "v1.28.3"}})
+    world.deployer.deploy(timeout_s=100)
+    assert any("--set=modelControl=none" in line for line in world.cluster.ran if line.startswith("helm upgrade"))
+    assert any("Kubernetes 1.28.3 runs no native sidecars" in line for line in world.said.lines)

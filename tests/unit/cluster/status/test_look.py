@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
+from scripts.cluster.follows import Follows
 from scripts.cluster.release.record import READY
 from scripts.cluster.status import tables
 from scripts.cluster.status.autoscaler import Autoscaler
@@ -289,3 +290,20 @@ def test_a_warm_up_is_no_traffic() -> None:
     assert (found.requests, found.images, found.runs, found.queue_ms) == (1, 27, 3, 6.0)
     idle = served(page, "m", "2", "READY", "", warm=WarmUp(requests=33, runs=4))
     assert (idle.requests, idle.images, idle.runs, idle.queue_ms) == (0, 0, 0, None)
+
+
+def test_the_plan_is_shown_and_how_far_each_pod_is() -> None:
+    """In words, as a table and in the JSON."""
+    follows = Follows(generation=5, planned=True, settled=False, troubles=())
+    found = attrs.evolve(ask(deployed(pod("a"))), plan="generation 5: m 2", servers=(Server(pod="a", follows=follows),))
+    assert row(tables.release_rows(found), "plan") == "generation 5: m 2"
+    assert tables.plan_rows(found) == [("a", "warning", "is on its way to 5")]
+    assert json.loads(tables.as_json(found))["servers"][0]["follows"]["generation"] == 5
+
+
+def test_without_agents_no_plan_is_asked_for() -> None:
+    """Their pods serve all versions of the image."""
+    found = ask(deployed(pod("a")))
+    assert found.plan == ""
+    assert tables.plan_rows(found) == []
+    assert all(name != "plan" for name, *_ in tables.release_rows(found))
