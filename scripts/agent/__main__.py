@@ -32,9 +32,14 @@ def main() -> int:
     try:
         store = open_store(arguments.store) if arguments.store else None
         work = arguments.work.absolute()
-        served = Served(folder=arguments.served.absolute(), work=work, config_name=arguments.config_name)
+        served = Served(
+            folder=arguments.served.absolute(),
+            work=work,
+            config_name=arguments.config_name,
+            overrides=arguments.overrides,
+        )
         served.create()
-        library = Library(image=arguments.image.absolute(), fetched=work / "fetched", store=store)
+        library = Library(image=arguments.image.absolute(), fetched=work / "fetched", store=store, room=arguments.room)
         library.create()
         plans = Plans(kept=work / PLAN, file=arguments.plan)
         plans.open()
@@ -106,6 +111,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--plan", type=Path, help="the file with the release's plan")
     parser.add_argument("--store", default=os.environ.get("MODEL_STORE", ""), help="s3://BUCKET/PREFIX or file:///F")
     parser.add_argument("--config-name", default="", help="take configs/NAME.pbtxt of a model if it has that")
+    parser.add_argument("--overrides", type=Path, help="a folder with configurations that win, as MODEL.pbtxt")
+    parser.add_argument("--room", type=int, help="how many bytes fetched versions may take; default: all of the disk")
     parser.add_argument("--host", default=_LOOPBACK, help="where to listen; default: %(default)s")
     parser.add_argument("--port", type=int, default=8003, help="default: %(default)s")
     parser.add_argument("--http-port", type=int, default=8000, help="Triton's; default: %(default)s")

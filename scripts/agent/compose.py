@@ -16,7 +16,7 @@ from pathlib import Path
 
 from scripts.agent import pbtxt
 from scripts.agent.errors import AgentError
-from scripts.agent.plan import is_version
+from scripts.agent.plan import CANDIDATE, TRIAL, is_version
 
 CONFIG = "config.pbtxt"
 _CONFIGS = "configs"
@@ -32,11 +32,13 @@ class Served:
         work: What is unfinished, on the same file system and outside of *folder*.
         config_name: The configuration of a model that is taken from its ``configs/`` if it has that one: ``"gpu"``.
             Empty: ``config.pbtxt`` always.
+        overrides: A folder with configurations that win over the models' own, as ``MODEL.pbtxt``; None: there is none.
     """
 
     folder: Path
     work: Path
     config_name: str = ""
+    overrides: Path | None = None
 
     def create(self) -> None:
         """Make the folders, and remove what an earlier run left unfinished."""
@@ -69,7 +71,7 @@ class Served:
                     shutil.copytree(path, folder / path.name)
                 else:
                     shutil.copyfile(path, folder / path.name)
-            text = pbtxt.named(self._config(shared).read_text("utf-8"), name)
+            text = pbtxt.named(self._config(name, shared).read_text("utf-8"), name)
             (folder / CONFIG).write_text(pbtxt.serving(text, versions=sorted(versions)), "utf-8")
             for version, target in versions.items():
                 (folder / str(version)).symlink_to(target)
@@ -119,8 +121,12 @@ class Served:
         text = (self.folder / name / CONFIG).read_text("utf-8")
         return pbtxt.number(text, "max_batch_size") > 0
 
-    def _config(self, shared: Path) -> Path:
-        """Return the configuration that counts here."""
+    def _config(self, name: str, shared: Path) -> Path:
+        """Return the configuration that counts here, for a model or for a version of it on trial."""
+        if self.overrides is not None:
+            own = self.overrides / f"{name.removesuffix(CANDIDATE).removesuffix(TRIAL)}.pbtxt"
+            if own.is_file():
+                return own
         named = shared / _CONFIGS / f"{self.config_name}.pbtxt"
         return named if self.config_name and named.is_file() else shared / CONFIG
 

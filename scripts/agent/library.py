@@ -1,5 +1,7 @@
 """Where a version's bytes come from: the image's folder, or the store, fetched and verified."""
 
+import contextlib
+import os
 import secrets
 import shutil
 from collections.abc import Callable, Mapping, Set
@@ -42,11 +44,13 @@ class Library:
         image: The folder with the models of the image, or a laptop's model repository.
         fetched: Where versions of the store are put.
         store: The store; None: there is none.
+        room: How many bytes the fetched versions may take together; None: as many as the disk has.
     """
 
     image: Path
     fetched: Path
     store: Store | None = None
+    room: int | None = None
     _digests: dict[tuple[Path, int], str] = field(default_factory=dict)
     _image: dict[str, tuple[int, ...]] | None = None
 
@@ -151,7 +155,7 @@ class Library:
             folder.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise AgentError(f"{folder.parent}: {error.strerror}.") from error
-        if (free := shutil.disk_usage(folder.parent).free) < needed + _SPARE_BYTES:
+        if (free := self._free(folder.parent)) < needed + _SPARE_BYTES:
             raise AgentError(
                 f"Version {stored.version} takes {needed >> 20} MiB, and {free >> 20} MiB are free in {folder.parent}."
             )
@@ -169,6 +173,18 @@ class Library:
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
         return found
+
+    def _free(self, folder: Path) -> int:
+        """Return how many bytes can be written into *folder*: a volume's limit may be below what its disk has."""
+        free = shutil.disk_usage(folder).free
+        if self.room is None:
+            return free
+        taken = 0
+        for root, _, names in os.walk(self.fetched):
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):  # what is no longer needed goes meanwhile
+                    taken += Path(root, name).lstat().st_size
+        return max(0, min(free, self.room - taken))
 
     def _digest(self, path: Path) -> str:
         """Return the digest of a version, whose files never change."""

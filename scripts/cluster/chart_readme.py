@@ -18,8 +18,8 @@ CHART = ROOT / "helm" / "triton"
 HEAD = """\
 # The chart `triton`
 
-{description}, behind one Service, with probes on the stable version,
-rollouts that fit scarce GPUs, and everything around them behind flags.
+{description}, behind one Service, with an agent that switches
+versions without a restart, rollouts that fit scarce GPUs, and everything around them behind flags.
 
 ```
 helm upgrade --install triton-infer helm/triton --namespace triton --create-namespace -f helm/values.yaml \\

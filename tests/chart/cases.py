@@ -10,6 +10,9 @@ INSTALLED: Values = {"image": {"repository": "registry.example.com/triton-infer"
 LEAST: Values = {**INSTALLED, "admin": {"existingSecret": "triton-infer-admin"}}
 CPU: Values = {"gpu": {"enabled": False}}
 
+# What a cluster before Kubernetes 1.29 takes.
+NO_AGENT: Values = {"modelControl": "none"}
+
 # Each flag alone.
 FLAGS: dict[str, Values] = {
     "tag": {"image": {"digest": "", "tag": "0f1e2d3c-dirty"}},
@@ -17,10 +20,29 @@ FLAGS: dict[str, Values] = {
     "stable version": {"readiness": {"model": "resnet50", "version": 1}},
     "stable model": {"readiness": {"model": "my_Model.v2"}, "models": {"my_Model.v2": {}}},
     "mig slices": {"gpu": {"resource": "nvidia.com/mig-1g.10gb", "count": 2, "runtimeClassName": "nvidia"}},
-    "models": {"models": {"resnet50": {"versions": 3, "instances": 2}, "mobilenetv2": {"maxBatchSize": 128}}},
+    "models": {"models": {"resnet50": {"serve": [1, 3], "instances": 2}, "mobilenetv2": {"maxBatchSize": 128}}},
     "config": {"models": {"resnet50": {"config": 'name: "resnet50"\nversion_policy { all { } }\n'}, "Other_1.b": {}}},
     "two configs": {"models": {"a": {"config": 'name: "a"\n'}, "b": {"config": 'name: "b"\n'}}},
-    "no model control": {"modelControl": "none"},
+    "no model control": NO_AGENT,
+    "plan": {
+        "plan": {"generation": 7},
+        "models": {"resnet50": {"serve": [2, 3], "candidate": 4, "digests": {"3": "0123456789abcdef" * 4}}, "m": {}},
+    },
+    "store": {
+        "agent": {
+            "store": "s3://models/production",
+            "env": [{"name": "AWS_REGION", "value": "eu-central-1"}],
+            "size": "1.5Gi",
+            "resources": {"requests": {"cpu": "100m"}, "limits": {"memory": "512Mi"}},
+        }
+    },
+    "store in a volume": {
+        "agent": {"store": "file:///mnt/models/production"},
+        "extraVolumes": [{"name": "nfs", "emptyDir": {}}],
+        "extraVolumeMounts": [{"name": "nfs", "mountPath": "/mnt/models"}],
+    },
+    "agent of another image": {"agent": {"image": f"registry.example.com/triton-agent@{DIGEST}"}},
+    "no agent limits": {"agent": {"resources": {"requests": None, "limits": None}}},
     "another admin key": {"admin": {"existingSecret": "vault"}},
     "open": {"admin": {"restrictedApis": []}},
     "surge": {"rollout": {"surge": True}},
@@ -98,9 +120,21 @@ def merge(*parts: Values) -> Values:
     return merged
 
 
+def without_agent(values: Values) -> Values:
+    """Return the values for a cluster in which no agent can run."""
+    models = {
+        name: {key: value for key, value in model.items() if key not in ("serve", "candidate")}
+        for name, model in values.get("models", {}).items()
+    }
+    return {**values, **NO_AGENT, "agent": {}, "models": models}
+
+
 # All flags that go together.
 _APART = (
     "tag",
+    "no model control",
+    "store in a volume",
+    "no agent limits",
     "another admin key",
     "open",
     "recreate",
@@ -132,4 +166,5 @@ CASES: dict[str, Values] = {
     **{name: merge(LEAST, values) for name, values in COMBINATIONS.items()},
     "all": ALL,
     "all, cpu": merge(ALL, CPU),
+    "all, no agent": without_agent(ALL),
 }

@@ -106,8 +106,8 @@ COMBINATIONS: dict[str, Values] = {
         "resources": {"claims": [{"name": "gpu"}]},
     },
     "shared GPU": {"gpu": {"resource": "nvidia.com/gpu.shared"}},
-    "MIG": {"gpu": {"resource": "nvidia.com/mig-3g.20gb"}, "models": {"m": {"versions": 40, "maxBatchSize": 256}}},
-    "Python on a GPU": {"pythonBackend": True, "models": {"m": {"versions": 2}}},
+    "MIG": {"gpu": {"resource": "nvidia.com/mig-3g.20gb"}, "models": {"m": {"instances": 4, "maxBatchSize": 256}}},
+    "Python on a GPU": {"pythonBackend": True, "models": {"m": {}}},
     "no Python on a CPU": {"gpu": {"enabled": False}, "pythonBackend": False},
     # Services.
     "load balancer inside": {

@@ -66,6 +66,19 @@ class Rendered:
         container: dict[str, Any] = next(c for c in self.pod["containers"] if c["name"] == "triton")
         return container
 
+    @property
+    def agent(self) -> dict[str, Any]:
+        """The agent's container."""
+        container: dict[str, Any] = next(c for c in self.pod["initContainers"] if c["name"] == "agent")
+        return container
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """What the agent reads."""
+        name = self.one("Deployment")["metadata"]["name"]
+        plan: dict[str, Any] = json.loads(self.one("ConfigMap", f"{name}-plan")["data"]["plan.json"])
+        return plan
+
 
 class Engine(Protocol):
     """Renders the chart."""

@@ -97,11 +97,20 @@ def _selectors(manifests: Sequence[Manifest]) -> Iterator[str]:
 
 def _ports(manifests: Sequence[Manifest]) -> Iterator[str]:
     """Everything that names a port means one that exists."""
-    containers = {c["name"]: c for _, pod in _pods(manifests) for c in pod["containers"]}
-    named = {port["name"] for port in containers["triton"]["ports"]}
-    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-        if (port := containers["triton"][probe]["httpGet"]["port"]) not in named:
-            yield f"{probe} asks the unknown port {port}"
+    containers = [
+        c for _, pod in _pods(manifests) for c in (*pod.get("initContainers", ()), *pod["containers"]) if _is_ours(c)
+    ]
+    # A name is known in its own container only; a number everywhere.
+    numbers = {port["containerPort"] for c in containers for port in c.get("ports", ())}
+    for container in containers:
+        own = {port["name"] for port in container.get("ports", ())} | numbers
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+            asked = container.get(probe, {})
+            ports = [asked["httpGet"]["port"]] if "httpGet" in asked else _asked(asked)
+            yield from (f"{probe} asks the unknown port {port}" for port in ports if port not in own)
+    triton = next(c for c in containers if c["name"] == "triton")
+    # Not every Kubernetes looks for names in a sidecar.
+    named = {port["name"] for port in triton["ports"]} | numbers
     services = {m["metadata"]["name"]: m["spec"]["ports"] for m in manifests if m["kind"] == "Service"}
     for name, ports in services.items():
         yield from (f"Service {name}: unknown port {p['targetPort']}" for p in ports if p["targetPort"] not in named)
@@ -113,10 +122,22 @@ def _ports(manifests: Sequence[Manifest]) -> Iterator[str]:
         if manifest["kind"] == "NetworkPolicy":
             told = [port["port"] for rule in manifest["spec"]["ingress"] for port in rule["ports"]]
             yield from (f"NetworkPolicy opens the unknown port {port}" for port in told if port not in named)
-        for key in ("endpoints", "podMetricsEndpoints"):
+        offered = [port["name"] for ports in services.values() for port in ports]
+        opened = [port["name"] for container in containers for port in container.get("ports", ())]
+        for key, names in (("endpoints", offered), ("podMetricsEndpoints", opened)):
             for endpoint in manifest.get("spec", {}).get(key, ()):
-                if endpoint["port"] not in named:
+                if names.count(endpoint["port"]) != 1:
                     yield f"{manifest['kind']} reads the unknown port {endpoint['port']}"
+
+
+def _is_ours(container: Mapping[str, Any]) -> bool:
+    return container["name"] in ("triton", "agent", "models", "test")
+
+
+def _asked(probe: Mapping[str, Any]) -> list[int]:
+    """Return the ports that the text of a probe asks."""
+    text = " ".join(probe.get("exec", {}).get("command", ()))
+    return [int(port) for port in re.findall(r"ask (\d+) ", text)]
 
 
 def _references(manifest: Manifest) -> Iterator[tuple[str, str | int]]:
@@ -154,10 +175,10 @@ def _volumes(pod: Mapping[str, Any], manifests: Sequence[Manifest]) -> Iterator[
     data = {m["metadata"]["name"]: m.get("data", {}).keys() for m in manifests if m["kind"] == "ConfigMap"}
     for mount in mounted:
         name = volumes.get(mount["name"], {}).get("configMap", {}).get("name")
-        if name and mount.get("subPath") not in data.get(name, ()):
+        if name and (mount["subPath"] not in data.get(name, ()) if "subPath" in mount else name not in data):
             yield f"mounts {mount.get('subPath')} of ConfigMap {name}, which there is not"
     own = {m["metadata"]["name"]: m["data"].keys() for m in manifests if m["kind"] == "Secret"}
-    for container in pod["containers"]:
+    for container in containers:
         for variable in container.get("env", ()):
             wanted = variable.get("valueFrom", {}).get("secretKeyRef", {})
             if own and wanted and wanted["key"] not in own.get(wanted["name"], ()):
@@ -165,7 +186,7 @@ def _volumes(pod: Mapping[str, Any], manifests: Sequence[Manifest]) -> Iterator[
 
 
 def _resources(pod: Mapping[str, Any]) -> Iterator[str]:
-    for container in pod["containers"]:
+    for container in (*pod.get("initContainers", ()), *pod["containers"]):
         limits, requests = (container["resources"].get(kind, {}) for kind in ("limits", "requests"))
         for name, value in [*limits.items(), *requests.items()]:
             if not QUANTITY.fullmatch(str(value)):
@@ -199,7 +220,7 @@ def _security(pod: Mapping[str, Any]) -> Iterator[str]:
     for volume in pod.get("volumes", ()):
         if not volume.keys() & {"emptyDir", "configMap", "secret", "projected"}:
             yield f"volume {volume['name']} is of a kind that is not allowed"
-    for container in pod["containers"]:
+    for container in (*pod.get("initContainers", ()), *pod["containers"]):
         context = container["securityContext"]
         if context.get("capabilities") != {"drop": ["ALL"]} or context.get("allowPrivilegeEscalation") is not False:
             yield f"container {container['name']} may gain rights"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.chart.cases import CPU, DIGEST, LEAST, Values, merge
+from tests.chart.cases import CPU, DIGEST, LEAST, NO_AGENT, Values, merge
 from tests.chart.engines import Library, Program
 from tests.chart.rules import quantity
 
@@ -44,8 +44,8 @@ def test_recreate_ends_all_first(library: Library) -> None:
     ],
 )
 def test_the_probes_ask_for_the_stable_version(library: Library, readiness: Values, path: str) -> None:
-    """Startup and readiness ask for the stable version, and liveness never for readiness."""
-    container = library.render(merge(LEAST, {"readiness": readiness})).container
+    """Without an agent startup and readiness ask for the stable version, and liveness never for readiness."""
+    container = library.render(merge(LEAST, NO_AGENT, {"readiness": readiness})).container
     assert container["readinessProbe"]["httpGet"] == {"path": path, "port": "http"}
     assert container["startupProbe"]["httpGet"] == {"path": path, "port": "http"}
     assert container["livenessProbe"]["httpGet"] == {"path": "/v2/health/live", "port": "http"}
@@ -104,15 +104,15 @@ def test_the_digest_wins_over_the_tag(library: Library) -> None:
 @pytest.mark.parametrize(
     ("values", "mebibytes"),
     [
-        # Formula: 32 + the sum of versions x instances x GPUs x (1 + 0.625 x batch), up to the next 16, at least 128.
+        # Formula: 32 + the sum of 8 versions x instances x GPUs x (1 + 0.625 x batch), up to the next 16, at least 128.
         ({}, 128),
-        ({"models": {"m": {"versions": 4}}}, 128),
-        ({"models": {"m": {"versions": 4}, "n": {"maxBatchSize": 8}}}, 128),
-        ({"models": {"m": {"versions": 6}}}, 160),
-        ({"models": {"m": {"versions": 2, "instances": 3}, "n": {"versions": 1, "maxBatchSize": 64}}}, 208),
-        ({"models": {"m": {"versions": 4}}, "gpu": {"count": 2}}, 208),
-        ({"models": {"m": {"versions": 4}}, "gpu": {"enabled": False, "count": 2}}, 128),
-        ({"models": {"m": {"versions": 50}}, "shmSize": "1Gi"}, 1024),
+        ({"models": {"m": {"maxBatchSize": 8}}}, 128),
+        ({"models": {"m": {}}}, 208),
+        ({"models": {"m": {"serve": [1, 2, 3, 4], "candidate": 5}}}, 208),
+        ({"models": {"m": {"instances": 3}, "n": {"maxBatchSize": 64}}}, 864),
+        ({"models": {"m": {"maxBatchSize": 16}}, "gpu": {"count": 2}}, 208),
+        ({"models": {"m": {"maxBatchSize": 16}}, "gpu": {"enabled": False, "count": 2}}, 128),
+        ({"models": {"m": {"instances": 50}}, "shmSize": "1Gi"}, 1024),
     ],
 )
 def test_shared_memory_fits_the_models(library: Library, values: Values, mebibytes: int) -> None:
@@ -145,7 +145,7 @@ def test_quantities_of_memory_are_added_up(library: Library, given: object, mebi
 )
 def test_shared_memory_is_only_where_it_is_used(library: Library, values: Values, there: bool) -> None:
     """A GPU pod whose models need no /dev/shm asks for no memory for it, however many versions it serves."""
-    rendered = library.render(merge(LEAST, {"models": {"m": {"versions": 40, "maxBatchSize": 512}}}, values))
+    rendered = library.render(merge(LEAST, {"models": {"m": {"instances": 4, "maxBatchSize": 512}}}, values))
     assert ("shm" in {volume["name"] for volume in rendered.pod["volumes"]}) is there
     assert (rendered.container["resources"]["limits"]["memory"] == "4Gi") is not there
 
@@ -175,31 +175,31 @@ def test_the_model_control_api_is_closed(library: Library) -> None:
     assert f"--http-restricted-api={apis}" in rendered.container["args"]
     assert f"--grpc-restricted-protocol={apis}" in rendered.container["args"]
     source = {"secretKeyRef": {"name": "triton-infer-admin", "key": "key"}}
-    assert rendered.container["env"] == [{"name": "TRITON_ADMIN_KEY", "valueFrom": source}]
+    for container in (rendered.container, rendered.agent):
+        assert [one for one in container["env"] if "valueFrom" in one] == [
+            {"name": "TRITON_ADMIN_KEY", "valueFrom": source}
+        ]
 
 
 def test_an_own_secret_takes_the_place_of_the_generated_one(library: Library) -> None:
     """With an existing Secret none is made; with no closed API there is no key at all."""
     own = library.render(merge(LEAST, {"admin": {"existingSecret": "vault"}}))
     assert not own.all("Secret")
-    assert own.container["env"][0]["valueFrom"]["secretKeyRef"]["name"] == "vault"
+    for container in (own.container, own.agent):
+        (source,) = (one["valueFrom"] for one in container["env"] if one["name"] == "TRITON_ADMIN_KEY")
+        assert source["secretKeyRef"]["name"] == "vault"
     none = library.render(merge(LEAST, {"admin": {"restrictedApis": []}}))
     assert not none.all("Secret")
     assert "triton-admin-key" not in none.text
-
-
-def test_versions_can_be_switched_unless_told_otherwise(library: Library) -> None:
-    """All models are loaded at the start, in a mode that takes orders; `none` leaves it to the image."""
-    explicit = library.render(LEAST).container["args"]
-    assert {"--model-control-mode=explicit", "--load-model=*"} <= set(explicit)
-    none = library.render(merge(LEAST, CPU, {"modelControl": "none"})).container["args"]
-    assert not [argument for argument in none if "model" in argument.partition("=")[0]]
+    assert "TRITON_ADMIN_KEY" not in none.text
 
 
 def test_a_configuration_of_ones_own_restarts_the_pods(library: Library) -> None:
     """A model's config lies beside the image's, the server is told its name, and another text is another pod."""
     texts = ('name: "m"\nmax_batch_size: 8\n', 'name: "m"\nmax_batch_size: 16\n')
-    first, second = (library.render(merge(LEAST, CPU, {"models": {"m": {"config": text}, "n": {}}})) for text in texts)
+    first, second = (
+        library.render(merge(LEAST, CPU, NO_AGENT, {"models": {"m": {"config": text}, "n": {}}})) for text in texts
+    )
     assert first.one("ConfigMap")["data"] == {"m.pbtxt": texts[0]}
     (mount,) = (m for m in first.container["volumeMounts"] if m["name"] == "models")
     assert mount["mountPath"] == "/models/m/configs/release.pbtxt"
@@ -208,17 +208,15 @@ def test_a_configuration_of_ones_own_restarts_the_pods(library: Library) -> None
         r.one("Deployment")["spec"]["template"]["metadata"]["annotations"]["checksum/models"] for r in (first, second)
     ]
     assert sums[0] != sums[1]
-    without = library.render(merge(LEAST, CPU, {"models": {"m": {"config": ""}}}))
-    assert not without.all("ConfigMap")
-    assert "model-config-name" not in without.text
+    assert not library.render(merge(LEAST, CPU, NO_AGENT, {"models": {"m": {"config": ""}}})).all("ConfigMap")
 
 
 def test_on_gpus_the_models_configurations_for_them_are_taken(library: Library) -> None:
     """Triton takes one name: there a configuration of one's own lies in the place of the image's for GPUs."""
-    plain = library.render(LEAST)
+    plain = library.render(merge(LEAST, NO_AGENT))
     assert "--model-config-name=gpu" in plain.container["args"]
     assert not plain.all("ConfigMap")
-    own = library.render(merge(LEAST, {"models": {"m": {"config": 'name: "m"'}}}))
+    own = library.render(merge(LEAST, NO_AGENT, {"models": {"m": {"config": 'name: "m"'}}}))
     names = [argument for argument in own.container["args"] if argument.startswith("--model-config-name")]
     assert names == ["--model-config-name=gpu"]
     (mount,) = (m for m in own.container["volumeMounts"] if m["name"] == "models")
@@ -251,7 +249,7 @@ def test_a_disruption_budget_needs_two_pods(library: Library, values: Values, bu
 
 def test_the_network_is_closed_but_for_those_who_are_named(library: Library) -> None:
     """Inference is open to the namespace or those named, metrics to the monitoring; out go only look-ups of names."""
-    spec = library.render(merge(LEAST, {"networkPolicy": {"enabled": True}})).one("NetworkPolicy")["spec"]
+    spec = library.render(merge(LEAST, NO_AGENT, {"networkPolicy": {"enabled": True}})).one("NetworkPolicy")["spec"]
     assert spec["policyTypes"] == ["Ingress", "Egress"]
     inference, metrics = spec["ingress"]
     assert inference == {"from": [{"podSelector": {}}], "ports": [{"port": "http"}, {"port": "grpc"}]}
@@ -294,7 +292,7 @@ def test_the_outside_reaches_only_the_inference_protocol(library: Library) -> No
 
 def test_helm_test_asks_through_the_service(library: Library) -> None:
     """The test's pod needs no GPU and no other image, and asks the Service for what makes a pod ready."""
-    asked: Values = {"readiness": {"model": "resnet50", "version": 1}, "helmTest": {"enabled": True}}
+    asked: Values = NO_AGENT | {"readiness": {"model": "resnet50", "version": 1}, "helmTest": {"enabled": True}}
     rendered = library.render(merge(LEAST, asked))
     pod = rendered.one("Pod")
     assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"

@@ -14,6 +14,7 @@ from tests.chart.engines import CHART, Library, Program, Refused
 DEFAULTS: Values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
 # Where null says something of its own: no such request, limit, bound; let the platform choose.
 MEANT = {"runAsUser", "podDisruptionBudget.maxUnavailable", "resources.requests", "resources.limits"}
+MEANT |= {"agent.resources.requests", "agent.resources.limits"}
 
 
 def _places(part: Values, prefix: str = "") -> Iterator[str]:

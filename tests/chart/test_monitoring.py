@@ -27,7 +27,8 @@ def _rules(library: Library, values: Values = ALERTS, **where: str) -> list[dict
 
 
 def _dashboard(library: Library, **where: str) -> dict[str, Any]:
-    (text,) = library.render(DASHBOARD, **where).one("ConfigMap")["data"].values()
+    name = f"{where.get('release', 'triton-infer')}-dashboard"
+    (text,) = library.render(DASHBOARD, **where).one("ConfigMap", name)["data"].values()
     dashboard: dict[str, Any] = json.loads(text)
     return dashboard
 
@@ -166,7 +167,10 @@ def test_two_releases_have_two_dashboards(library: Library) -> None:
     assert one["uid"] != other["uid"]
     assert len(one["uid"]) <= 40
     assert one["title"] == "Triton: triton-infer in triton"
-    here, there = (library.render(DASHBOARD, namespace=n).one("ConfigMap")["data"].keys() for n in ("a", "b"))
+    here, there = (
+        library.render(DASHBOARD, namespace=n).one("ConfigMap", "triton-infer-dashboard")["data"].keys()
+        for n in ("a", "b")
+    )
     assert here != there
 
 
@@ -188,11 +192,14 @@ def test_panels_do_not_overlap(library: Library) -> None:
 def test_the_monitors_read_the_metrics_port(library: Library) -> None:
     """Either monitor selects by the release's labels, takes the operator's labels and the interval."""
     values: Values = {"metrics": {"labels": {"release": "prometheus"}, "interval": "5s"}}
-    for kind, key in (("serviceMonitor", "endpoints"), ("podMonitor", "podMetricsEndpoints")):
+    for kind, key, agents in (
+        ("serviceMonitor", "endpoints", "agent-metrics"),
+        ("podMonitor", "podMetricsEndpoints", "agent"),
+    ):
         rendered = library.render(merge(LEAST, values, {"metrics": {kind: {"enabled": True}}}))
         monitor = rendered.one(kind[0].upper() + kind[1:])
         assert monitor["metadata"]["labels"]["release"] == "prometheus"
-        assert monitor["spec"][key] == [{"port": "metrics", "interval": "5s"}]
+        assert monitor["spec"][key] == [{"port": port, "interval": "5s"} for port in ("metrics", agents)]
         selector = monitor["spec"]["selector"]["matchLabels"]
         assert selector == rendered.one("Deployment")["spec"]["selector"]["matchLabels"]
     offering = [
@@ -259,7 +266,7 @@ def test_monitors_elsewhere_still_find_the_pods(library: Library) -> None:
     monitor = library.render(merge(LEAST, values)).one("ServiceMonitor")
     assert monitor["metadata"]["namespace"] == "monitoring"
     assert monitor["spec"]["namespaceSelector"] == {"matchNames": ["triton"]}
-    (endpoint,) = monitor["spec"]["endpoints"]
-    assert endpoint["scrapeTimeout"] == "5s"
-    assert endpoint["relabelings"] == values["metrics"]["relabelings"]
-    assert endpoint["metricRelabelings"] == values["metrics"]["metricRelabelings"]
+    for endpoint in monitor["spec"]["endpoints"]:
+        assert endpoint["scrapeTimeout"] == "5s"
+        assert endpoint["relabelings"] == values["metrics"]["relabelings"]
+        assert endpoint["metricRelabelings"] == values["metrics"]["metricRelabelings"]

@@ -124,7 +124,7 @@ def test_the_chart_may_be_there_twice_by_alias(helm: Program, tmp_path: Path, al
     values = {aliases[0]: {**LEAST, "gpu": None}, aliases[1]: {**LEAST, "gpu": {"enabled": False}, "metrics": None}}
     manifests = _rendered(helm, _umbrella(tmp_path, values, *aliases))
     names = [(m["kind"], m["metadata"]["name"]) for m in manifests]
-    assert len(names) == len(set(names)) == 10
+    assert len(names) == len(set(names)) == 12
     first, second = (m["spec"] for m in manifests if m["kind"] == "Deployment")
     assert (
         first["template"]["spec"]["containers"][0]["resources"]

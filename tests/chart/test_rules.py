@@ -67,7 +67,9 @@ SPOILED: list[tuple[str, Spoil, str]] = [
     ("label", lambda r: r.one("Secret")["metadata"]["labels"].update(a="-x"), "a cannot be '-x'"),
     ("annotation", lambda r: r.one("Pod")["metadata"]["annotations"].update({"a b": "x"}), "a b is no label"),
     ("unlabelled", lambda r: r.one("Secret")["metadata"].update(labels={}), "without the recommended labels"),
-    ("probe", lambda r: _container(r)["startupProbe"]["httpGet"].update(port="htpp"), "unknown port htpp"),
+    ("probe", lambda r: r.agent["startupProbe"]["httpGet"].update(port="htpp"), "unknown port htpp"),
+    ("probe of the other", lambda r: _container(r)["startupProbe"]["httpGet"].update(port="agent"), "port agent"),
+    ("asking probe", lambda r: r.agent["ports"][0].update(containerPort=8004), "readinessProbe asks the unknown port"),
     (
         "service port",
         lambda r: r.one("Service", "triton-infer")["spec"]["ports"][0].update(targetPort="x"),
@@ -96,9 +98,15 @@ SPOILED: list[tuple[str, Spoil, str]] = [
     ),
     (
         "config",
-        lambda r: r.one("ConfigMap", "triton-infer-models")["data"].clear(),
-        "mounts resnet50.pbtxt of ConfigMap",
+        lambda r: r.one("ConfigMap", "triton-infer-plan")["metadata"].update(name="triton-infer-plans"),
+        "mounts None of ConfigMap triton-infer-plan",
     ),
+    (
+        "key of a config",
+        lambda r: _container(r)["volumeMounts"].append({"name": "models", "mountPath": "/x", "subPath": "x.pbtxt"}),
+        "mounts x.pbtxt of ConfigMap",
+    ),
+    ("agent's rights", lambda r: r.agent["securityContext"].update(capabilities={}), "container agent may gain rights"),
     (
         "secret key",
         lambda r: r.one("Secret")["data"].update(k=r.one("Secret")["data"].pop("key")),

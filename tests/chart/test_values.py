@@ -32,7 +32,17 @@ BAD: list[tuple[Values, str]] = [
     ({"gpu": {"resource": "gpu"}}, "at '/gpu/resource'"),
     ({"models": {"a/b": {}}}, "'a/b'"),
     ({"models": {"m": {"batch": 1}}}, "at '/models/m': additional properties 'batch' not allowed"),
-    ({"models": {"m": {"versions": 0}}}, "at '/models/m/versions': minimum"),
+    ({"models": {"m": {"versions": 2}}}, "at '/models/m': additional properties 'versions' not allowed"),
+    ({"models": {"m": {"serve": [0]}}}, "at '/models/m/serve/0': minimum"),
+    ({"models": {"m": {"serve": [1, 1]}}}, "at '/models/m/serve'"),
+    ({"models": {"m": {"candidate": "3"}}}, "at '/models/m/candidate'"),
+    ({"models": {"m": {"digests": {"3": "abc"}}}}, "at '/models/m/digests/3'"),
+    ({"models": {"../x": {}}}, "'../x'"),
+    ({"models": {"m.candidate": {}}}, "'m.candidate'"),
+    ({"plan": {"generation": -1}}, "at '/plan/generation': minimum"),
+    ({"agent": {"store": "s3:/models"}}, "at '/agent/store'"),
+    ({"agent": {"store": "file://models"}}, "at '/agent/store'"),
+    ({"modelControl": "explicit"}, "at '/modelControl'"),
     ({"modelControl": "poll"}, "at '/modelControl'"),
     ({"admin": {"restrictedApis": ["everything"]}}, "at '/admin/restrictedApis/0'"),
     ({"rollout": {"surge": "yes"}}, "at '/rollout/surge': got string"),
@@ -80,6 +90,23 @@ BAD: list[tuple[Values, str]] = [
     ({"image": {"digest": ""}}, "image.digest and image.tag are both empty: set image.digest"),
     ({"image": {"repository": ""}}, "image.repository is empty"),
     ({"readiness": {"version": 1}}, "readiness.version is 1, but of which model? Set readiness.model."),
+    ({"agent": {"store": "file:///mnt/models"}}, "add the volume to extraVolumes and its place to extraVolumeMounts"),
+    (
+        {"agent": {"store": "file:///mnt/m"}, "extraVolumeMounts": [{"name": "x", "mountPath": "/mnt/models"}]},
+        "agent.store is the folder /mnt/m, which is in no volume",
+    ),
+    (
+        {"agent": {"store": "s3://models"}, "networkPolicy": {"enabled": True}},
+        "to networkPolicy.egress (docs/aws.md)",
+    ),
+    ({"modelControl": "none", "agent": {"store": "s3://models"}}, "are for modelControl agent; it is none"),
+    ({"modelControl": "none", "models": {"m": {"serve": [1]}}}, "models.m has serve or candidate, which only an agent"),
+    ({"modelControl": "none", "models": {"m": {"candidate": 2}}}, "Set modelControl to agent, or take them out"),
+    (
+        {"gpu": {"enabled": False}, "models": {"m": {"serve": [1, 2, 3, 4, 5, 6, 7], "candidate": 8}}},
+        "models.m: /dev/shm has room for 8 versions at once, and the plan, with one more that is about to be served, "
+        "needs 9. Set shmSize.",
+    ),
     (
         {"readiness": {"model": "a"}, "models": {"c": {}, "b": {}}},
         "readiness.model is a, which is not in models (b, c): no pod would get ready.",
@@ -197,7 +224,7 @@ def test_every_value_does_something() -> None:
 def test_the_all_case_sets_every_part() -> None:
     """The case with all flags touches every top-level value that is not left at its default by choice."""
     default = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
-    by_choice = {"runAsUser", "podDisruptionBudget", "replicas", "enabled"}
+    by_choice = {"runAsUser", "podDisruptionBudget", "replicas", "enabled", "modelControl"}
     assert default.keys() - ALL.keys() == by_choice | {"nameOverride", "fullnameOverride", "resourceClaims"}
     assert ALL.keys() <= default.keys()
 

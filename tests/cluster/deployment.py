@@ -73,7 +73,7 @@ class Offer:
         versions = versions or [version.version for version in found if version.model == names[0]]
         readiness = {"model": names[0], "version": versions[0]}
         values, request = folder / "values.json", folder / "input.json"
-        each = {name: {"versions": sum(v.model == name for v in found)} for name in names}
+        each: dict[str, Any] = {name: {} for name in names}
         values.write_text(json.dumps(VALUES | {"models": each, "readiness": readiness}))
         generate(None, model=names[0], repository=models, output=request)
         return cls(

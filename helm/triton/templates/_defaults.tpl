@@ -94,8 +94,61 @@
  "models": {
   "default": {}
  },
+ "plan": {
+  "default": {
+   "generation": 0
+  },
+  "within": {
+   "generation": {
+    "default": 0
+   }
+  }
+ },
  "modelControl": {
-  "default": "explicit"
+  "default": "agent"
+ },
+ "agent": {
+  "default": {
+   "image": "",
+   "store": "",
+   "env": [],
+   "resources": {
+    "requests": {
+     "cpu": "50m",
+     "memory": "128Mi"
+    },
+    "limits": {
+     "memory": "256Mi"
+    }
+   },
+   "size": "10Gi"
+  },
+  "within": {
+   "image": {
+    "default": ""
+   },
+   "store": {
+    "default": ""
+   },
+   "env": {
+    "default": []
+   },
+   "resources": {
+    "default": {
+     "requests": {
+      "cpu": "50m",
+      "memory": "128Mi"
+     },
+     "limits": {
+      "memory": "256Mi"
+     }
+    },
+    "within": {}
+   },
+   "size": {
+    "default": "10Gi"
+   }
+  }
  },
  "admin": {
   "default": {

@@ -75,17 +75,23 @@ annotations: {{- toYaml . | nindent 2 }}
 {{- end -}}
 {{- end -}}
 
-{{/* The image; global.imageRegistry takes the place of the repository's host. */}}
+{{/* The server's image. */}}
 {{- define "triton.image" -}}
-{{- $repository := .Values.image.repository -}}
-{{- with .Values.global.imageRegistry -}}
-{{- $repository = printf "%s/%s" (trimSuffix "/" .) (regexReplaceAll "^([^/]*[.:][^/]*|localhost)/" $repository "") -}}
-{{- end -}}
+{{- $repository := include "triton.mirrored" (list . .Values.image.repository) -}}
 {{- if .Values.image.digest -}}
 {{- printf "%s@%s" $repository .Values.image.digest -}}
 {{- else -}}
 {{- printf "%s:%s" $repository .Values.image.tag -}}
 {{- end -}}
+{{- end -}}
+
+{{/* `include "triton.mirrored" (list $ "HOST/NAME")`: an image's name, in which global.imageRegistry takes the place of the host. */}}
+{{- define "triton.mirrored" -}}
+{{- $name := last . -}}
+{{- with (first .).Values.global.imageRegistry -}}
+{{- $name = printf "%s/%s" (trimSuffix "/" .) (regexReplaceAll "^([^/]*[.:][^/]*|localhost)/" $name "") -}}
+{{- end -}}
+{{- $name -}}
 {{- end -}}
 
 {{/* Those of the umbrella, which may be names alone, and ours. */}}
@@ -131,10 +137,12 @@ one rendering get the same.
 {{- .Values.adminKeyOfThisRendering -}}
 {{- end -}}
 
-{{/* The path that says whether the stable version can answer. */}}
+{{/* The path of the server that says whether the stable version can answer; with an agent that one knows better. */}}
 {{- define "triton.readyPath" -}}
 {{- with .Values.readiness -}}
-{{- if not .model -}}
+{{- if include "triton.agent" $ -}}
+/v2/health/live
+{{- else if not .model -}}
 /v2/health/ready
 {{- else if .version -}}
 /v2/models/{{ .model }}/versions/{{ .version }}/ready
@@ -184,7 +192,8 @@ one rendering get the same.
 The size of /dev/shm in MiB, 0 for none. A Python-based backend holds 1 MiB for each instance (of which each GPU has its own) of each version, which grows to its
 largest batch and never shrinks. Measured with Triton 24.10: 20 MiB for 32 images of FP32 (224 x 224 x 3 x 4 bytes is
 0.575 MiB, and outputs), so 0.625 MiB for each image. When it is full requests fail, while the server still counts as
-ready: hence 32 MiB more, and no less than 128 MiB.
+ready: hence 32 MiB more, and no less than 128 MiB. Every model has room for as many versions as triton.versions says,
+whichever the plan names: another size would be another pod.
 */}}
 {{- define "triton.shmMebibytes" -}}
 {{- if ne (include "triton.shm" .) "true" -}}
@@ -195,11 +204,16 @@ ready: hence 32 MiB more, and no less than 128 MiB.
 {{- $sum := 32.0 -}}
 {{- $devices := ternary .Values.gpu.count 1 .Values.gpu.enabled -}}
 {{- range .Values.models -}}
-{{- $copies := mul (.versions | default 1) (.instances | default 1) $devices -}}
+{{- $copies := mul (include "triton.versions" .) (.instances | default 1) $devices -}}
 {{- $sum = addf $sum (mulf $copies (addf 1 (mulf 0.625 (default 32 .maxBatchSize)))) -}}
 {{- end -}}
 {{- max 128 (mul 16 (ceil (divf $sum 16.0) | int64)) -}}
 {{- end -}}
+{{- end -}}
+
+{{/* For so many versions of each model at once /dev/shm has room: those that are served, a candidate, and one that is about to be. */}}
+{{- define "triton.versions" -}}
+8
 {{- end -}}
 
 {{/* The models whose configuration this release gives, as a JSON object. */}}

@@ -85,6 +85,20 @@ def test_a_full_disk_is_seen_before_anything_is_written(world: World, monkeypatc
         fetch(world, 3)
 
 
+def test_fetched_versions_take_no_more_room_than_they_have(world: World) -> None:
+    """A volume's limit is seen before it is passed, and what is no longer needed makes room."""
+    digests = {version: world.publish(version) for version in (3, 4)}
+    library = world.follower.fetches.library
+    library.room = 2**26 + 2**10
+    found = fetch(world, 3, digests[3])
+    with (found.path / "more").open("wb") as file:
+        file.truncate(2**11)
+    with pytest.raises(AgentError, match=r"Version 4 takes 0 MiB, and \d+ MiB are free in"):
+        fetch(world, 4, digests[4])
+    library.prune(set())
+    assert fetch(world, 4, digests[4]).path.is_dir()
+
+
 def test_a_disk_that_fills_up_leaves_nothing_behind(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was written until then is removed."""
     world.publish(3)
