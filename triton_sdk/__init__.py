@@ -24,6 +24,7 @@ from triton_sdk.errors import (
 )
 from triton_sdk.images import ImageLike
 from triton_sdk.predictions import ClassScore, Inference, Prediction
+from triton_sdk.traffic import TrafficPlan
 from triton_sdk.versions import Fallback, Shadow, ShadowReport, Split, Version
 
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "Split",
     "TensorSpec",
     "Tls",
+    "TrafficPlan",
     "TransportError",
     "TritonError",
     "Version",

@@ -19,6 +19,7 @@ from triton_sdk.errors import ClientClosedError, ConfigurationError, TritonError
 from triton_sdk.images import ImageLike
 from triton_sdk.predictions import Inference, Prediction
 from triton_sdk.telemetry import Hook
+from triton_sdk.traffic import TrafficPlan
 from triton_sdk.versions import Key, Version
 
 # One batch on its way, one that is decoded, and one that is ready to follow.
@@ -43,6 +44,7 @@ class BaseClient:
         self._session = Session(
             config=config, given_labels=_checks.names(labels), hooks=_checks.functions(hooks, "hooks")
         )
+        self._traffic = None if config.traffic is None else TrafficPlan(config.traffic, model=config.model)
         self._closed = False
 
     @classmethod
@@ -92,9 +94,8 @@ class BaseClient:
         first: int | None = None,
     ) -> Flow[list[Prediction]]:
         whole(top_k, "top_k")
-        return routing.predict(
-            self._session, images, version=version, key=key, top=top_k, deadline=deadline, first=first
-        )
+        asked = self._traffic if version is None else version
+        return routing.predict(self._session, images, version=asked, key=key, top=top_k, deadline=deadline, first=first)
 
     def _many(
         self, *, version: Version, key: Key | None, top_k: int, timeout: float | None

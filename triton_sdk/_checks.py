@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -103,6 +104,38 @@ def path(value: object, what: str, expected: str) -> None:
         raise ConfigurationError(f"{what} is the content of a file; {expected} was expected.")
     if value is not None and not (isinstance(value, str | os.PathLike) and os.fspath(value)):
         raise ConfigurationError(f"{what} is {_kind(value)}; {expected} was expected.")
+
+
+def is_url(value: object) -> bool:
+    """Return whether *value* is meant to be a URL, and not the path of a file."""
+    return isinstance(value, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", value) is not None
+
+
+def plan_source(value: str | os.PathLike[str], what: str) -> str | os.PathLike[str]:
+    """Return *value* if a traffic plan can be read from it.
+
+    Raises:
+        ConfigurationError: If it is neither an agent's address nor a path; what may hold a password is not repeated.
+    """
+    expected = "http://HOST:8003 of the agent beside the server, or the path of a JSON file"
+    if not isinstance(value, str):
+        if value is None or not isinstance(value, os.PathLike):
+            raise ConfigurationError(f"{what} is {value!r}; {expected} was expected.")
+        return value
+    if not is_url(value):
+        # A port is no part of a file's name.
+        if not value or re.fullmatch(r"[^/\\]+:\d+", value):
+            raise ConfigurationError(f"{what} is {value!r}; {expected} was expected.")
+        return value
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # no port, or no address in the brackets
+        usable = False
+    if not usable or "@" in parts.netloc or parts.query or parts.fragment:
+        shown = "a URL that is none" if "@" in value else repr(value)
+        raise ConfigurationError(f"{what} is {shown}; {expected} was expected.")
+    return value.rstrip("/")
 
 
 def names(value: object) -> tuple[str, ...] | None:

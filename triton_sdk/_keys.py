@@ -1,5 +1,7 @@
 """Whom a call is for, and where that falls: the same on every machine, today and tomorrow."""
 
+import math
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import Final, TypeAlias
 
@@ -17,6 +19,25 @@ def position(salt: str, key: Key) -> float:
     """Return where in (0, 1) *key* falls: evenly spread, independent for different salts, the same everywhere."""
     digest = blake2b(salt.encode() + key_bytes(key), digest_size=8).digest()
     return ((int.from_bytes(digest, "big") >> 12) + 0.5) / _STEPS
+
+
+def choose(shares: Iterable[tuple[int, float]], key: Key) -> int:
+    """Return the version that calls with *key* go to, by weighted rendezvous hashing over versions and weights.
+
+    Raises:
+        ConfigurationError: If *key* is neither text, bytes nor a whole number.
+    """
+    return min(shares, key=lambda share: -math.log(position(f"split:{share[0]}:", key)) / share[1])[0]
+
+
+def draw(shares: Sequence[tuple[int, float]], uniform: float) -> int:
+    """Return the version of a call without a key; *uniform* is a random number from [0, 1)."""
+    left = uniform * sum(weight for _, weight in shares)
+    for version, weight in shares:
+        left -= weight
+        if left < 0:
+            return version
+    return shares[-1][0]
 
 
 def key_bytes(key: Key) -> bytes:

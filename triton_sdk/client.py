@@ -36,7 +36,7 @@ class ResNetClient(BaseClient):
         url: ``HOST:PORT`` of the server's gRPC endpoint, several of them, which take turns, or a gRPC target such as
             ``dns:///name:8001``, whose addresses take turns.
         transport: Another way to the server than gRPC, for tests; closed with the client.
-        settings: Any of `ClientSettings`: model, timeout, retry, tls, metadata, decode, labels, hooks.
+        settings: Any of `ClientSettings`: model, timeout, retry, tls, metadata, decode, traffic, labels, hooks.
 
     Raises:
         ConfigurationError: If a setting cannot be used.
@@ -68,9 +68,9 @@ class ResNetClient(BaseClient):
         Args:
             image: A path, the bytes or an open binary file of a picture, a PIL image, or RGB pixels, uint8
                 ``(h, w, 3)``.
-            version: The version to ask, or how to choose one: a `Split`, a `Fallback` or a `Shadow`; None leaves it to
-                the server, which takes its highest as a rule.
-            key: Whom the call is for: calls with the same key go to the same version of a `Split`.
+            version: The version to ask, or how to choose one: a `Split`, a `Fallback`, a `Shadow` or a `TrafficPlan`;
+                None leaves it to the client's traffic plan, or else to the server, which takes its highest as a rule.
+            key: Whom the call is for: calls with the same key go to the same version of a `Split` or a plan.
             top_k: How many classes to name.
             timeout: What the call may take; None means the client's.
 
@@ -102,9 +102,9 @@ class ResNetClient(BaseClient):
 
         Args:
             images: Each as for `predict`; taken one batch at a time, at most *in_flight* ahead.
-            version: The version to ask, or how to choose one: a `Split`, a `Fallback` or a `Shadow`; None leaves it to
-                the server, which takes its highest as a rule.
-            key: Whom the call is for: calls with the same key go to the same version of a `Split`.
+            version: The version to ask, or how to choose one: a `Split`, a `Fallback`, a `Shadow` or a `TrafficPlan`;
+                None leaves it to the client's traffic plan, or else to the server, which takes its highest as a rule.
+            key: Whom the call is for: calls with the same key go to the same version of a `Split` or a plan.
             top_k: How many classes to name for each.
             batch_size: Images to prepare and send at once, 16 when None; never more in a request than the model takes.
             in_flight: Batches under way at once, so that some are decoded while the server works on others; 1 does all

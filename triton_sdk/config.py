@@ -7,7 +7,7 @@ from typing import Any, Self, TypedDict, TypeVar, cast, get_args
 import attrs
 
 from triton_sdk import _checks
-from triton_sdk._checks import address, choice, instance, joined, number, path, seconds, text, whole
+from triton_sdk._checks import address, choice, instance, joined, number, path, plan_source, seconds, text, whole
 from triton_sdk.errors import ConfigurationError
 from triton_sdk.images import Decode
 from triton_sdk.telemetry import Hook
@@ -108,6 +108,7 @@ class ConfigSettings(TypedDict, total=False):
     tls: Tls | None
     metadata: Mapping[str, str] | Iterable[tuple[str, str]]
     decode: Decode
+    traffic: str | os.PathLike[str] | None
 
 
 class ClientSettings(ConfigSettings, total=False):
@@ -137,6 +138,8 @@ class ClientConfig:
         metadata: Keys and values sent with each request, as a mapping or as pairs such as ``("authorization",
             "Bearer ...")``; never shown.
         decode: ``"fast"`` decodes large JPEGs at a part of their size, see `to_pixels`; ``"exact"`` never does.
+        traffic: The source of the `TrafficPlan` that predictions follow which name no version; without one, those are
+            left to the server.
 
     Raises:
         ConfigurationError: If a value cannot be used; the value of a metadata entry is not repeated.
@@ -149,6 +152,7 @@ class ClientConfig:
     tls: Tls | None = None
     metadata: tuple[tuple[str, str], ...] = attrs.field(default=(), converter=_checks.metadata, repr=False)
     decode: Decode = "exact"
+    traffic: str | os.PathLike[str] | None = None
 
     def __attrs_post_init__(self) -> None:
         address(self.url)
@@ -158,6 +162,8 @@ class ClientConfig:
         if self.tls is not None:
             instance(self.tls, Tls, "tls", "Tls(), which trusts the system's authorities, or Tls(ca='ca.pem')")
         choice(self.decode, "decode", get_args(Decode))
+        if self.traffic is not None:
+            plan_source(self.traffic, "traffic")
 
     @property
     def settings(self) -> ConfigSettings:
@@ -170,8 +176,9 @@ class ClientConfig:
         """Read the configuration from environment variables; one that is missing or empty means the default.
 
         ``TRITON_GRPC_URL`` (required), ``TRITON_MODEL``, ``TRITON_TIMEOUT_S``, ``TRITON_MAX_ATTEMPTS``,
-        ``TRITON_TLS_CA``, ``TRITON_TLS_CERTIFICATE``, ``TRITON_TLS_KEY``, ``TRITON_TLS_SERVER_NAME``, and
-        ``TRITON_TOKEN``, which is sent as a bearer token. Any TLS variable turns TLS on; so does ``TRITON_TLS=1``.
+        ``TRITON_TRAFFIC``, ``TRITON_TLS_CA``, ``TRITON_TLS_CERTIFICATE``, ``TRITON_TLS_KEY``,
+        ``TRITON_TLS_SERVER_NAME``, and ``TRITON_TOKEN``, which is sent as a bearer token. Any TLS variable turns TLS
+        on; so does ``TRITON_TLS=1``.
 
         Raises:
             ConfigurationError: If variables are missing or cannot be used: all of them, by name.
@@ -185,6 +192,7 @@ class ClientConfig:
             "timeout": _take(environ, "TRITON_TIMEOUT_S", lambda text: seconds(float(text)), problems),
             "retry": _take(environ, "TRITON_MAX_ATTEMPTS", lambda text: RetryPolicy(max_attempts=int(text)), problems),
             "metadata": _take(environ, "TRITON_TOKEN", _bearer, problems),
+            "traffic": _take(environ, "TRITON_TRAFFIC", lambda text: plan_source(text, "it"), problems),
         }
         if not environ.get("TRITON_GRPC_URL"):
             problems.append("TRITON_GRPC_URL is not set (HOST:PORT of the server's gRPC endpoint)")

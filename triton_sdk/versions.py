@@ -1,15 +1,16 @@
 """Which version of a model a call goes to, as values: one version, a split, a fallback, a shadow. Nothing here asks."""
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
 import attrs
 
+from triton_sdk import _keys
 from triton_sdk._checks import is_number, number, seconds, whole
 from triton_sdk._keys import Key, position
 from triton_sdk.errors import ConfigurationError, TritonError
 from triton_sdk.predictions import Prediction
+from triton_sdk.traffic import TrafficPlan
 
 __all__ = ["Fallback", "Key", "Shadow", "ShadowReport", "Split", "Version"]
 
@@ -57,16 +58,11 @@ class Split:
         Raises:
             ConfigurationError: If *key* is neither text, bytes nor a whole number.
         """
-        return min(self.weights, key=lambda share: -math.log(position(f"split:{share[0]}:", key)) / share[1])[0]
+        return _keys.choose(self.weights, key)
 
     def draw(self, uniform: float) -> int:
         """Return the version of a call without a key; *uniform* is a random number from [0, 1)."""
-        left = uniform * sum(weight for _, weight in self.weights)
-        for version, weight in self.weights:
-            left -= weight
-            if left < 0:
-                return version
-        return self.weights[-1][0]
+        return _keys.draw(self.weights, uniform)
 
     def __repr__(self) -> str:
         return f"Split({dict(self.weights)})"
@@ -163,4 +159,4 @@ class Shadow:
         return position(f"shadow:{self.candidate}:", key) < self.fraction
 
 
-Version: TypeAlias = int | Split | Shadow | Fallback | None
+Version: TypeAlias = int | Split | Shadow | Fallback | TrafficPlan | None

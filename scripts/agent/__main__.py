@@ -17,6 +17,7 @@ from scripts.agent.loading import Loader
 from scripts.agent.plans import PLAN, Plans
 from scripts.agent.server import Api, server
 from scripts.agent.stores import open_store
+from scripts.agent.traffics import TRAFFIC, Traffics
 from scripts.agent.triton import Triton
 
 _TICK_S = 1.0
@@ -43,6 +44,8 @@ def main() -> int:
         library.create()
         plans = Plans(kept=work / PLAN, file=arguments.plan)
         plans.open()
+        traffics = Traffics(kept=work / TRAFFIC, release=arguments.traffic, say=_say)
+        traffics.open()
     except AgentError as error:
         _say(str(error))
         return 1
@@ -61,7 +64,15 @@ def main() -> int:
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
-    api = Api(follower=follower, plans=plans, health=health, key=key, open=arguments.open, changed=wake.set)
+    api = Api(
+        follower=follower,
+        plans=plans,
+        traffics=traffics,
+        health=health,
+        key=key,
+        open=arguments.open,
+        changed=wake.set,
+    )
     try:
         http = server(api, host=arguments.host, port=arguments.port)
     except OSError as error:
@@ -70,12 +81,14 @@ def main() -> int:
     threading.Thread(target=http.serve_forever, daemon=True).start()
     threading.Thread(target=_watch, args=(health, ended), daemon=True).start()
     _say(f"listening on {arguments.host}:{http.server_address[1]}")
-    _follow(follower, plans, wake, ended)
+    _follow(follower, plans, traffics, wake, ended)
     http.shutdown()
     return 0
 
 
-def _follow(follower: Follower, plans: Plans, wake: threading.Event, ended: threading.Event) -> None:
+def _follow(
+    follower: Follower, plans: Plans, traffics: Traffics, wake: threading.Event, ended: threading.Event
+) -> None:
     """Take a step now and then, and at once when there is news."""
     said = ""
     while not ended.is_set():
@@ -83,6 +96,7 @@ def _follow(follower: Follower, plans: Plans, wake: threading.Event, ended: thre
         fault = ""
         try:
             plans.look()
+            traffics.look()
             follower.step(plans.current)
         except AgentError as error:
             fault = str(error)
@@ -109,6 +123,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--served", type=Path, required=True, help="the folder that Triton serves; the agent writes it")
     parser.add_argument("--work", type=Path, required=True, help="a folder on the same file system as --served")
     parser.add_argument("--plan", type=Path, help="the file with the release's plan")
+    parser.add_argument("--traffic", type=Path, help="the folder with the release's traffic plans: traffic.MODEL.json")
     parser.add_argument("--store", default=os.environ.get("MODEL_STORE", ""), help="s3://BUCKET/PREFIX or file:///F")
     parser.add_argument("--config-name", default="", help="take configs/NAME.pbtxt of a model if it has that")
     parser.add_argument("--overrides", type=Path, help="a folder with configurations that win, as MODEL.pbtxt")

@@ -3,9 +3,10 @@
 from scripts.agent.follow import Follower
 from scripts.agent.health import Health
 from scripts.agent.plans import Plans
+from scripts.agent.traffics import Traffics
 
 
-def text(follower: Follower, plans: Plans, health: Health) -> str:
+def text(follower: Follower, plans: Plans, traffics: Traffics, health: Health) -> str:
     """Return the metrics."""
     lines: list[str] = []
 
@@ -24,6 +25,14 @@ def text(follower: Follower, plans: Plans, health: Health) -> str:
                 phases.append((f'{{{labels},phase="{one.phase}"}}', 1.0))
                 failures.append((f"{{{labels}}}", float(one.failures)))
                 fetched.append((f"{{{labels}}}", float(one.fetched_bytes)))
+    now, shares = traffics.wall(), []
+    for model, plan in traffics.all().items():
+        over, whole = plan.is_over(now), sum(plan.routes.values())
+        for version, weight in sorted(plan.routes.items()):
+            role = "candidate" if version == plan.candidate else "served"
+            labels = f'model="{model}",version="{version}",role="{role}"'
+            shares.append((f"{{{labels}}}", 0.0 if over or not whole else weight / whole))
+    family("traffic_share", "gauge", "Share of the calls that the traffic plan sends to a version.", shares)
     family("plan_generation", "gauge", "Generation of the plan that is followed.", [("", plans.current.generation)])
     family("settled", "gauge", "1 if just what is planned is served.", [("", float(settled))])
     family("healthy", "gauge", "1 if every model's stable version answers.", [("", float(not health.problem()))])

@@ -81,20 +81,10 @@ class Plan:
         Raises:
             PlanError: If it is none; the message names everything that is wrong.
         """
-        if len(text) > LARGEST:
-            raise PlanError(f"The plan has more than {LARGEST} bytes.")
-        try:
-            data = json.loads(text, object_pairs_hook=_once)
-        except (ValueError, RecursionError) as error:
-            raise PlanError(f"The plan is not JSON: {error}.") from error
-        faults: list[str] = []
-        if not isinstance(data, dict):
-            raise PlanError("The plan is not a JSON object.")
-        if data.get("schema") != SCHEMA:
-            raise PlanError(f"The plan has schema {data.get('schema')!r}; this agent reads {SCHEMA}.")
-        faults += [f"{key!r} is not known" for key in data if key not in ("schema", "generation", "models", "after")]
+        data = read_object(text)
+        faults = [f"{key!r} is not known" for key in data if key not in ("schema", "generation", "models", "after")]
         generation = data.get("generation", 0)
-        if not _is_number(generation, least=0):
+        if not is_number(generation, least=0):
             faults.append(f"generation is {generation!r}, not a whole number from 0 on")
         models = data.get("models")
         if not isinstance(models, dict):
@@ -105,6 +95,25 @@ class Plan:
         return cls(models=read, generation=generation)
 
 
+def read_object(text: str | bytes) -> dict[str, Any]:
+    """Return the JSON object of a plan of either kind.
+
+    Raises:
+        PlanError: If *text* is none, or is too long.
+    """
+    if len(text) > LARGEST:
+        raise PlanError(f"The plan has more than {LARGEST} bytes.")
+    try:
+        data = json.loads(text, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        raise PlanError(f"The plan is not JSON: {error}.") from error
+    if not isinstance(data, dict):
+        raise PlanError("The plan is not a JSON object.")
+    if data.get("schema") != SCHEMA:
+        raise PlanError(f"The plan has schema {data.get('schema')!r}; this agent reads {SCHEMA}.")
+    return data
+
+
 def is_model_name(name: str) -> bool:
     """Return whether *name* can name a model and leave room for its candidate's name."""
     return _NAME.fullmatch(name) is not None and not name.endswith((CANDIDATE, TRIAL))
@@ -113,6 +122,11 @@ def is_model_name(name: str) -> bool:
 def is_version(name: str) -> bool:
     """Return whether a folder of this name is a version: a positive whole number without a zero in front."""
     return name.isascii() and name.isdigit() and not name.startswith("0") and int(name) <= _LARGEST_NUMBER
+
+
+def is_number(value: object, *, least: int) -> bool:
+    """Return whether *value* is a whole number from *least* that a version may have."""
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= _LARGEST_NUMBER
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -133,10 +147,10 @@ def _model(name: str, data: object, faults: list[str]) -> ModelPlan:
         return ModelPlan()
     faults += [f"{name}: {key!r} is not known" for key in data if key not in ("serve", "candidate", "digests")]
     serve, candidate, digests = data.get("serve") or [], data.get("candidate"), data.get("digests") or {}
-    if not isinstance(serve, list) or not all(_is_number(version, least=1) for version in serve):
+    if not isinstance(serve, list) or not all(is_number(version, least=1) for version in serve):
         faults.append(f"{name}: serve is {serve!r}, not a list of versions")
         serve = []
-    if candidate is not None and not _is_number(candidate, least=1):
+    if candidate is not None and not is_number(candidate, least=1):
         faults.append(f"{name}: candidate is {candidate!r}, not a version")
         candidate = None
     if not isinstance(digests, dict) or not all(
@@ -150,7 +164,3 @@ def _model(name: str, data: object, faults: list[str]) -> ModelPlan:
         candidate=candidate,
         digests={int(version): digest for version, digest in digests.items()},
     )
-
-
-def _is_number(value: object, *, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= _LARGEST_NUMBER

@@ -1,45 +1,27 @@
-"""Which plan is followed: the mounted file's, or one that was posted and that the file has not caught up with yet."""
+"""Which serving plan is followed, and what each model's part was before its last change."""
 
-import os
-import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scripts.agent.errors import AgentError, OutdatedPlanError, PlanError
-from scripts.agent.plan import LARGEST, ModelPlan, Plan
+from scripts.agent.kept import Kept, write
+from scripts.agent.plan import ModelPlan, Plan
 
-# A ConfigMap reaches a pod's volume after 60 to 90 s. What it has not shown after twice as long, the release lacks.
-CATCH_UP_S = 180.0
 # Where in the agent's work folder the plan that it follows is kept.
 PLAN = "plan.json"
 
 
 @dataclass(kw_only=True)
-class Plans:
-    """The plan that is followed.
+class Plans(Kept[Plan]):
+    """The serving plan that is followed.
 
     Attributes:
-        kept: Where it is kept over restarts.
-        file: The file with the plan of the release; None: plans are posted only.
-        clock: Gives the monotonic time, in seconds.
-        current: The plan that is followed.
         before: The part of each model that was changed, as it was before its last change.
-        source: Where it came from: ``"default"``, ``"file"`` or ``"post"``.
-        fault: What is wrong with the file; empty: nothing.
     """
 
-    kept: Path
-    file: Path | None = None
-    clock: Callable[[], float] = time.monotonic
+    parse: Callable[[bytes], Plan] = Plan.parse
     current: Plan = field(default_factory=Plan)
     before: Plan = field(default_factory=Plan)
-    source: str = "default"
-    fault: str = ""
-    _seen: Plan | None = None
-    _since: float = 0.0
-    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def open(self) -> None:
         """Take up the plan that an earlier run followed, and that of the file.
@@ -47,64 +29,12 @@ class Plans:
         Raises:
             AgentError: If the plan that was kept cannot be read.
         """
-        if (kept := _read(self.kept)) is not None:
-            self.current, self.source = kept, "post"
-        self.before = _read(self._kept_before) or Plan()
-        self._since = self.clock()
-        self.look()
+        self.before = self._read(self._kept_before) or Plan()
+        super().open()
 
     @property
     def _kept_before(self) -> Path:
         return self.kept.with_name(f"{self.kept.name}.before")
-
-    def look(self) -> None:
-        """Take the file's plan if it is not older than what is followed, or has stayed so for long."""
-        if self.file is None:
-            return
-        try:
-            with self.file.open("rb") as file:
-                found = Plan.parse(file.read(LARGEST + 1))
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            self.fault = f"{self.file}: {error.strerror}."
-            return
-        except PlanError as error:
-            self.fault = f"{self.file}: {error}"
-            return
-        self.fault = ""
-        with self._lock:
-            if found != self._seen:
-                self._seen, self._since = found, self.clock()
-            if found.digest == self.current.digest:
-                self.source = "file"
-                if found.generation > self.current.generation:
-                    self._keep(found)
-            elif found.generation >= self.current.generation or self.clock() - self._since >= CATCH_UP_S:
-                self._keep(found)
-                self.source = "file"
-
-    def post(self, plan: Plan, *, after: int | None = None) -> None:
-        """Follow *plan* from now on.
-
-        Args:
-            plan: The plan.
-            after: The generation that must be followed until now; None: any lower one.
-
-        Raises:
-            OutdatedPlanError: If another one than *after* is followed, or one that is not older than *plan*.
-        """
-        with self._lock:
-            followed = self.current.generation
-            same = plan == self.current
-            if after is not None and after != followed and not same:
-                raise OutdatedPlanError(f"Generation {followed} is followed, not {after}: somebody else was faster.")
-            if plan.generation <= followed and not same:
-                raise OutdatedPlanError(
-                    f"Generation {followed} is followed; a new plan needs a higher one than {plan.generation}."
-                )
-            self._keep(plan)
-            self.source, self._since = "post", self.clock()
 
     def _keep(self, plan: Plan) -> None:
         """Follow *plan*, now and after a restart."""
@@ -115,40 +45,7 @@ class Plans:
                 if plan.models.get(name) != self.current.models.get(name)
             }
             before = Plan(models={**self.before.models, **changed})
-            _write(self._kept_before, before)
-            _write(self.kept, plan)
+            write(self._kept_before, before)
+            super()._keep(plan)
             self.before = before
         self.current = plan
-
-
-def _read(path: Path) -> Plan | None:
-    """Return the plan that was kept; None: none was.
-
-    Raises:
-        AgentError: If it cannot be read.
-    """
-    try:
-        return Plan.parse(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise AgentError(f"{path}: {error.strerror}.") from error
-    except PlanError as error:
-        raise AgentError(f"{path}: {error} Remove the file; what it says is promoted anew.") from error
-
-
-def _write(path: Path, plan: Plan) -> None:
-    """Keep a plan, whole or not at all.
-
-    Raises:
-        AgentError: If it cannot be written.
-    """
-    new = path.with_name(f".{path.name}.new")
-    try:
-        with new.open("w", encoding="utf-8") as file:
-            file.write(plan.to_json())
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    except OSError as error:
-        raise AgentError(f"The plan cannot be kept in {path}: {error.strerror}.") from error

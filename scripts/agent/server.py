@@ -1,4 +1,4 @@
-"""The agent's HTTP API: health, state, plan and metrics."""
+"""The agent's HTTP API: health, state, plans and metrics."""
 
 import hmac
 import json
@@ -6,17 +6,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, TypeAlias
 
 from scripts.agent import metrics
 from scripts.agent.errors import AgentError, OutdatedPlanError, PlanError
 from scripts.agent.follow import Follower
 from scripts.agent.health import Health
-from scripts.agent.plan import LARGEST, Plan
+from scripts.agent.plan import LARGEST, Plan, is_number, read_object
 from scripts.agent.plans import Plans
+from scripts.agent.traffic import Traffic, to_text
+from scripts.agent.traffics import Traffics
 from scripts.agent.triton import KEY_HEADER
 
 SCHEMA = 1
+PLAN_PATH, TRAFFIC_PATH = "/v1/plan", "/v1/traffic/"
+Answer: TypeAlias = tuple[HTTPStatus, dict[str, Any]]
 _SILENCE_S = 30.0
 # So much of a refused body is read, in bytes, and a length has so many digits at most.
 _READ_ANYWAY, _DIGITS = 32 * LARGEST, 12
@@ -28,15 +32,17 @@ class Api:
 
     Attributes:
         follower: Knows what is served.
-        plans: Knows the plan.
+        plans: Knows the serving plan.
+        traffics: Knows the traffic plans.
         health: Knows whether the server answers.
         key: What a plan must be posted with; empty: nobody may post one, unless *open*.
         open: Whether anybody who reaches the agent may post a plan: on a laptop's loopback.
-        changed: Called after a plan was taken.
+        changed: Called after a serving plan was taken.
     """
 
     follower: Follower
     plans: Plans
+    traffics: Traffics
     health: Health
     key: str
     open: bool
@@ -60,32 +66,81 @@ class Api:
                 "settled": self.follower.has_settled(self.plans.current),
                 "problem": self.health.problem() or None,
                 "restart_needed": self.follower.restart_needed,
+                "traffic": {name: self._told(plan) for name, plan in self.traffics.all().items()},
                 "models": {
                     name: {"image": list(image.get(name, ())), **state.to_dict()}
                     for name, state in sorted(self.follower.models.items())
                 },
             }
 
-    def take(self, body: bytes) -> tuple[HTTPStatus, dict[str, Any]]:
-        """Take a posted plan, and return the answer."""
-        try:
+    def traffic(self, model: str) -> Answer:
+        """Return what ``GET /v1/traffic/MODEL`` answers."""
+        with self.follower.lock:
+            known = model in self.follower.models
+        if not known:
+            return HTTPStatus.NOT_FOUND, {"error": f"There is no model {model[:100]!r} here."}
+        return HTTPStatus.OK, self._told(self.traffics.of(model))
+
+    def _told(self, plan: Traffic) -> dict[str, Any]:
+        """Return a traffic plan with the time, so that the clock of whoever asks does not matter."""
+        now = self.traffics.wall()
+        return {**plan.to_dict(), "now": to_text(now), "in_force": not plan.is_over(now)}
+
+    def take(self, body: bytes) -> Answer:
+        """Take a posted serving plan, and return the answer."""
+
+        def post() -> Plan:
             plan = Plan.parse(body)
-            after = json.loads(body).get("after")
-            if after is not None and (not isinstance(after, int) or isinstance(after, bool)):
-                raise PlanError("after is no generation.")
-            self.plans.post(plan, after=after)
-        except OutdatedPlanError as error:
-            return HTTPStatus.CONFLICT, {"error": str(error), "generation": self.plans.current.generation}
-        except PlanError as error:
-            return HTTPStatus.BAD_REQUEST, {"error": str(error)}
-        except AgentError as error:
-            return HTTPStatus.INSUFFICIENT_STORAGE, {"error": str(error)}
-        self.changed()
-        return HTTPStatus.OK, {"digest": plan.digest, "generation": plan.generation}
+            self.plans.post(plan, after=_after(body))
+            self.changed()
+            return plan
+
+        return _answered(post, lambda: self.plans.current)
+
+    def take_traffic(self, model: str, body: bytes) -> Answer:
+        """Take a posted traffic plan for *model*, and return the answer."""
+
+        def post() -> Traffic:
+            plan = Traffic.parse(body, model=model)
+            with self.follower.lock:
+                state = self.follower.models.get(model)
+                if state is None:
+                    raise PlanError(f"There is no model {model[:100]!r} here.")
+                served, candidate = state.serving, state.candidate
+            own = candidate[0] if candidate and candidate[1].phase == "serving" else None
+            self.traffics.post(plan, served=served, candidate=own, after=_after(body))
+            return plan
+
+        return _answered(post, lambda: self.traffics.of(model))
 
     def may_post(self, key: str) -> bool:
         """Return whether a caller with *key* may post a plan."""
         return self.open or (bool(self.key) and hmac.compare_digest(key.encode(), self.key.encode()))
+
+
+def _after(body: bytes) -> int | None:
+    """Return the generation that a posted plan may follow; None: any lower one.
+
+    Raises:
+        PlanError: If it is none.
+    """
+    after = read_object(body).get("after")
+    if after is None or is_number(after, least=0):
+        return after
+    raise PlanError("after is no generation.")
+
+
+def _answered(post: Callable[[], Plan | Traffic], followed: Callable[[], Plan | Traffic]) -> Answer:
+    """Return the answer to a plan that *post* takes or refuses."""
+    try:
+        plan = post()
+    except OutdatedPlanError as error:
+        return HTTPStatus.CONFLICT, {"error": str(error), "generation": followed().generation}
+    except PlanError as error:
+        return HTTPStatus.BAD_REQUEST, {"error": str(error)}
+    except AgentError as error:
+        return HTTPStatus.INSUFFICIENT_STORAGE, {"error": str(error)}
+    return HTTPStatus.OK, {"digest": plan.digest, "generation": plan.generation}
 
 
 def server(api: Api, *, host: str, port: int) -> ThreadingHTTPServer:
@@ -102,12 +157,14 @@ def server(api: Api, *, host: str, port: int) -> ThreadingHTTPServer:
             path = self.path.partition("?")[0]
             if path == "/v1/state":
                 self._json(HTTPStatus.OK, api.state())
+            elif path.startswith(TRAFFIC_PATH):
+                self._json(*api.traffic(path.removeprefix(TRAFFIC_PATH)))
             elif path == "/healthz":
                 self._word(api.health.problem())
             elif path == "/livez":
                 self._word(api.health.dead())
             elif path == "/metrics":
-                text = metrics.text(api.follower, api.plans, api.health)
+                text = metrics.text(api.follower, api.plans, api.traffics, api.health)
                 self._answer(HTTPStatus.OK, text.encode(), "text/plain; version=0.0.4")
             else:
                 self._json(HTTPStatus.NOT_FOUND, {"error": f"There is no {path[:100]!r} here."})
@@ -123,12 +180,17 @@ def server(api: Api, *, host: str, port: int) -> ThreadingHTTPServer:
             for start in range(0, min(length or 0, _READ_ANYWAY), LARGEST):
                 part = self.rfile.read(min(LARGEST, (length or 0) - start))
                 body = part if not status else b""
-            self._json(*((status, answer) if status else api.take(body)))
+            self._json(*((status, answer) if status else self._take(body)))
+
+        def _take(self, body: bytes) -> Answer:
+            path = self.path.partition("?")[0]
+            return api.take(body) if path == PLAN_PATH else api.take_traffic(path.removeprefix(TRAFFIC_PATH), body)
 
         def _refusal(self, length: int | None) -> tuple[HTTPStatus | None, dict[str, Any]]:
             """Return how a post is refused before its body is looked at; None: it is not."""
-            if self.path.partition("?")[0] != "/v1/plan":
-                return HTTPStatus.NOT_FOUND, {"error": "A plan is posted to /v1/plan."}
+            path = self.path.partition("?")[0]
+            if path != PLAN_PATH and not path.startswith(TRAFFIC_PATH):
+                return HTTPStatus.NOT_FOUND, {"error": f"A plan is posted to {PLAN_PATH} or {TRAFFIC_PATH}MODEL."}
             if not api.may_post(self.headers.get(KEY_HEADER, "")):
                 if not api.key:
                     return HTTPStatus.FORBIDDEN, {"error": "This agent has no admin key, so it takes no plan."}

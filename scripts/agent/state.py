@@ -102,15 +102,19 @@ class ModelState:
     @property
     def stable(self) -> int | None:
         """The version that callers who name none get: the highest that is served."""
-        return max((number for number, state in self.versions.items() if state.phase == "serving"), default=None)
+        return max(self.serving, default=None)
+
+    @property
+    def serving(self) -> set[int]:
+        """The versions that are served."""
+        return {number for number, state in self.versions.items() if state.phase == "serving"}
 
     @property
     def settled(self) -> bool:
         """Whether just what is planned is served."""
-        served = {number for number, state in self.versions.items() if state.phase == "serving"}
         return (
             not self.fault
-            and served == set(self.wanted)
+            and self.serving == set(self.wanted)
             and (self.candidate is None or self.candidate[1].phase == "serving")
         )
 

@@ -15,6 +15,7 @@ import attrs
 import filelock
 
 from scripts.agent.plans import PLAN
+from scripts.agent.traffics import TRAFFIC
 from scripts.host import settings
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
@@ -71,7 +72,8 @@ class Folders:
                     yield self
                 finally:
                     # What was promoted is served by the next start too; if nothing was, nothing needs to be kept.
-                    shutil.rmtree(self.served if (self.work / PLAN).exists() else root, ignore_errors=True)
+                    kept = (self.work / PLAN).exists() or any((self.work / TRAFFIC).glob("*.json"))
+                    shutil.rmtree(self.served if kept else root, ignore_errors=True)
         except filelock.Timeout:
             raise TaskFailure(
                 f"Another `invoke serve` serves {repository} already. End it first, or give this one another folder "

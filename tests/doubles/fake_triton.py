@@ -20,7 +20,10 @@ LABELS = ("cat", "dog", "colon: here", "", "fish, red")
 
 @attrs.define
 class FakeTriton:
-    """A server with one classifier, whose most probable class is the first value of the image plus the version."""
+    """A server with one classifier, whose most probable class is the first value of the image plus the version.
+
+    With a *candidate* that version is served as well, as a model of its own, whose name ends in ``.candidate``.
+    """
 
     model: str = "clf"
     versions: tuple[int, ...] = (1, 2)
@@ -28,6 +31,7 @@ class FakeTriton:
     max_batch: int = 4
     labelled: bool = True
     parameters: dict[str, str] = attrs.field(factory=dict)
+    candidate: int | None = None
     asked: list[tuple[str, Any]] = attrs.field(factory=list)
     twist: Callable[[str, Any], None] = lambda _method, _message: None
     """Called with each request; it may wait, raise Refused, or change the server."""
@@ -39,9 +43,15 @@ class FakeTriton:
         self.twist(method, message)
         if "broken" in (getattr(message, "name", ""), getattr(message, "model_name", "")) and method != "ModelReady":
             raise Refused("NOT_FOUND", "Request for unknown model: 'broken' has no available versions")
-        served = MemoryTriton(contract=self._contract(), versions=self.versions, labels=LABELS, score=_scores)
+        contract, versions = self._contract(), self.versions
+        own = f"{self.model}.candidate"
+        if self.candidate is not None and own in (getattr(message, "name", ""), getattr(message, "model_name", "")):
+            contract, versions = attrs.evolve(contract, model=own), (self.candidate,)
+        served = MemoryTriton(contract=contract, versions=versions, labels=LABELS, score=_scores)
         reply: Any = served.answer(method, message)
         if method == "RepositoryIndex":
+            if self.candidate is not None:
+                reply.models.add(name=own, version=str(self.candidate), state="READY")
             reply.models.add(name="broken", version="1", state="UNAVAILABLE", reason="Internal: no such\nfile")
         return reply
 

@@ -2,60 +2,19 @@
 
 import http.client
 import json
-import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from scripts.agent.health import Health
 from scripts.agent.plan import LARGEST
-from scripts.agent.plans import Plans
-from scripts.agent.server import Api, server
-from tests.doubles.disk_agent import World, two_versions
+from tests.wire.agents import KEY, Served
 
 pytestmark = pytest.mark.timeout(60)
 
-KEY = "a long enough key"
 PLAN = {"schema": 1, "generation": 1, "models": {"cars": {"serve": [1]}}}
-
-
-class Served:
-    """An agent's API on a port of loopback."""
-
-    def __init__(self, root: Path, *, key: str = KEY, open_to_all: bool = False) -> None:
-        self.world: World = two_versions(root)
-        self.plans = Plans(kept=root / "plan.json")
-        self.changes = 0
-        api = Api(
-            follower=self.world.follower,
-            plans=self.plans,
-            health=Health(follower=self.world.follower),
-            key=key,
-            open=open_to_all,
-            changed=self._change,
-        )
-        self.http = server(api, host="127.0.0.1", port=0)
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
-
-    def _change(self) -> None:
-        self.changes += 1
-
-    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
-        """Ask once, and return the status and the answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.http.server_address[1], timeout=20)
-        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        connection.request(method, path, data, {name.replace("_", "-"): value for name, value in headers.items()})
-        response = connection.getresponse()
-        text = response.read()
-        connection.close()
-        is_json = response.headers.get_content_type() == "application/json"
-        return response.status, json.loads(text) if is_json else text.decode()
-
-    def post(self, body: Any, key: str | None = KEY) -> tuple[int, Any]:
-        """Post a plan with *key*."""
-        return self.ask("POST", "/v1/plan", body, **({} if key is None else {"triton_admin_key": key}))
 
 
 @pytest.fixture
@@ -63,8 +22,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
     """Serve an agent that has a key."""
     made = Served(tmp_path)
     yield made
-    made.http.shutdown()
-    made.http.server_close()
+    made.close()
 
 
 def test_a_plan_is_taken_with_the_key(served: Served) -> None:
@@ -92,16 +50,14 @@ def test_an_agent_without_a_key_takes_no_plan(tmp_path: Path) -> None:
     made = Served(tmp_path, key="")
     for key in (None, "", "x"):
         assert made.post(PLAN, key)[0] == 403
-    made.http.shutdown()
-    made.http.server_close()
+    made.close()
 
 
 def test_a_laptops_agent_asks_for_no_key(tmp_path: Path) -> None:
     """Whoever reaches its loopback may change the plan."""
     made = Served(tmp_path, key="", open_to_all=True)
     assert made.post(PLAN, None)[0] == 200
-    made.http.shutdown()
-    made.http.server_close()
+    made.close()
 
 
 @pytest.mark.parametrize("key", [KEY, None])
@@ -168,6 +124,70 @@ def test_of_two_changes_the_slower_is_refused(served: Served) -> None:
     assert served.post({**PLAN, "after": 0})[0] == 200
     status, answer = served.post({**PLAN, "generation": 2, "after": 0})
     assert (status, answer["generation"]) == (409, 1)
+
+
+def traffic(**changes: Any) -> dict[str, Any]:
+    """Return a traffic plan that may be posted where version 1 is served, and version 2 as the candidate."""
+    end = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
+    plan = {"schema": 1, "model": "cars", "generation": 1, "routes": {"1": 90, "2": 10}, "candidate": 2, "expires": end}
+    return {**plan, **changes}
+
+
+def test_a_traffic_plan_is_offered_to_everybody(served: Served) -> None:
+    """It takes the key to set it and none to read it; the answer has the time, and so do the state and the metrics."""
+    served.world.plan(1, candidate=2)
+    assert served.ask("GET", "/v1/traffic/cars")[1]["routes"] == {}
+    assert served.ask("POST", "/v1/traffic/cars", traffic())[0] == 401
+    status, _ = served.ask("POST", "/v1/traffic/cars", traffic(), triton_admin_key=KEY)
+    assert status == 200
+    status, plan = served.ask("GET", "/v1/traffic/cars")
+    assert (status, plan["routes"], plan["candidate"], plan["in_force"]) == (200, {"1": 90, "2": 10}, 2, True)
+    assert datetime.fromisoformat(plan["now"]) < datetime.fromisoformat(plan["expires"])
+    assert served.ask("GET", "/v1/state")[1]["traffic"]["cars"]["generation"] == 1
+    shares = [line for line in served.ask("GET", "/metrics")[1].splitlines() if line.startswith("triton_agent_traffic")]
+    assert shares == [
+        'triton_agent_traffic_share{model="cars",version="1",role="served"} 0.9',
+        'triton_agent_traffic_share{model="cars",version="2",role="candidate"} 0.1',
+    ]
+    back = {**plan, "generation": 2, "after": 1}
+    assert served.ask("POST", "/v1/traffic/cars", back, triton_admin_key=KEY)[0] == 200
+    assert served.ask("GET", "/v1/traffic/bikes")[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("status", "changes"),
+    [
+        (400, {"routes": {"1": -1}}),
+        (400, {"routes": {"3": 1}}),
+        (400, {"candidate": None}),
+        (400, {"model": "bikes"}),
+        (400, {"expires": "2020-01-01T00:00:00Z"}),
+        (400, {"expires": None}),
+        (400, {"after": "0"}),
+        (409, {"after": 7}),
+        (409, {"generation": 0}),
+    ],
+    ids=str,
+)
+def test_a_traffic_plan_that_cannot_be_followed_is_refused(
+    served: Served, status: int, changes: dict[str, Any]
+) -> None:
+    """With a reason, and callers go on as before."""
+    served.world.plan(1, candidate=2)
+    answer = served.ask("POST", "/v1/traffic/cars", traffic(**changes), triton_admin_key=KEY)
+    assert answer[0] == status
+    assert answer[1]["error"]
+    assert served.ask("GET", "/v1/traffic/cars")[1]["generation"] == 0
+
+
+def test_a_traffic_plan_of_no_model_is_refused(served: Served) -> None:
+    """And nothing is written where its name leads."""
+    served.world.plan(1)
+    before = sorted(served.world.root.rglob("*"))
+    for name in ("bikes", "..", "../plan", "%2e%2e", ""):
+        status, _ = served.ask("POST", f"/v1/traffic/{name}", traffic(model=name), triton_admin_key=KEY)
+        assert status == 400
+    assert sorted(served.world.root.rglob("*")) == before
 
 
 def test_health_is_told_to_probes(served: Served) -> None:

@@ -177,13 +177,13 @@ def _check_time(session: Session, version: int | None, begin: float, deadline: f
     raise to_error([failure], session.config, verb="infer with", version=version, attempts=0, seconds=spent)
 
 
-def describe(session: Session, found: Found, *, top: int, deadline: float) -> Flow[list[Prediction]]:
-    """Name the *top* classes of what was found."""
+def describe(session: Session, found: Found, *, model: str, top: int, deadline: float) -> Flow[list[Prediction]]:
+    """Name the *top* classes of what was found, as predictions of *model*."""
     labels = yield from class_names(session, found.contract, found.model_version, deadline)
     return [
         Prediction(
             top=top_k(row, k=top, labels=labels),
-            model=found.contract.model,
+            model=model,
             model_version=found.model_version,
             probabilities=row,
             labels=labels,

@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 import attrs
 
+from triton_sdk import _keys
 from triton_sdk._checks import is_whole
 from triton_sdk._keys import Key, key_bytes
 from triton_sdk.errors import ConfigurationError
+from triton_sdk.traffic import TrafficPlan
 from triton_sdk.versions import Fallback, Shadow, Split, Version
 
 
@@ -17,10 +19,15 @@ class Route:
     Attributes:
         versions: In the order in which they are asked, until one answers.
         shadow: By which its images are mirrored as well; None where they are not.
+        candidate: Which of them is asked as the model of the candidate; None: none is.
+        planned: Whether a traffic plan says so: then the next version is asked only where one is gone, not where it
+            fails.
     """
 
     versions: tuple[int | None, ...]
     shadow: Shadow | None = None
+    candidate: int | None = None
+    planned: bool = False
 
 
 def route(version: Version, *, key: Key | None, uniform: Callable[[], float]) -> Route:
@@ -41,8 +48,20 @@ def route(version: Version, *, key: Key | None, uniform: Callable[[], float]) ->
         return Route((version.draw(uniform()) if key is None else version.choose(key),))
     if version is None:
         return Route((None,))
+    if isinstance(version, TrafficPlan):
+        return _planned(version, key=key, uniform=uniform)
     if not is_whole(version):
         raise ConfigurationError(
-            f"version is {version!r}; a whole number from 1, None, a Split, a Fallback or a Shadow was expected."
+            f"version is {version!r}; a whole number from 1, None, a Split, a Fallback, a Shadow or a TrafficPlan was "
+            "expected."
         )
     return Route((int(version),))
+
+
+def _planned(plan: TrafficPlan, *, key: Key | None, uniform: Callable[[], float]) -> Route:
+    traffic = plan._followed.traffic()
+    if not traffic.shares:
+        return Route((None,), planned=True)
+    shares = traffic.shares
+    chosen = _keys.draw(shares, uniform()) if key is None else _keys.choose(shares, key)
+    return Route((chosen, None), candidate=traffic.candidate, planned=True)

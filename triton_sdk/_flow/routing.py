@@ -22,6 +22,7 @@ from triton_sdk._pixels import sources
 from triton_sdk.config import RetryPolicy
 from triton_sdk.errors import (
     ClientClosedError,
+    ConfigurationError,
     InferenceFailedError,
     InvalidImageError,
     ModelNotFoundError,
@@ -30,6 +31,7 @@ from triton_sdk.errors import (
 )
 from triton_sdk.images import ImageLike
 from triton_sdk.predictions import Prediction
+from triton_sdk.traffic import TrafficPlan
 from triton_sdk.versions import Key, Shadow, ShadowReport, Version
 
 # How long a version that is not there or not ready is passed over, where there is another one. To ask it costs a
@@ -63,6 +65,13 @@ def predict(
         ConfigurationError: If *version* or *key* cannot be used.
         TritonError: As for `operations.find`; of several versions, the error of the one that was asked last.
     """
+    if isinstance(version, TrafficPlan):
+        if version.model != session.config.model:
+            raise ConfigurationError(
+                f"The traffic plan is for model {version.model!r}, and the client asks {session.config.model!r}."
+            )
+        if version._followed.begin():
+            yield Work(version._followed.wait)
     chosen = route(version, key=key, uniform=session.uniform)
     found, predictions, images = yield from observed(
         _answer(session, images, chosen, deadline=deadline, first=first),
@@ -92,33 +101,45 @@ def _answer(
 ) -> Flow[_Answer]:
     if len(chosen.versions) > 1 or chosen.shadow:
         images = yield Work(partial(tensors.rereadable, images, first=first))
-    found = yield from _find(session, images, chosen.versions, deadline=deadline, first=first)
+    found = yield from _find(session, images, chosen, chosen.versions, deadline=deadline, first=first)
     return _Answer(found, (), images)
 
 
 def _described(session: Session, answer: _Answer, *, top: int, deadline: float) -> Flow[_Answer]:
-    predictions = yield from operations.describe(session, answer.found, top=top, deadline=deadline)
+    own, found = session.config.model, answer.found
+    asked = session if found.contract.model == own else session.of_candidate()
+    # Whoever asks for the model need not know under which other name its candidate is served.
+    predictions = yield from operations.describe(asked, found, model=own, top=top, deadline=deadline)
     return answer._replace(predictions=predictions)
 
 
 def _find(
-    session: Session, images: Sequence[ImageLike], versions: Sequence[int | None], *, deadline: float, first: int | None
+    session: Session,
+    images: Sequence[ImageLike],
+    chosen: Route,
+    versions: Sequence[int | None],
+    *,
+    deadline: float,
+    first: int | None,
 ) -> Flow[Found]:
     """Ask the first of *versions*, and the others, one after the other, where it is not there or fails."""
     version, *others = versions
-    if others and session.missing.get(version, -math.inf) > session.clock():
-        return (yield from _find(session, images, others, deadline=deadline, first=first))
+    asked = session.of_candidate() if version is not None and version == chosen.candidate else session
+    if others and asked.missing.get(version, -math.inf) > session.clock():
+        return (yield from _find(session, images, chosen, others, deadline=deadline, first=first))
     try:
-        return (yield from operations.find(session, images, version=version, deadline=deadline, first=first))
+        return (yield from operations.find(asked, images, version=version, deadline=deadline, first=first))
     except TritonError as error:
+        if chosen.planned and isinstance(error, InferenceFailedError):
+            raise
         others = yield from _worth_asking(session, error, others, deadline)
         if not others:
             raise
         if isinstance(error, ModelNotFoundError | ServerUnavailableError):
-            session.missing = {**session.missing, version: session.clock() + _MISSING_S}
+            asked.missing = {**asked.missing, version: session.clock() + _MISSING_S}
         LOG.info("Asking version %s, for version %s failed: %s", others[0], version, error)
         try:
-            return (yield from _find(session, images, others, deadline=deadline, first=first))
+            return (yield from _find(session, images, chosen, others, deadline=deadline, first=first))
         except TritonError as last:
             last.add_note(f"Version {version} was asked before: {error}")
             raise
@@ -186,7 +207,7 @@ def _mirror(
             )
         else:
             theirs = yield from operations.find(side, images, version=shadow.candidate, deadline=deadline)
-        described = yield from operations.describe(side, theirs, top=top, deadline=deadline)
+        described = yield from operations.describe(side, theirs, model=side.config.model, top=top, deadline=deadline)
     except ClientClosedError:
         return
     except TritonError as error:

@@ -51,7 +51,8 @@ class Session:
         labels: The server's names of the classes, once it was asked.
         versions: The versions that *contract* is known to speak for.
         latest: The version that answered the last call that named none.
-        missing: Versions that the server did not have ready, and until when a Fallback passes them over.
+        missing: Versions that the server did not have ready, and until when they are passed over for others.
+        candidate: The same of the candidate's model, which a `TrafficPlan` may ask; None: it never did.
     """
 
     config: ClientConfig
@@ -65,3 +66,16 @@ class Session:
     versions: frozenset[int] = frozenset()
     latest: int | None = None
     missing: Mapping[int | None, float] = attrs.field(factory=dict)
+    candidate: "Session | None" = None
+
+    def of_candidate(self) -> "Session":
+        """Return what the calls share of the candidate's model; the store of retries is one for both."""
+        if self.candidate is None:
+            self.candidate = Session(
+                config=attrs.evolve(self.config, model=f"{self.config.model}.candidate"),
+                given_labels=self.given_labels,
+                clock=self.clock,
+                uniform=self.uniform,
+                budget=self.budget,
+            )
+        return self.candidate

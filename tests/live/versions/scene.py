@@ -97,6 +97,17 @@ class Scene:
         made = StoredVersion(model=MODEL, version=number, files=files.scan(target), shared=shared)
         self.store.publish(made, folder, lambda _: None)
 
+    def agent_pid(self) -> int:
+        """Return the agent's process."""
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                words = path.read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if f"--work={self.folders.work}".encode() in words and words[1:3] == [b"-m", b"scripts.agent"]:
+                return int(path.parent.name)
+        raise AssertionError("there is no agent")
+
     @contextlib.contextmanager
     def started(self) -> Iterator["Served"]:
         """Start server and agent, wait until all is served, and end both."""

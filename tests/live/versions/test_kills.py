@@ -6,7 +6,6 @@ import random
 import signal
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
@@ -24,18 +23,6 @@ MOMENTS = [random.Random(seed).uniform(0.0, 2.0) for seed in range(3)]
 def scene(tmp_path_factory: pytest.TempPathFactory, runtime: Runtime) -> Scene:
     """Return what is on the disk."""
     return Scene.made(tmp_path_factory.mktemp("kills"), runtime)
-
-
-def agent_of(scene: Scene) -> int:
-    """Return the agent's process."""
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if f"--work={scene.folders.work}".encode() in words and words[1:3] == [b"-m", b"scripts.agent"]:
-            return int(path.parent.name)
-    raise AssertionError("there is no agent")
 
 
 def kill_later(pid: int, seconds: float) -> threading.Thread:
@@ -79,7 +66,7 @@ def test_a_killed_agent_fails_no_call_and_the_promotion_goes_on(scene: Scene, mo
         served.settle(1, 2)
         pid = served.server.pid
         with served.called() as callers:
-            killer = kill_later(agent_of(scene), moment)
+            killer = kill_later(scene.agent_pid(), moment)
             with contextlib.suppress(TaskFailure):  # an agent that is away in the moment of the order takes none
                 served.promote(3)
             killer.join()

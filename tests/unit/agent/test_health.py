@@ -11,6 +11,7 @@ from scripts.agent.errors import AgentError
 from scripts.agent.health import DEAD_AFTER_S, Health
 from scripts.agent.plan import ModelPlan, Plan
 from scripts.agent.plans import Plans
+from scripts.agent.traffics import Traffics
 from scripts.agent.triton import AwayError, SilentError
 from tests.doubles.disk_agent import World
 from tests.doubles.disk_triton import BAD, DiskTriton
@@ -111,7 +112,8 @@ def test_the_metrics_are_prometheus_text(world: World, watch: Watch, tmp_path: A
     plans = Plans(kept=tmp_path / "plan.json")
     plans.post(Plan(models={"cars": ModelPlan(serve=(1, 2), candidate=9)}, generation=4))
     world.follower.step(plans.current)
-    page = metrics.text(world.follower, plans, watch.health)
+    traffics = Traffics(kept=tmp_path / "traffic", say=world.said.append)
+    page = metrics.text(world.follower, plans, traffics, watch.health)
     found = {
         (sample.name, sample.labels.get("version"), sample.labels.get("phase")): sample.value
         for family in text_string_to_metric_families(page)

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from scripts.agent.errors import AgentError, OutdatedPlanError
+from scripts.agent.kept import CATCH_UP_S
 from scripts.agent.plan import ModelPlan, Plan
-from scripts.agent.plans import CATCH_UP_S, Plans
+from scripts.agent.plans import Plans
 
 
 def plan(generation: int, *serve: int) -> Plan:

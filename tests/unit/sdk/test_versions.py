@@ -277,7 +277,9 @@ class TestRoute:
     @pytest.mark.parametrize("version", ["2", 0, -1, True, 1.0, {1: 90, 2: 10}, (1, 2)])
     def test_no_version_at_all_is_refused(self, version: Any) -> None:
         """The message says what can be given."""
-        with pytest.raises(ConfigurationError, match="None, a Split, a Fallback or a Shadow was expected"):
+        with pytest.raises(
+            ConfigurationError, match="None, a Split, a Fallback, a Shadow or a TrafficPlan was expected"
+        ):
             route(version, key=None, uniform=never)
 
     @pytest.mark.parametrize("make", [lambda: 2, lambda: None, lambda: Fallback(2, 1)])

@@ -10,6 +10,7 @@ from scripts.agent.health import Health
 from scripts.agent.plan import Plan
 from scripts.agent.plans import Plans
 from scripts.agent.server import Api
+from scripts.agent.traffics import Traffics
 from scripts.host.clock import Clock
 from scripts.host.errors import TaskFailure
 from scripts.server.seen import State
@@ -39,7 +40,13 @@ class InProcess:
             plans = Plans(kept=world.root / "work" / "plan.json")
             health = Health(follower=world.follower)
             self.apis[name] = Api(
-                follower=world.follower, plans=plans, health=health, key="", open=True, changed=lambda: None
+                follower=world.follower,
+                plans=plans,
+                traffics=Traffics(kept=world.root / "work" / "traffic", say=world.said.append),
+                health=health,
+                key="",
+                open=True,
+                changed=lambda: None,
             )
             self.sleep(0)
 
