@@ -178,6 +178,14 @@ class Rendered:
         old, new = ({_key(each): each for each in one.objects} for one in (before, self))
         return {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
 
+    def scaled(self, found: Sequence[Object]) -> dict[str, int]:
+        """Return how many pods a cluster's Deployments have where that is not what is said here, by their names."""
+        wanted = {name: each["spec"].get("replicas") for name, each in self.deployments.items()}
+        there = {each["metadata"]["name"]: each["spec"]["replicas"] for each in found if each["kind"] == "Deployment"}
+        return {
+            name: there[name] for name, said in wanted.items() if said is not None and there.get(name, said) != said
+        }
+
     def diff(self, before: "Rendered | None") -> list[str]:
         """Return the unified difference to *before*, object by object; of secrets only whether they change."""
         old = {_key(each): each for each in before.objects} if before else {}

@@ -13,6 +13,7 @@ from scripts.cluster.agents import Agents, PodAgent
 from scripts.cluster.helm import Helm, Revision
 from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.objects import Rendered
+from scripts.cluster.release import by_hand
 from scripts.cluster.release.change import change
 from scripts.cluster.release.chart import Chart
 from scripts.cluster.release.record import Record
@@ -27,6 +28,8 @@ from scripts.versions.target import OvertakenError
 
 # How an agent answers who has no key, or one that it does not take; and where it follows a later plan.
 _CLOSED, _LATER = (401, 403), 409
+# What changes with the number of pods.
+_COUNTED = ("Deployment", "PodDisruptionBudget")
 
 
 @attrs.define(kw_only=True)
@@ -107,8 +110,9 @@ class Release:
         self._history = self.helm.history(self.target.release)
         if self._history[-1].number != read:
             raise self._overtaken(self._history[-1].number)
-        values, version = serving.with_plan(self._values, plan), self.helm.version()
-        wanted = self._simulated(values, version, plan)
+        there, version = Rendered.parse(self.helm.manifest(self.target.release)), self.helm.version()
+        values = self._as_scaled(serving.with_plan(self._values, plan), there)
+        wanted = self._simulated(values, version, plan, there)
         record = Record.read(self.kubectl, self.target)
         was_good = record.is_good(self._history[-1])
         self._note(attrs.evolve(record, attempted=read + 1))
@@ -203,8 +207,26 @@ class Release:
                 "right now, or that did not end well. `invoke status` says more, and `invoke deploy-triton` mends it."
             )
 
-    def _simulated(self, values: Mapping[str, Any], version: Version, plan: Plan) -> Plan:
-        """Return *plan* as pods read it after an upgrade to *values*, which must change nothing else.
+    def _as_scaled(self, values: dict[str, Any], there: Rendered) -> dict[str, Any]:
+        """Return *values* with as many pods as somebody has scaled the release to: Helm would take that back.
+
+        Raises:
+            TaskFailure: If somebody changed something else by hand, which Helm would take back too.
+        """
+        found = by_hand.look(self.kubectl, there.objects)
+        if changed := [touch for touch in by_hand.touches(there.objects, found) if not touch.added]:
+            raise TaskFailure(
+                f"Somebody changed by hand what is deployed, and a change of the plan would take that back, with new "
+                f"pods perhaps: {'; '.join(map(str, changed))}. Say it in the values, or have it taken back, by "
+                "`invoke deploy-triton`; then try again."
+            )
+        for name, replicas in there.scaled(found).items():
+            self.progress(f"{name} was scaled by hand to {replicas}: the release says so from now on")
+            values = {**values, "replicas": replicas}
+        return values
+
+    def _simulated(self, values: Mapping[str, Any], version: Version, plan: Plan, there: Rendered) -> Plan:
+        """Return *plan* as pods read it after an upgrade to *values*, which must change no pod.
 
         Raises:
             TaskFailure: If it would.
@@ -213,9 +235,10 @@ class Release:
         if done.status:
             raise explain(done.errors or done.output, doing="change the plan of the release")
         made = Rendered.parse(json.loads(done.output[done.output.index("{") :])["manifest"])
-        there = Rendered.parse(self.helm.manifest(self.target.release))
         name, found = serving.rendered(made.objects)
         others = made.changed(there) - {f"ConfigMap {name}"}
+        if values.get("replicas") != self._values.get("replicas") and not made.replaces_pods(there):
+            others = {each for each in others if each.partition(" ")[0] not in _COUNTED}
         if others or found is None or not serving.serves_alike(found, plan):
             wrong = (
                 f"beside the plan it would change {', '.join(sorted(others))}" if others else "it takes no such plan"

@@ -27,6 +27,7 @@ class HelmRelease:
         status: The state of the last revision.
         notes: The annotations of the Deployment.
         meanwhile: Called before an upgrade begins.
+        live: What the cluster has of the Deployment; None: what was deployed.
         ran: What was run.
     """
 
@@ -35,6 +36,7 @@ class HelmRelease:
     status: str = "deployed"
     notes: dict[str, str] = attrs.field(factory=lambda: {READY: "1"})
     meanwhile: Callable[[], None] = lambda: None
+    live: dict[str, Any] | None = None
     ran: list[str] = attrs.field(factory=list)
 
     @property
@@ -92,6 +94,8 @@ class HelmRelease:
                 return json.dumps({"items": [_plan(values) for values in self.revisions[-1:]]})
             case ["kubectl", "get", "deployments"]:
                 return json.dumps({"items": [{"metadata": {"annotations": self.notes}}]})
+            case ["kubectl", "get", what] if "/" in what:
+                return json.dumps({"items": [self.live or deployment(replicas=self.revisions[-1].get("replicas", 1))]})
             case ["kubectl", "annotate", "deployments"]:
                 for word in line.split()[3:]:
                     key, _, value = word.partition("=")
@@ -102,7 +106,7 @@ class HelmRelease:
         raise AssertionError(f"no answer to: {line}")
 
     def _objects(self, values: Mapping[str, Any], *, image: str) -> Sequence[dict[str, Any]]:
-        return [deployment(image=image), _plan(values)]
+        return [deployment(image=image, replicas=values.get("replicas", 1)), _plan(values)]
 
 
 def _plan(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -43,6 +43,19 @@ class Touch:
         return f"{self.kind} {self.name}: {self.path} (by {self.by})"
 
 
+def look(kubectl: Kubectl, wanted: Sequence[Object]) -> list[Object]:
+    """Return the objects that the cluster has of *wanted*, with who set what.
+
+    Raises:
+        ClusterFailure: If the cluster cannot be asked.
+    """
+    names = {f"{plural(each['kind'])}/{each['metadata']['name']}" for each in wanted}
+    command = ("get", *sorted(names), "--ignore-not-found", "--show-managed-fields", "--output=json")
+    found = json.loads(kubectl.text(*command, doing="look at what is deployed") or '{"items": []}')
+    objects: list[Object] = found.get("items", [found])
+    return objects
+
+
 def touches(wanted: Sequence[Object], found: Sequence[Object]) -> list[Touch]:
     """Return what somebody set by hand in *found*, where that is not what *wanted* says."""
     there = {_key(each): each for each in found}

@@ -236,11 +236,7 @@ class Preflight:
 
     def _is_untouched(self, deployed: Rendered) -> bool:
         """Say whether the cluster has what was deployed: what somebody changed by hand, deploying brings back."""
-        names = {f"{access.plural(o['kind'])}/{o['metadata']['name']}" for o in deployed.objects}
-        command = ("get", *sorted(names), "--ignore-not-found", "--show-managed-fields", "--output=json")
-        text = self.kubectl.text(*command, doing="look at what is deployed")
-        found = json.loads(text or '{"items": []}')
-        objects = found.get("items", [found])
+        objects = by_hand.look(self.kubectl, deployed.objects)
         touches = by_hand.touches(deployed.objects, objects)
         if added := [touch for touch in touches if touch.added]:
             commands = "".join(f"\n    {command}" for command in by_hand.removal(self.kubectl, added))

@@ -20,6 +20,7 @@ from scripts.versions.roll import Outcome, Roll
 from tests.doubles.disk_agent import World
 from tests.doubles.disk_triton import WRONG
 from tests.doubles.helm_release import TARGET, HelmRelease
+from tests.doubles.kubernetes import deployment
 from tests.unit.versions.test_roll import InProcess, sibling
 
 VALUES: dict[str, Any] = {"image": {"tag": "one"}, "models": {"cars": {"instances": 1}, "bikes": {}}}
@@ -182,6 +183,26 @@ def test_a_chart_that_would_change_more_is_refused(scene: Scene) -> None:
     """Pods would be replaced by it."""
     scene.release.image = "two"
     with pytest.raises(TaskFailure, match=r"beside the plan it would change Deployment triton-infer\. Nothing was"):
+        scene.promote(3)
+    assert scene.release.revisions == [VALUES]
+
+
+def test_what_was_scaled_by_hand_stays_so(scene: Scene) -> None:
+    """A promotion in the middle of a rush must take no pod away."""
+    scene.release.live = deployment(replicas=5)
+    scene.promote(3)
+    assert scene.release.revisions[-1]["replicas"] == 5
+    assert any("was scaled by hand to 5" in line for line in scene.said)
+
+
+def test_what_else_was_changed_by_hand_is_refused(scene: Scene) -> None:
+    """Helm would take it back, and replace pods."""
+    live = deployment()
+    fields: dict[str, Any] = {"f:spec": {"f:strategy": {"f:rollingUpdate": {"f:maxSurge": {}}}}}
+    live["spec"]["strategy"]["rollingUpdate"]["maxSurge"] = 3
+    live["metadata"]["managedFields"] = [{"manager": "kubectl-edit", "operation": "Update", "fieldsV1": fields}]
+    scene.release.live = live
+    with pytest.raises(TaskFailure, match=r"spec\.strategy\.rollingUpdate\.maxSurge \(by kubectl-edit\)"):
         scene.promote(3)
     assert scene.release.revisions == [VALUES]
 
