@@ -19,6 +19,7 @@ namespace = Collection(
     store.create_store,
     store.publish_model,
     versions.versions,
+    measuring.compare,
     versions.promote,
     versions.rollback,
     # The container image.

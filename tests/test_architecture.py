@@ -47,13 +47,14 @@ MAY = {
     "tuning": {"triton_sdk", "triton_sdk.local", "host", "graph", "repository", "server"},
     "cluster": {"host", "registry", "agent", "image", "server"},
     "versions": {"host", "registry", "agent", "repository", "server", "cluster"},
+    "compare": {"triton_sdk", "triton_sdk.local", "agent", "host", "repository", "packaging", "server"},
     "generate_input": {"server"},
     "check_env": {
         "triton_sdk", "triton_sdk.local", "host", "registry", "agent", "repository", "image", "cluster", "versions",
     },
     "tasks": {
         "triton_sdk", "triton_sdk.local", "host", "registry", "agent", "repository", "sources", "packaging", "image",
-        "server", "tuning", "versions", "cluster", "check_env",
+        "server", "tuning", "versions", "cluster", "compare", "check_env",
     },
     "tasks.py": {"tasks"},
     "benchmarks": {"triton_sdk", "triton_sdk.local", "packaging"},

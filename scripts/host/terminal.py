@@ -179,6 +179,17 @@ def layer_bar() -> AbstractContextManager[Callable[[int, int], None]]:
     )
 
 
+def picture_bar() -> AbstractContextManager[Callable[[int, int], None]]:
+    """Give a function that shows the pictures done, of the pictures in all, as a bar on standard error."""
+    return _bar(
+        rich.progress.TextColumn("  asking"),
+        rich.progress.BarColumn(),
+        rich.progress.TextColumn("{task.completed:.0f} of {task.total:.0f} pictures"),
+        rich.progress.TimeRemainingColumn(),
+        ends_when_full=True,
+    )
+
+
 @contextlib.contextmanager
 def _bar(*columns: rich.progress.ProgressColumn, ends_when_full: bool) -> Iterator[Callable[[int, int], None]]:
     progress = rich.progress.Progress(*columns, console=_console(stderr=True))

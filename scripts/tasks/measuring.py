@@ -1,11 +1,28 @@
-"""What is measured on this machine."""
+"""What is measured: on this machine, and of two versions wherever they are served."""
 
+import contextlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from invoke import Context, task
 
 from scripts.host.errors import TaskFailure
-from scripts.tasks.flags import REPOSITORY
+from scripts.tasks.cluster import reached
+from scripts.tasks.flags import REPOSITORY, WHERE, number, share
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from scripts.compare.comparison import Comparison
+    from scripts.compare.run import Wanted
+
+    # Where the server listens for gRPC, what it is, and what has to be known of the way to it.
+    Answering = tuple[str, str, Sequence[str]]
+
+THROUGH_A_FORWARD = (
+    "The pod was asked through a port-forward, which takes time of its own: latencies and throughput are those of this "
+    "way, not of the server."
+)
 
 
 @task(
@@ -60,3 +77,138 @@ def tune_gpu(c: Context, model: str = "", repository: str = REPOSITORY) -> None:
                 f"{best} is faster by {overall.gain:.0%}. A version's precision stands in its graph: package a version "
                 f"with --gpu-precision {best.precision}, then run this again."
             )
+
+
+@task(
+    help={
+        "model": "The model's name.",
+        "baseline": "The version that the other is held against.",
+        "candidate": "The other version: one of the model's, or the one that is served as its candidate.",
+        "images": "Your pictures: a folder, of folders named by class if you know the classes, or a .csv list.",
+        "labels": "Names of the classes, a line for each, if the server does not know them.",
+        "local": "Start a server on this machine for the two versions, and stop it afterwards.",
+        "gpu": "With --local: start it on the NVIDIA GPUs of this machine.",
+        "url": "Ask a running server: HOST or HOST:HTTP_PORT (default: TRITON_URL, port 8000).",
+        "repository": "With --local: folder with the packaged models.",
+        "max_disagreement": "Fail if a larger share of the pictures gets another answer: 0.02.",
+        "max_loss": "Fail if the accuracy is smaller by more than this: 0.01 is one point.",
+        "callers": "Callers at once for the throughput; 0 leaves it out, since it loads the server.",
+        "report": "The HTML report (default: build/compare/MODEL-BASELINE-CANDIDATE.html).",
+        "json": "Print all of it as JSON instead of tables, for scripts.",
+        **WHERE,
+    }
+)
+def compare(
+    c: Context,
+    model: str = "",
+    baseline: str = "",
+    candidate: str = "",
+    images: str = "",
+    labels: str = "",
+    local: bool = False,
+    gpu: bool = False,
+    url: str = "",
+    repository: str = REPOSITORY,
+    max_disagreement: str = "",
+    max_loss: str = "",
+    callers: str = "8",
+    report: str = "",
+    json: bool = False,
+    release: str = "",
+    namespace: str = "",
+    context: str = "",
+) -> None:
+    """Ask two versions about your pictures: how often they agree, which is right more often, and which is faster.
+
+    Exit status 1: beyond --max-disagreement or --max-loss. 3: the pictures are too few to tell. Without --local, --url
+    and TRITON_URL, a pod of the deployment is asked through a port-forward.
+    """
+    from scripts.compare.run import Wanted
+    from scripts.compare.run import compare as compared
+    from scripts.compare.verdict import FAILED, Limits
+    from scripts.compare.written import check, write
+    from scripts.host import settings
+    from scripts.host.terminal import picture_bar, reporting, say, step
+    from scripts.server.endpoint import choose
+    from triton_sdk.labels import read as read_labels
+
+    with reporting():
+        if not (model and baseline and candidate and images):
+            raise TaskFailure(
+                "What shall be compared? For example: invoke compare --model resnet50 --baseline 1 --candidate 2 "
+                "--images pictures"
+            )
+        if gpu and not local:
+            raise TaskFailure("--gpu belongs to --local: a server that runs elsewhere has its GPUs already.")
+        wanted = Wanted(
+            model=model,
+            versions=(number(baseline, name="baseline"), number(candidate, name="candidate")),
+            images=Path(images),
+            labels=read_labels(labels) if labels else None,
+            limits=Limits(
+                disagreement=share(max_disagreement, name="max-disagreement"), loss=share(max_loss, name="max-loss")
+            ),
+            callers=number(callers, name="callers", least=0, most=256),
+        )
+        path = Path(report) if report else Path("build", "compare", f"{model}-{baseline}-{candidate}.html")
+        check(path)
+        place = choose(local=local, url=url, cluster=bool(release or namespace or context), settings=settings.load())
+        server: contextlib.AbstractContextManager[Answering]
+        if place == "local":
+            server = on_this_machine(Path(repository), wanted, gpu=gpu)
+        elif place == "cluster":
+            server = in_the_cluster(release, namespace, context)
+        else:
+            server = contextlib.nullcontext((place.grpc, place.http, ()))
+        with server as (grpc, name, notes):
+            found, html = compared(wanted, grpc, server=name, notes=notes, step=step, counting=picture_bar)
+        if json:
+            say(found.as_json())
+        else:
+            show(found)
+        write(path, html)
+        step(f"Report: {path}")
+        if found.status == FAILED:
+            raise TaskFailure(found.words("failed"))
+        if few := found.words("too few"):
+            step(few)
+        if found.status:
+            raise SystemExit(found.status)
+
+
+def show(found: "Comparison") -> None:
+    """Print the tables, the notes, and what came of the limits where that is no failure."""
+    from scripts.host.terminal import say, table
+
+    table(found.title, found.columns, found.rows)
+    for title, columns, rows in found.lists:
+        table(title, columns, rows)
+    for note in found.notes:
+        say(f"Note: {note}")
+    if settled := found.words("ok"):
+        say(settled)
+
+
+@contextlib.contextmanager
+def on_this_machine(repository: Path, wanted: "Wanted", *, gpu: bool) -> "Iterator[Answering]":
+    """Start a server for the two versions, and give how to reach it."""
+    from scripts.compare.local import local_pair
+    from scripts.host.terminal import step
+
+    with local_pair(repository, wanted.model, wanted.versions, gpu=gpu, progress=step) as server:
+        yield server.grpc_url, f"a Triton on this machine's {'GPU' if gpu else 'CPU'}", ()
+
+
+@contextlib.contextmanager
+def in_the_cluster(release: str, namespace: str, context: str) -> "Iterator[Answering]":
+    """Forward ports to a pod that is ready, and give how to reach it."""
+    from scripts.cluster.forward import forward, ready_pod
+    from scripts.cluster.pod_checks import pods_of
+    from scripts.host.terminal import step
+
+    with reached(release, namespace, context) as (target, kubectl, _):
+        pod = ready_pod(pods_of(kubectl, target), of=f"release {target.release}")
+        step(f"Forwarding ports to pod {pod.name}")
+        with forward(kubectl, f"pod/{pod.name}", progress=step) as forwarding:
+            name = f"pod {pod.name} in the namespace {target.namespace}"
+            yield forwarding.endpoint().grpc, name, (THROUGH_A_FORWARD,)

@@ -1,7 +1,7 @@
 """What a handful of pictures can tell about the ways to prepare them, and what they cannot. Numbers only."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 import numpy as np
@@ -29,13 +29,13 @@ def chance(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> flo
     """
     predicted, count = probabilities.argmax(axis=1), len(labels)
     share = sum(float((predicted == c).mean() * (labels == c).mean()) for c in np.unique(labels))
-    return _binomial_tail(int(right(probabilities, labels).sum()), count, share)
+    return binomial_tail(int(right(probabilities, labels).sum()), count, share)
 
 
 def could_tell(labels: NDArray[np.int64]) -> bool:
     """Return whether all answers right would be more than chance, with these labels."""
     share = sum(float((labels == c).mean()) ** 2 for c in np.unique(labels))
-    return _binomial_tail(len(labels), len(labels), share) <= SIGNIFICANT
+    return binomial_tail(len(labels), len(labels), share) <= SIGNIFICANT
 
 
 def better(right_one: NDArray[np.bool_], right_other: NDArray[np.bool_], *, of: int) -> bool:
@@ -47,7 +47,7 @@ def better(right_one: NDArray[np.bool_], right_other: NDArray[np.bool_], *, of: 
         of: How many ways are compared with the second: the more, the more often one is better by chance.
     """
     gains, losses = int((right_one & ~right_other).sum()), int((~right_one & right_other).sum())
-    return _binomial_tail(gains, gains + losses, 0.5) <= SIGNIFICANT / max(of, 1)
+    return binomial_tail(gains, gains + losses, 0.5) <= SIGNIFICANT / max(of, 1)
 
 
 def losses(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -123,21 +123,26 @@ def _entropy(row: NDArray[np.float64]) -> float:
     return float(-(shares * np.log(shares)).sum())
 
 
-def _binomial_tail(hits: int, count: int, share: float) -> float:
+def binomial_tail(hits: int, count: int, share: float) -> float:
     """Return the probability of at least *hits* of *count*, each with the probability *share*."""
-    if hits <= 0:
+    if hits <= 0 or share >= 1:
         return 1.0
-    if share <= 0:
+    if share <= 0 or hits > count:
         return 0.0
-    if share >= 1:
-        return 1.0
-    logs = [
-        math.lgamma(count + 1)
-        - math.lgamma(k + 1)
-        - math.lgamma(count - k + 1)
-        + k * math.log(share)
-        + (count - k) * math.log1p(-share)
-        for k in range(hits, count + 1)
-    ]
-    top = max(logs)
-    return min(1.0, math.exp(top) * sum(math.exp(value - top) for value in logs))
+    odds = share / (1 - share)
+    # From the edge outwards the terms fall, so that few of thousands count.
+    if hits > count * share:
+        return min(1.0, _falling(hits, count, share, lambda k: (count - k) / (k + 1) * odds, step=1))
+    return max(0.0, 1 - _falling(hits - 1, count, share, lambda k: k / (count - k + 1) / odds, step=-1))
+
+
+def _falling(edge: int, count: int, share: float, ratio: Callable[[int], float], *, step: int) -> float:
+    """Sum the probabilities from *edge* hits on, each *ratio* times the one before, until they no longer count."""
+    chosen = math.lgamma(count + 1) - math.lgamma(edge + 1) - math.lgamma(count - edge + 1)
+    term = math.exp(chosen + edge * math.log(share) + (count - edge) * math.log1p(-share))
+    total, k = 0.0, edge
+    while term > total * 1e-17:
+        total += term
+        term *= ratio(k)
+        k += step
+    return total

@@ -1,11 +1,12 @@
-"""What tune-gpu says where it cannot measure."""
+"""What tune-gpu says where it cannot measure, and compare where it cannot compare."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from invoke import Context
 
-from scripts.tasks.measuring import tune_gpu
+from scripts.tasks.measuring import compare, tune_gpu
 from triton_sdk.errors import LocalServerError
 
 
@@ -28,3 +29,40 @@ def test_without_a_gpu_or_a_model_it_says_so(
     printed = capsys.readouterr()
     assert words in " ".join(f"{printed.out}{printed.err}".split())
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["1", "pets"]
+
+
+ASKED = {"model": "pets", "baseline": "1", "candidate": "2"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({}, "What shall be compared? For example: invoke compare --model"),
+        (ASKED, "What shall be compared?"),
+        (ASKED | {"images": ".", "candidate": "two"}, "--candidate takes a whole number from 1 on"),
+        (ASKED | {"images": ".", "candidate": "1"}, "both say version 1: give two versions"),
+        (ASKED | {"images": "nowhere"}, "--images nowhere cannot be read"),
+        (ASKED | {"images": ".", "max_loss": "5"}, "--max-loss takes a number from 0 to 1"),
+        (ASKED | {"images": ".", "callers": "-1"}, "--callers takes a whole number from 0 to 256"),
+        (ASKED | {"images": ".", "report": "."}, "--report . is a folder"),
+        (ASKED | {"images": ".", "gpu": True}, "--gpu belongs to --local"),
+        (ASKED | {"images": ".", "local": True, "url": "a"}, "give one of the three"),
+        (ASKED | {"images": ".", "labels": "nowhere"}, "Cannot read the labels in 'nowhere'"),
+        (ASKED | {"images": ".", "model": "../pets"}, "--model '../pets' cannot name a model"),
+        (ASKED | {"images": ".", "local": True}, "No model version is packaged in models"),
+    ],
+)
+def test_compare_refuses_before_it_asks(
+    flags: dict[str, Any],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """One message with exit status 1, and nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        compare(Context(), repository="models", **flags)
+    assert ended.value.code == 1
+    assert words in " ".join(capsys.readouterr().err.split())
+    assert list(tmp_path.iterdir()) == []

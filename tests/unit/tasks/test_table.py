@@ -27,6 +27,7 @@ LIFE = [
     "create-store",
     "publish-model",
     "versions",
+    "compare",
     "promote",
     "rollback",
     "build-image",
