@@ -12,7 +12,7 @@ import tasks
 from scripts.cluster.target import NAMESPACE, RELEASE
 from scripts.host.errors import TaskFailure
 from scripts.server.endpoint import GRPC_OFFSET, HTTP_PORT, METRICS_OFFSET
-from scripts.tasks import cluster, environment, flags, images, measuring, models, serving, versions
+from scripts.tasks import cluster, environment, flags, images, measuring, models, serving, store, versions
 
 ROOT = Path(__file__).parents[3]
 # As a release lives: what is here, a version, a server, an image, a cluster.
@@ -45,6 +45,7 @@ MODULES = {
     "measuring": measuring,
     "images": images,
     "cluster": cluster,
+    "store": store,
     "versions": versions,
 }
 
