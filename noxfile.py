@@ -112,6 +112,15 @@ def release(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Make a site of the pages and of the API's docstrings in build/docs; a link that leads nowhere fails."""
+    # With ruff, signatures are wrapped.
+    install(session, "-e", ".[docs]", "ruff")
+    quiet = {"NO_MKDOCS_2_WARNING": "1"}
+    session.run("mkdocs", "build", "--strict", "--quiet", env=quiet)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure the client beside its peers and write docs/performance.md; `-- --quick` is rough and writes nothing."""
     install(session, "-e", ".[bench]")

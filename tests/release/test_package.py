@@ -64,7 +64,7 @@ def test_the_metadata_tell_a_stranger_what_it_is(metadata: Message) -> None:
     assert metadata["Version"] == __version__
     shown = ("Name", "Summary", "Author", "Keywords", "License", "Requires-Python")
     assert [name for name in shown if not metadata[name]] == []
-    assert "## Two commands" in str(metadata.get_payload())
+    assert "nox -s smoke" in str(metadata.get_payload())
 
 
 def test_the_tag_and_the_changelog_name_this_version() -> None:
