@@ -65,7 +65,7 @@ class Comparison:
     @property
     def status(self) -> int:
         """The exit status."""
-        return status(self.rulings, self.limits)
+        return status(self.rulings)
 
     def name(self, pair: Pair) -> str:
         """Return the name of a picture, from the folder of all on."""

@@ -16,7 +16,7 @@ from scripts.compare.answers import Pair
 from scripts.compare.comparison import MOST_DIFFERENT, Comparison
 from scripts.compare.figures import SURE
 from scripts.compare.timing import callers_of
-from scripts.compare.verdict import points, signed
+from scripts.compare.verdict import Ruling, points, signed
 from triton_sdk.predictions import ClassScore
 
 _STYLE = Path(__file__).with_name("page.css")
@@ -50,7 +50,7 @@ def page(found: Comparison, *, look: Callable[[Path], NDArray[np.uint8]]) -> str
         f"<h1>{escape(found.title)}</h1>",
         f'<p class="soft">{found.figures.pictures:,} pictures of {escape(found.source)}, '
         f"asked of {escape(found.server)}</p>",
-        *(_ruling(*_WORDS[one.state], one.words, limited=_limited(found, one.about)) for one in found.rulings),
+        *(_ruling(one) for one in found.rulings),
         *(f'<p class="card ruling note"><b>Note.</b>{escape(note)}</p>' for note in found.notes),
         _tiles(found),
         "<h2>Plots</h2>",
@@ -74,14 +74,10 @@ def page(found: Comparison, *, look: Callable[[Path], NDArray[np.uint8]]) -> str
     )
 
 
-def _limited(found: Comparison, about: str) -> bool:
-    return (found.limits.disagreement if about == "agreement" else found.limits.loss) is not None
-
-
-def _ruling(kind: str, head: str, words: str, *, limited: bool) -> str:
-    if kind == "ok" and not limited:
-        kind, head = "plain", "Measured."
-    return f'<p class="card ruling {kind}"><b>{head}</b>{escape(words)}</p>'
+def _ruling(ruling: Ruling) -> str:
+    open_ = ruling.state == "ok" and not ruling.limited
+    kind, head = ("plain", "Measured.") if open_ else _WORDS[ruling.state]
+    return f'<p class="card ruling {kind}"><b>{head}</b>{escape(ruling.words)}</p>'
 
 
 def _tiles(found: Comparison) -> str:
@@ -243,7 +239,7 @@ def _picture(pair: Pair, found: Comparison, pixels: NDArray[np.uint8]) -> str:
 
 def _tag(pair: Pair) -> tuple[str, str]:
     if pair.label is not None and pair.right[0] != pair.right[1]:
-        return ("lost", "was right") if pair.right[0] else ("won", "is right now")
+        return ("lost", "now wrong") if pair.right[0] else ("won", "now right")
     return ("same", "same class") if pair.same else ("other", "another class")
 
 

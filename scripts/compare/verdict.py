@@ -40,89 +40,87 @@ class Ruling:
 
     Attributes:
         about: What it is about: ``"agreement"`` or ``"accuracy"``.
+        limited: Whether there is a limit for it.
         state: ``"ok"`` also where there is no limit and enough pictures.
         words: The reason, in whole sentences.
     """
 
     about: str
+    limited: bool
     state: State
     words: str
 
 
 def judge(figures: Figures, limits: Limits) -> list[Ruling]:
     """Return a ruling on the agreement, and one on the accuracy where the classes are known."""
-    found = [_agreement(figures.agreement, limits.disagreement)]
+    state, words = _agreement(figures.agreement, limits.disagreement)
+    found = [Ruling(about="agreement", limited=limits.disagreement is not None, state=state, words=words)]
     if figures.accuracy is not None:
-        found.append(_accuracy(figures.accuracy, limits.loss))
+        state, words = _accuracy(figures.accuracy, limits.loss)
+        found.append(Ruling(about="accuracy", limited=limits.loss is not None, state=state, words=words))
     return found
 
 
-def status(rulings: list[Ruling], limits: Limits) -> int:
+def status(rulings: list[Ruling]) -> int:
     """Return the exit status: too few pictures count only where there is a limit for what they should tell."""
-    states = {one.state for one in rulings if _limit(one, limits) is not None}
+    states = {one.state for one in rulings if one.limited}
     return FAILED if "failed" in states else TOO_FEW if "too few" in states else 0
 
 
-def _limit(ruling: Ruling, limits: Limits) -> float | None:
-    return limits.disagreement if ruling.about == "agreement" else limits.loss
-
-
-def _agreement(found: Share, limit: float | None) -> Ruling:
-    other = Share(found.of - found.hits, found.of)
+def _agreement(found: Share, limit: float | None) -> tuple[State, str]:
+    of, other = found.of, Share(found.of - found.hits, found.of)
     low, high = other.interval
-    said = f"{other.hits} of {other.of} pictures get another answer, {points(other.value)}"
+    said = f"{other.hits} of {of} pictures get another answer, {points(other.value)}"
     between = f"for other pictures like these it is between {points(low)} and {points(high)}"
     if limit is None:
         if high - low <= _WIDE:
-            return _ruling("agreement", "ok", f"{said}; {between}.")
-        needed = _needed(lambda n: _width(other.value, n) <= _WIDE, found.of)
-        return _ruling("agreement", "too few", f"{said}; {between}. {_too_few(found.of, needed, 'narrow that down')}")
+            return "ok", f"{said}; {between}."
+        needed = _needed(lambda n: _width(_scaled(other, n)) <= _WIDE, of)
+        return "too few", f"{said}; {between}. {_too_few(of, needed, 'narrow that down')}"
+    allowed = f"--max-disagreement allows {points(limit)}"
     if other.value > limit:
-        return _ruling("agreement", "failed", f"{said}, and --max-disagreement allows {points(limit)}; {between}.")
+        return "failed", f"{said}, and {allowed}; {between}."
     # With 0 the question is about these very pictures.
     if high <= limit or limit == 0:
-        return _ruling("agreement", "ok", f"{said}, and --max-disagreement allows {points(limit)}; {between}.")
-    needed = _needed(lambda n: share_interval(round(other.value * n), n)[1] <= limit, found.of)
-    return _ruling(
-        "agreement",
-        "too few",
-        f"{said}; {between}, and --max-disagreement allows {points(limit)}. "
-        f"{_too_few(found.of, needed, 'tell, if the share stays the same')}",
-    )
+        return "ok", f"{said}, and {allowed}; {between}."
+    needed = _needed(lambda n: _scaled(other, n)[1] <= limit, of)
+    few = _too_few(of, needed, "tell, if the share stays the same")
+    return "too few", f"{said}; {between}, and {allowed}. {few}"
 
 
-def _accuracy(found: Accuracy, limit: float | None) -> Ruling:
+def _accuracy(found: Accuracy, limit: float | None) -> tuple[State, str]:
     low, high = found.loss_interval
     of = found.baseline.of
-    said = (
-        f"The candidate is right in {points(found.candidate.value)} of the pictures and the baseline in "
-        f"{points(found.baseline.value)}"
-    )
+    now, before = points(found.candidate.value), points(found.baseline.value)
+    said = f"The candidate is right in {now} of the pictures and the baseline in {before}"
     between = f"for other pictures like these the difference is between {signed(-high)} and {signed(-low)} points"
     if limit is None:
         proof = f"McNemar's exact test: p = {found.chance:.2g}"
         if found.chance <= _SIGNIFICANT:
             better = "baseline" if found.loss > 0 else "candidate"
-            return _ruling("accuracy", "ok", f"{said}: the {better} is better ({proof}); {between}.")
+            return "ok", f"{said}: the {better} is better ({proof}); {between}."
+        said = f"{said}: that is no proof of a difference ({proof}); {between}."
         if high - low <= _WIDE:
-            return _ruling("accuracy", "ok", f"{said}: that is no proof of a difference ({proof}); {between}.")
-        needed = _needed(lambda n: _width_of_difference(found, n) <= _WIDE, of)
-        few = _too_few(of, needed, "narrow that down")
-        return _ruling("accuracy", "too few", f"{said}: that is no proof of a difference ({proof}); {between}. {few}")
+            return "ok", said
+        needed = _needed(lambda n: _width(_scaled_difference(found, n)) <= _WIDE, of)
+        return "too few", f"{said} {_too_few(of, needed, 'narrow that down')}"
     allowed = f"--max-loss allows {100 * limit:.3g} points less"
     if found.loss > limit:
-        return _ruling("accuracy", "failed", f"{said}, and {allowed}; {between}.")
+        return "failed", f"{said}, and {allowed}; {between}."
     if high <= limit or limit == 0:
-        return _ruling("accuracy", "ok", f"{said}, and {allowed}; {between}.")
-
-    needed = _needed(lambda n: _interval_of_difference(found, n)[1] <= limit, of)
-    tells = "tell, if the shares stay the same"
-    return _ruling("accuracy", "too few", f"{said}; {between}, and {allowed}. {_too_few(of, needed, tells)}")
+        return "ok", f"{said}, and {allowed}; {between}."
+    needed = _needed(lambda n: _scaled_difference(found, n)[1] <= limit, of)
+    few = _too_few(of, needed, "tell, if the shares stay the same")
+    return "too few", f"{said}; {between}, and {allowed}. {few}"
 
 
 def points(share: float) -> str:
-    """Return a share as a percentage."""
-    return f"{100 * share:.2g}%" if share < 0.0995 else f"{100 * share:.1f}%".replace(".0%", "%")
+    """Return a share as a percentage, with two digits where it is near 0 or near 1."""
+    if share < 0.0995:
+        return f"{100 * share:.2g}%"
+    if share > 0.9005:
+        return f"{100 - float(f'{100 - 100 * share:.2g}'):g}%"
+    return f"{100 * share:.1f}%".replace(".0%", "%")
 
 
 def signed(share: float) -> str:
@@ -131,20 +129,19 @@ def signed(share: float) -> str:
     return "0.0" if text in ("+0.0", "-0.0") else text
 
 
-def _width(share: float, of: int) -> float:
-    low, high = share_interval(round(share * of), of)
-    return high - low
+def _width(interval: Interval) -> float:
+    return interval[1] - interval[0]
 
 
-def _interval_of_difference(found: Accuracy, of: int) -> Interval:
+def _scaled(found: Share, of: int) -> Interval:
+    """Return the interval that *of* pictures would have, if they were like these."""
+    return share_interval(round(found.value * of), of)
+
+
+def _scaled_difference(found: Accuracy, of: int) -> Interval:
     """Return the interval of the loss that *of* pictures would have, if they were like these."""
     scale = of / found.baseline.of
     return difference_interval(round(found.lost * scale), round(found.won * scale), of)
-
-
-def _width_of_difference(found: Accuracy, of: int) -> float:
-    low, high = _interval_of_difference(found, of)
-    return high - low
 
 
 def _needed(enough: Callable[[int], bool], at_least: int) -> int | None:
@@ -163,7 +160,3 @@ def _needed(enough: Callable[[int], bool], at_least: int) -> int | None:
 def _too_few(of: int, needed: int | None, would: str) -> str:
     more = "no number of pictures is sure to be enough" if needed is None else f"about {needed:,} would {would}"
     return f"{of} pictures are too few to tell: {more}."
-
-
-def _ruling(about: str, state: State, words: str) -> Ruling:
-    return Ruling(about=about, state=state, words=words)

@@ -128,6 +128,19 @@ def test_a_version_that_is_not_served_is_named(server: LocalTriton) -> None:
         pass
 
 
+def test_a_closed_api_is_no_hindrance(repository: Path, runtime: Runtime) -> None:
+    """The chart lists models to its owner only: versions are found without the list, which the message then lacks."""
+    closed = "--grpc-restricted-protocol=model-repository:key=value"
+    with LocalTriton(repository, runtime=runtime, args=(closed,)) as triton:
+        with opened(triton.grpc_url, MODEL, 1, 4, labels=None) as sides:
+            assert [side.version for side in sides] == [1, 4]
+        with (
+            pytest.raises(TaskFailure, match=r"does not serve version 9 of cars\. Compare"),
+            opened(triton.grpc_url, MODEL, 1, 9, labels=None),
+        ):
+            pass
+
+
 def run(capsys: pytest.CaptureFixture[str], **flags: Any) -> tuple[int, str, str]:
     """Run the task; return the exit status and what it printed."""
     status = 0

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from scripts.compare.timing import Length, measure
 from scripts.host.errors import TaskFailure
 from scripts.packaging.trial.pictures import Pictures
 from triton_sdk import ModelContract, ResNetClient, RetryPolicy, TensorSpec, TritonError
+from triton_sdk.contract import Framing
 from triton_sdk.testing import ScriptedTransport
 
 NAMES = ("dark", "light", "other")
@@ -74,6 +76,19 @@ def test_each_picture_gets_the_answers_of_both(tmp_path: Path, sides: tuple[Side
     assert [pair.right for pair in found][-1] == (True, False)
     assert (found[-1].baseline[0].label, found[-1].candidate[0].label) == ("light", "dark")
     assert counted == [(done, 5) for done in range(1, 6)]
+
+
+def test_each_version_gets_the_picture_as_it_wants_it(tmp_path: Path, sides: tuple[Side, Side]) -> None:
+    """A version that squashes sees the bright edges that another one crops."""
+    wide = np.zeros((8, 24, 3), np.uint8)
+    wide[:, :8] = wide[:, 16:] = 255
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    own = attrs.evolve(CONTRACT, framing_by_version={2: Framing(resize=8, fit="squash")})
+    one, other = sides[0], attrs.evolve(sides[1], contract=own)
+    pixels = [side.pixels(tmp_path / "wide.png") for side in (one, other)]
+    assert (pixels[0].max(), round(pixels[1].mean())) == (0, 170)
+    (found,) = ask_all(Pictures(paths=(tmp_path / "wide.png",)), one, other, progress=lambda *_: None)
+    assert (found.baseline[0].label, found.candidate[0].label, found.label) == ("dark", "light", None)
 
 
 def test_all_pictures_that_cannot_be_used_are_named(tmp_path: Path, sides: tuple[Side, Side]) -> None:

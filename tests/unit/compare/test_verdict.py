@@ -51,7 +51,7 @@ def test_a_limit_of_disagreement_is_kept_broken_or_open(
     limits = Limits(disagreement=limit)
     rulings = judge(figures(others, of), limits)
     assert [(one.about, one.state) for one in rulings] == [("agreement", state)]
-    assert status(rulings, limits) == exit_status
+    assert status(rulings) == exit_status
     assert f"{others} of {of} pictures get another answer" in rulings[0].words
     assert ("are too few to tell" in rulings[0].words) == (state == "too few")
 
@@ -76,7 +76,7 @@ def test_a_limit_of_loss_is_kept_broken_or_open(
     limits = Limits(loss=limit)
     rulings = judge(figures(0, of, lost=lost, won=won, right=of // 2), limits)
     assert [(one.about, one.state) for one in rulings][1] == ("accuracy", state)
-    assert status(rulings, limits) == exit_status
+    assert status(rulings) == exit_status
 
 
 def test_what_is_beyond_a_limit_outweighs_what_is_open() -> None:
@@ -84,7 +84,7 @@ def test_what_is_beyond_a_limit_outweighs_what_is_open() -> None:
     limits = Limits(disagreement=0.02, loss=0.01)
     rulings = judge(figures(0, 20, lost=4, won=0, right=15), limits)
     assert [one.state for one in rulings] == ["too few", "failed"]
-    assert status(rulings, limits) == 1
+    assert status(rulings) == 1
 
 
 def test_a_proven_difference_names_the_better_version() -> None:
@@ -128,8 +128,8 @@ def test_at_the_limit_no_number_is_promised() -> None:
 
 
 def test_shares_are_written_for_people() -> None:
-    """Two digits where they are small, no zeros that say nothing, no negative zero."""
-    assert [points(value) for value in (0, 0.00123, 0.02, 0.0996, 0.25, 0.333, 1)] == [
-        "0%", "0.12%", "2%", "10%", "25%", "33.3%", "100%",
+    """What is nearly all is not called all; no zeros that say nothing, no negative zero."""
+    assert [points(value) for value in (0, 0.00123, 0.02, 0.0996, 0.25, 0.333, 0.933, 0.96, 0.9998, 1)] == [
+        "0%", "0.12%", "2%", "10%", "25%", "33.3%", "93.3%", "96%", "99.98%", "100%",
     ]  # fmt: skip
     assert [signed(value) for value in (0.0, -0.0, -0.0004, 0.012, -0.3)] == ["0.0", "0.0", "0.0", "+1.2", "-30.0"]
