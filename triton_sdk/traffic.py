@@ -5,9 +5,10 @@ from functools import partial
 from typing import Any
 
 from triton_sdk import _keys
-from triton_sdk._checks import plan_source, text
+from triton_sdk._checks import is_url, plan_source, text
 from triton_sdk._keys import Key
-from triton_sdk._wire.following import Followed, reader
+from triton_sdk._wire.following import Followed, reader, teller
+from triton_sdk.errors import ConfigurationError
 
 __all__ = ["TrafficPlan"]
 
@@ -27,15 +28,30 @@ class TrafficPlan:
         source: Address of the agent beside the server, such as ``http://triton-infer.triton:8003``, or the path of a
             file that holds the plan: one of a mounted ConfigMap, perhaps.
         model: The model whose plan it is; clients that follow it must be for the same one.
+        report: Whether the agent is told what became of the calls: how many each version answered and failed, in which
+            way, and how long they took; nothing of an image, an answer or a key. A file tells nobody: give the
+            address of the agent here instead.
 
     Raises:
-        ConfigurationError: If *source* is neither an address nor a path.
+        ConfigurationError: If *source* is neither an address nor a path, or *report* neither a bool nor an address.
     """
 
-    def __init__(self, source: str | os.PathLike[str], *, model: str) -> None:
+    source: str | os.PathLike[str]
+    """Where the plan is read."""
+    model: str
+    """The model whose plan it is."""
+
+    def __init__(self, source: str | os.PathLike[str], *, model: str, report: bool | str = True) -> None:
         self.source = plan_source(source, "source")
         self.model = text(model, "model", "the name of a served model")
-        self._followed = Followed(reader(self.source, model), model=model, name=os.fspath(self.source))
+        self._report = report
+        agent = _agent(self.source, report)
+        self._followed = Followed(
+            reader(self.source, model),
+            tell=teller(agent, model) if agent else None,
+            model=model,
+            name=os.fspath(self.source),
+        )
 
     def choose(self, key: Key) -> int | None:
         """Return the version that calls with *key* go to by now, without asking anyone; None is the stable version.
@@ -47,7 +63,16 @@ class TrafficPlan:
         return _keys.choose(shares, key) if shares else None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return partial(type(self), model=self.model), (self.source,)
+        return partial(type(self), model=self.model, report=self._report), (self.source,)
 
     def __repr__(self) -> str:
         return f"TrafficPlan({os.fspath(self.source)!r}, model={self.model!r})"
+
+
+def _agent(source: str | os.PathLike[str], report: bool | str) -> str | None:
+    """Return the address to which outcomes go; None: to none."""
+    if isinstance(report, bool):
+        return source if report and isinstance(source, str) and is_url(source) else None
+    if not is_url(report):
+        raise ConfigurationError(f"report is {report!r}; True, False or http://HOST:8003 of an agent was expected.")
+    return os.fspath(plan_source(report, "report"))

@@ -14,6 +14,7 @@ from scripts.agent.follow import Follower
 from scripts.agent.health import Health
 from scripts.agent.library import Library
 from scripts.agent.loading import Loader
+from scripts.agent.outcomes import Outcomes
 from scripts.agent.plans import PLAN, Plans
 from scripts.agent.server import Api, server
 from scripts.agent.stores import open_store
@@ -68,6 +69,7 @@ def main() -> int:
         follower=follower,
         plans=plans,
         traffics=traffics,
+        outcomes=Outcomes(),
         health=health,
         key=key,
         open=arguments.open,

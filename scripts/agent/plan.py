@@ -95,22 +95,22 @@ class Plan:
         return cls(models=read, generation=generation)
 
 
-def read_object(text: str | bytes) -> dict[str, Any]:
-    """Return the JSON object of a plan of either kind.
+def read_object(text: str | bytes, *, what: str = "plan") -> dict[str, Any]:
+    """Return the JSON object of a plan of either kind, or of *what* else is posted.
 
     Raises:
         PlanError: If *text* is none, or is too long.
     """
     if len(text) > LARGEST:
-        raise PlanError(f"The plan has more than {LARGEST} bytes.")
+        raise PlanError(f"The {what} has more than {LARGEST} bytes.")
     try:
         data = json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
-        raise PlanError(f"The plan is not JSON: {error}.") from error
+        raise PlanError(f"The {what} is not JSON: {error}.") from error
     if not isinstance(data, dict):
-        raise PlanError("The plan is not a JSON object.")
+        raise PlanError(f"The {what} is not a JSON object.")
     if data.get("schema") != SCHEMA:
-        raise PlanError(f"The plan has schema {data.get('schema')!r}; this agent reads {SCHEMA}.")
+        raise PlanError(f"The {what} has schema {data.get('schema')!r}; this agent reads {SCHEMA}.")
     return data
 
 

@@ -8,10 +8,11 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeAlias
 
-from scripts.agent import metrics
+from scripts.agent import metrics, outcomes
 from scripts.agent.errors import AgentError, OutdatedPlanError, PlanError
 from scripts.agent.follow import Follower
 from scripts.agent.health import Health
+from scripts.agent.outcomes import Outcomes
 from scripts.agent.plan import LARGEST, Plan, is_number, read_object
 from scripts.agent.plans import Plans
 from scripts.agent.traffic import Traffic, to_text
@@ -19,7 +20,7 @@ from scripts.agent.traffics import Traffics
 from scripts.agent.triton import KEY_HEADER
 
 SCHEMA = 1
-PLAN_PATH, TRAFFIC_PATH = "/v1/plan", "/v1/traffic/"
+PLAN_PATH, TRAFFIC_PATH, OUTCOMES_PATH = "/v1/plan", "/v1/traffic/", "/v1/outcomes/"
 Answer: TypeAlias = tuple[HTTPStatus, dict[str, Any]]
 _SILENCE_S = 30.0
 # So much of a refused body is read, in bytes, and a length has so many digits at most.
@@ -34,6 +35,7 @@ class Api:
         follower: Knows what is served.
         plans: Knows the serving plan.
         traffics: Knows the traffic plans.
+        outcomes: Knows what became of the calls of clients that follow one.
         health: Knows whether the server answers.
         key: What a plan must be posted with; empty: nobody may post one, unless *open*.
         open: Whether anybody who reaches the agent may post a plan: on a laptop's loopback.
@@ -43,6 +45,7 @@ class Api:
     follower: Follower
     plans: Plans
     traffics: Traffics
+    outcomes: Outcomes
     health: Health
     key: str
     open: bool
@@ -67,6 +70,7 @@ class Api:
                 "problem": self.health.problem() or None,
                 "restart_needed": self.follower.restart_needed,
                 "traffic": {name: self._told(plan) for name, plan in self.traffics.all().items()},
+                "outcomes": self.outcomes.to_dict(),
                 "models": {
                     name: {"image": list(image.get(name, ())), **state.to_dict()}
                     for name, state in sorted(self.follower.models.items())
@@ -112,6 +116,42 @@ class Api:
             return plan
 
         return _answered(post, lambda: self.traffics.of(model))
+
+    def take_outcomes(self, model: str, body: bytes) -> Answer:
+        """Take what a client tells of its calls of *model*, and return the answer."""
+        with self.follower.lock:
+            state = self.follower.models.get(model)
+            stable = state.stable if state else None
+        if state is None:
+            return HTTPStatus.NOT_FOUND, {"error": f"There is no model {model[:100]!r} here."}
+        try:
+            self.outcomes.take(model, body, stable=stable)
+        except PlanError as error:
+            return HTTPStatus.BAD_REQUEST, {"error": str(error)}
+        return HTTPStatus.OK, {}
+
+    def post(self, path: str, body: bytes) -> Answer:
+        """Take what was posted to *path*, and return the answer."""
+        if path.startswith(OUTCOMES_PATH):
+            return self.take_outcomes(path.removeprefix(OUTCOMES_PATH), body)
+        if path.startswith(TRAFFIC_PATH):
+            return self.take_traffic(path.removeprefix(TRAFFIC_PATH), body)
+        return self.take(body)
+
+    def refusal(self, path: str, key: str, length: int | None) -> Answer | None:
+        """Return how a post of so many bytes is refused before they are looked at; None: it is not."""
+        told = path.startswith(OUTCOMES_PATH)
+        if not told and path != PLAN_PATH and not path.startswith(TRAFFIC_PATH):
+            return HTTPStatus.NOT_FOUND, {"error": f"A plan is posted to {PLAN_PATH} or {TRAFFIC_PATH}MODEL."}
+        if not told and not self.may_post(key):
+            if not self.key:
+                return HTTPStatus.FORBIDDEN, {"error": "This agent has no admin key, so it takes no plan."}
+            return HTTPStatus.UNAUTHORIZED, {"error": f"The header {KEY_HEADER} has to carry the admin key."}
+        if length is None:
+            return HTTPStatus.LENGTH_REQUIRED, {"error": "The header Content-Length is missing."}
+        if length > (most := outcomes.LARGEST if told else LARGEST):
+            return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"error": f"At most {most} bytes are taken here."}
+        return None
 
     def may_post(self, key: str) -> bool:
         """Return whether a caller with *key* may post a plan."""
@@ -164,42 +204,24 @@ def server(api: Api, *, host: str, port: int) -> ThreadingHTTPServer:
             elif path == "/livez":
                 self._word(api.health.dead())
             elif path == "/metrics":
-                text = metrics.text(api.follower, api.plans, api.traffics, api.health)
+                text = metrics.text(api.follower, api.plans, api.traffics, api.outcomes, api.health)
                 self._answer(HTTPStatus.OK, text.encode(), "text/plain; version=0.0.4")
             else:
                 self._json(HTTPStatus.NOT_FOUND, {"error": f"There is no {path[:100]!r} here."})
 
         def do_POST(self) -> None:
-            """Take a plan."""
+            """Take a plan, or what a client tells."""
+            path = self.path.partition("?")[0]
             text = self.headers.get("Content-Length", "")
             length = int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS else None
-            status, answer = self._refusal(length)
+            refusal = api.refusal(path, self.headers.get(KEY_HEADER, ""), length)
             # What is left of a refused body is no next request, and a caller reads no answer before it has sent all.
             self.close_connection = length is None or length > _READ_ANYWAY
             body = b""
             for start in range(0, min(length or 0, _READ_ANYWAY), LARGEST):
                 part = self.rfile.read(min(LARGEST, (length or 0) - start))
-                body = part if not status else b""
-            self._json(*((status, answer) if status else self._take(body)))
-
-        def _take(self, body: bytes) -> Answer:
-            path = self.path.partition("?")[0]
-            return api.take(body) if path == PLAN_PATH else api.take_traffic(path.removeprefix(TRAFFIC_PATH), body)
-
-        def _refusal(self, length: int | None) -> tuple[HTTPStatus | None, dict[str, Any]]:
-            """Return how a post is refused before its body is looked at; None: it is not."""
-            path = self.path.partition("?")[0]
-            if path != PLAN_PATH and not path.startswith(TRAFFIC_PATH):
-                return HTTPStatus.NOT_FOUND, {"error": f"A plan is posted to {PLAN_PATH} or {TRAFFIC_PATH}MODEL."}
-            if not api.may_post(self.headers.get(KEY_HEADER, "")):
-                if not api.key:
-                    return HTTPStatus.FORBIDDEN, {"error": "This agent has no admin key, so it takes no plan."}
-                return HTTPStatus.UNAUTHORIZED, {"error": f"The header {KEY_HEADER} has to carry the admin key."}
-            if length is None:
-                return HTTPStatus.LENGTH_REQUIRED, {"error": "The header Content-Length is missing."}
-            if length > LARGEST:
-                return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"error": f"A plan has at most {LARGEST} bytes."}
-            return None, {}
+                body = part if not refusal else b""
+            self._json(*(refusal or api.post(path, body)))
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class calls it so
             """Keep quiet: probes ask every few seconds."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.agent.health import Health
+from scripts.agent.outcomes import Outcomes
 from scripts.agent.plans import Plans
 from scripts.agent.server import Api, server
 from scripts.agent.traffics import Traffics
@@ -28,6 +29,7 @@ class Served:
             follower=self.world.follower,
             plans=self.plans,
             traffics=self.traffics,
+            outcomes=Outcomes(),
             health=Health(follower=self.world.follower),
             key=key,
             open=open_to_all,

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from tests.both_clients import KINDS, Predict, predicting
-from tests.doubles.fake_triton import FakeTriton, image
+from tests.doubles.fake_triton import FakeTriton, Refused, image
 from tests.waiting import wait_until
 from tests.wire.agents import Served as Agent
 from tests.wire.server import Served, serve
-from triton_sdk import ModelNotFoundError, ResNetClient, TrafficPlan
+from triton_sdk import InferenceFailedError, ModelNotFoundError, ResNetClient, TrafficPlan
 from triton_sdk._wire.following import EVERY_S, FIRST_S
 
 pytestmark = pytest.mark.timeout(60)
@@ -134,6 +134,44 @@ def test_nothing_is_read_while_no_calls_are_made(tmp_path: Path, served: Served)
         path.write_bytes(json.dumps(plan(2, v1=1)).encode())
         client.predict(image(1))
         wait_until(lambda: client.predict(image(1)).model_version == 1, within_s=SOON_S)
+
+
+def test_the_agent_is_told_what_became_of_the_calls(agent: Agent, predict: Predict, served: Served) -> None:
+    """By version, as callers saw it, soon after the calls; of two clients, one that does not report is not in it."""
+    assert agent.ask("POST", "/v1/traffic/cars", plan(1, v2=1))[0] == 200
+    address = f"http://127.0.0.1:{agent.port}"
+    followed, silent = TrafficPlan(address, model="cars"), TrafficPlan(address, model="cars", report=False)
+    for _ in range(5):
+        predict(image(1), version=followed, key="me")
+        predict(image(1), version=silent, key="me")
+
+    def twist(method: str, _message: Any) -> None:
+        if method == "ModelInfer":
+            raise Refused("INTERNAL", "boom")
+
+    served.triton.twist = twist
+    with pytest.raises(InferenceFailedError):
+        predict(image(1), version=followed)
+
+    def told() -> Any:
+        return agent.ask("GET", "/v1/state")[1]["outcomes"].get("cars", {"versions": {}})["versions"].get("2")
+
+    wait_until(lambda: (now := told()) and now["calls"] == 6, within_s=SOON_S + EVERY_S)
+    now = told()
+    assert (now["images"], now["failures"], now["incidents"], now["passed_over"]) == (5, {"failed": 1}, 1, 0)
+    assert 0 < now["latency"]["p50_ms"] <= now["latency"]["p99_ms"]
+    text = agent.ask("GET", "/metrics")[1]
+    assert 'triton_agent_client_failures_total{model="cars",version="2",kind="failed"} 1' in text
+
+
+@pytest.mark.parametrize(
+    ("path", "size", "status"),
+    [("cars", 20, 400), ("bikes", 20, 404), ("../plan", 20, 404), ("cars", 70_000, 413), ("cars", 10_000_000, 413)],
+)
+def test_whoever_tells_nonsense_is_refused(agent: Agent, path: str, size: int, status: int) -> None:
+    """No key is asked for, so it must cost nothing: neither what is too long is kept, nor a model that is not there."""
+    assert agent.ask("POST", f"/v1/outcomes/{path}", b"x" * size)[0] == status
+    assert agent.ask("GET", "/v1/state")[1]["outcomes"] == {}
 
 
 def readers() -> int:

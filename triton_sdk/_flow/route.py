@@ -1,15 +1,17 @@
 """Whom one call asks."""
 
 from collections.abc import Callable
+from functools import partial
 
 import attrs
 
 from triton_sdk import _keys
 from triton_sdk._checks import is_whole
+from triton_sdk._flow.outcomes import SURE, Outcomes
 from triton_sdk._keys import Key, key_bytes
 from triton_sdk.errors import ConfigurationError
 from triton_sdk.traffic import TrafficPlan
-from triton_sdk.versions import Fallback, Shadow, Split, Version
+from triton_sdk.versions import Fallback, Shadow, ShadowReport, Split, Version
 
 
 @attrs.frozen
@@ -22,12 +24,14 @@ class Route:
         candidate: Which of them is asked as the model of the candidate; None: none is.
         planned: Whether a traffic plan says so: then the next version is asked only where one is gone, not where it
             fails.
+        outcomes: Where it is noted what becomes of the call; None: nowhere.
     """
 
     versions: tuple[int | None, ...]
     shadow: Shadow | None = None
     candidate: int | None = None
     planned: bool = False
+    outcomes: Outcomes | None = None
 
 
 def route(version: Version, *, key: Key | None, uniform: Callable[[], float]) -> Route:
@@ -59,9 +63,23 @@ def route(version: Version, *, key: Key | None, uniform: Callable[[], float]) ->
 
 
 def _planned(plan: TrafficPlan, *, key: Key | None, uniform: Callable[[], float]) -> Route:
-    traffic = plan._followed.traffic()
-    if not traffic.shares:
-        return Route((None,), planned=True)
-    shares = traffic.shares
-    chosen = _keys.draw(shares, uniform()) if key is None else _keys.choose(shares, key)
-    return Route((chosen, None), candidate=traffic.candidate, planned=True)
+    traffic, outcomes = plan._followed.traffic(), plan._followed.outcomes
+    versions: tuple[int | None, ...] = (None,)
+    if shares := traffic.shares:
+        versions = (_keys.draw(shares, uniform()) if key is None else _keys.choose(shares, key), None)
+    shadow = None
+    if traffic.shadow and outcomes is not None:  # or nobody would know what it found
+        version, fraction = traffic.shadow
+        shadow = Shadow(None, version, fraction, partial(_note, outcomes, version))
+        mirrored = uniform() < fraction if key is None else shadow.mirrors(key)
+        shadow = shadow if mirrored else None
+    return Route(versions, shadow, candidate=traffic.candidate, planned=True, outcomes=outcomes)
+
+
+def _note(outcomes: Outcomes, version: int, report: ShadowReport) -> None:
+    """Note what a shadow found in one image, and nothing of the image."""
+    if report.error is not None:
+        outcomes.mirrored_in_vain(version, report.error)
+    else:
+        sure = report.primary.probability >= SURE
+        outcomes.mirrored(version, same=bool(report.same_top1), sure=sure, seconds=report.candidate_latency_s)

@@ -20,6 +20,7 @@ from triton_sdk._flow.steps import Flow, Spawn, Work
 from triton_sdk._log import LOG
 from triton_sdk._pixels import sources
 from triton_sdk.config import RetryPolicy
+from triton_sdk.contract import ModelContract
 from triton_sdk.errors import (
     ClientClosedError,
     ConfigurationError,
@@ -84,7 +85,7 @@ def predict(
     )
     # A version is not compared with itself.
     if chosen.shadow and found.model_version != chosen.shadow.candidate:
-        yield from _shadow(session, chosen.shadow, images, found, predictions, key)
+        yield from _shadow(session, chosen, chosen.shadow, images, found, predictions, key)
     return list(predictions)
 
 
@@ -124,17 +125,22 @@ def _find(
 ) -> Flow[Found]:
     """Ask the first of *versions*, and the others, one after the other, where it is not there or fails."""
     version, *others = versions
-    asked = session.of_candidate() if version is not None and version == chosen.candidate else session
+    asked, noted = _home(session, chosen, version), chosen.outcomes
     if others and asked.missing.get(version, -math.inf) > session.clock():
+        if noted and version is not None:
+            noted.passed_over(version)
         return (yield from _find(session, images, chosen, others, deadline=deadline, first=first))
     try:
-        return (yield from operations.find(asked, images, version=version, deadline=deadline, first=first))
+        found = yield from operations.find(asked, images, version=version, deadline=deadline, first=first)
     except TritonError as error:
-        if chosen.planned and isinstance(error, InferenceFailedError):
-            raise
-        others = yield from _worth_asking(session, error, others, deadline)
+        final = chosen.planned and isinstance(error, InferenceFailedError)
+        others = [] if final else (yield from _worth_asking(session, error, others, deadline))
         if not others:
+            if noted:
+                noted.failed(version, error)
             raise
+        if noted and version is not None:
+            noted.passed_over(version)
         if isinstance(error, ModelNotFoundError | ServerUnavailableError):
             asked.missing = {**asked.missing, version: session.clock() + _MISSING_S}
         LOG.info("Asking version %s, for version %s failed: %s", others[0], version, error)
@@ -143,6 +149,14 @@ def _find(
         except TritonError as last:
             last.add_note(f"Version {version} was asked before: {error}")
             raise
+    if noted:
+        noted.answered(found.model_version, len(images), found.seconds)
+    return found
+
+
+def _home(session: Session, chosen: Route, version: int | None) -> Session:
+    """Return what the calls share of the model as which *version* is asked."""
+    return session.of_candidate() if version is not None and version == chosen.candidate else session
 
 
 def _worth_asking(
@@ -161,6 +175,7 @@ def _worth_asking(
 
 def _shadow(
     session: Session,
+    chosen: Route,
     shadow: Shadow,
     images: Sequence[ImageLike],
     found: Found,
@@ -168,16 +183,22 @@ def _shadow(
     key: Key | None,
 ) -> Flow[None]:
     """Begin to ask the candidate; nothing is waited for but a copy of the images, where the tensor may not serve."""
-    known = found.contract
+    home = _home(session, chosen, shadow.candidate)
+    known = found.contract if home is session else home.contract
     kept: Sequence[ImageLike] | None = None
-    if shadow.candidate not in session.versions or (
-        known.framing_for(shadow.candidate) != known.framing_for(found.model_version)
-    ):
+    if known is None or shadow.candidate not in home.versions or not _takes(known, shadow.candidate, found):
         kept = yield Work(partial(_copies, images))
         if not kept:
             return
-    if not (yield Spawn(_mirror(session, shadow, kept, found, predictions, key))):
+    if not (yield Spawn(_mirror(home, shadow, kept, found, predictions, key))):
         LOG.debug("Version %d was not asked beside %d: too many are under way", shadow.candidate, found.model_version)
+
+
+def _takes(known: ModelContract, version: int, found: Found) -> bool:
+    """Return whether *version* of a model takes the tensor that was made for another one."""
+    ours = found.contract
+    alike = [(one.input, one.layout, one.mean, one.std) for one in (ours, known)]
+    return alike[0] == alike[1] and known.framing_for(version) == ours.framing_for(found.model_version)
 
 
 def _mirror(
@@ -199,9 +220,11 @@ def _mirror(
     try:
         if images is None:
             answer = yield from operations.infer(side, found.batch, version=shadow.candidate, deadline=deadline)
+            known = side.contract or found.contract
             theirs = attrs.evolve(
                 found,
-                probabilities=probabilities(side, answer, found.contract),
+                contract=known,
+                probabilities=probabilities(side, answer, known),
                 model_version=answer.model_version,
                 seconds=side.clock() - begin,
             )

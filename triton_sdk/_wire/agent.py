@@ -12,7 +12,7 @@ PATIENCE_S: Final = 1.0
 
 
 def ask(url: str, path: str, *, model: str, body: bytes | None = None) -> bytes:
-    """Return the answer of the agent at *url* about *model*, one byte more than a plan may have at most; ask no proxy.
+    """Ask the agent at *url* about *model*, and return its answer, as much of it as a plan may have; no proxy is asked.
 
     Args:
         url: ``http://HOST:PORT``, or https, with a path perhaps.

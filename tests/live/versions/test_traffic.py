@@ -7,6 +7,7 @@ import os
 import queue
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from multiprocessing.synchronize import Event
@@ -20,6 +21,7 @@ from scripts.host.errors import TaskFailure
 from tests.live.versions.scene import MODEL, PIXELS, Served
 from tests.waiting import wait_until
 from triton_sdk import ResNetClient, TrafficPlan
+from triton_sdk._wire.following import EVERY_S
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -42,6 +44,7 @@ def work(grpc: str, source: str, number: int, ended: Event, answers: Any) -> Non
             except Exception as error:  # every failure counts
                 answers.put((begun, number, key, repr(error)))
             time.sleep(PAUSE_S)
+        time.sleep(2 * EVERY_S)  # until the agent has been told of the last calls
 
 
 @attrs.frozen(eq=False)
@@ -144,7 +147,8 @@ def first(callers: Callers, number: int, versions: set[int], changed: float) -> 
 
 
 def test_a_user_keeps_a_version_over_its_promotion(served: Served) -> None:
-    """Whoever got the candidate gets it as version 3 of the model, and nobody else does, until all do."""
+    """Whoever got the candidate gets it as version 3 of the model, nobody else does; the agent knows of all calls."""
+    counted = calls(served)
     served.post(1, 2, candidate=3)
     wait_until(lambda: candidate_is_served(served), within_s=60)
     with calling(served, served.target.agent.http) as callers:
@@ -160,7 +164,15 @@ def test_a_user_keeps_a_version_over_its_promotion(served: Served) -> None:
         wait_until(lambda: callers.all_get({3}, done), within_s=30)
     assert after == before
     assert set(before.values()) == {2, 3}
+    answers = Counter(str(version) for *_, version in callers.seen)
+    assert calls(served) - counted == answers
     assert [one for one in callers.seen if isinstance(one[3], str)] == []
+
+
+def calls(served: Served) -> Counter[str]:
+    """Return how many calls of each version the agent was told of."""
+    told = served.target.agent.get("/v1/state").body["outcomes"].get(MODEL, {"versions": {}})["versions"]
+    return Counter({version: tally["calls"] for version, tally in told.items()})
 
 
 def test_the_plan_outlives_the_agent_and_ends_without_it(served: Served) -> None:

@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from scripts.agent import metrics
 from scripts.agent.errors import AgentError
 from scripts.agent.health import DEAD_AFTER_S, Health
+from scripts.agent.outcomes import Outcomes
 from scripts.agent.plan import ModelPlan, Plan
 from scripts.agent.plans import Plans
 from scripts.agent.traffics import Traffics
@@ -113,7 +114,7 @@ def test_the_metrics_are_prometheus_text(world: World, watch: Watch, tmp_path: A
     plans.post(Plan(models={"cars": ModelPlan(serve=(1, 2), candidate=9)}, generation=4))
     world.follower.step(plans.current)
     traffics = Traffics(kept=tmp_path / "traffic", say=world.said.append)
-    page = metrics.text(world.follower, plans, traffics, watch.health)
+    page = metrics.text(world.follower, plans, traffics, Outcomes(), watch.health)
     found = {
         (sample.name, sample.labels.get("version"), sample.labels.get("phase")): sample.value
         for family in text_string_to_metric_families(page)

@@ -7,6 +7,7 @@ import pytest
 
 from scripts.agent.errors import AgentError
 from scripts.agent.health import Health
+from scripts.agent.outcomes import Outcomes
 from scripts.agent.plan import Plan
 from scripts.agent.plans import Plans
 from scripts.agent.server import Api
@@ -43,6 +44,7 @@ class InProcess:
                 follower=world.follower,
                 plans=plans,
                 traffics=Traffics(kept=world.root / "work" / "traffic", say=world.said.append),
+                outcomes=Outcomes(),
                 health=health,
                 key="",
                 open=True,
