@@ -1,13 +1,15 @@
 """Classify images from a terminal: ``python -m triton_sdk predict PATH...``."""
 
 import argparse
+import codecs
 import csv
 import io
 import json
 import os
+import re
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO, TypeAlias
 
@@ -25,6 +27,7 @@ from triton_sdk.errors import (
     TritonError,
 )
 from triton_sdk.predictions import Prediction
+from triton_sdk.text import shown, shown_in_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -35,6 +38,13 @@ SUFFIXES: Final = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 _FINAL: Final = (ClientClosedError, ConfigurationError, ContractError, ModelNotFoundError, TransportError)
 # As shells report a program that Ctrl-C ended.
 _INTERRUPTED: Final = 130
+
+# The handler of errors for names of files, which are bytes and need not be text.
+_NAMES: Final = "triton-sdk-names"
+# The bytes of such a name, as Python's text holds them.
+_BYTES: Final = re.compile("([\udc80-\udcff]+)")
+# What JSON leaves as it is, and a terminal obeys.
+_OBEYED: Final = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 Write: TypeAlias = Callable[[Path, Prediction], None]
 
@@ -58,8 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # Names of files are bytes, and need not be text.
-            stream.reconfigure(errors="surrogateescape")
+            stream.reconfigure(errors=_NAMES)
     try:
         return _predict(options)
     except KeyboardInterrupt:
@@ -67,8 +76,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _INTERRUPTED
     except BrokenPipeError:
         # Whoever reads the results has seen enough; Python would complain when it closes stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_results()
         return 1
+    except OSError as error:
+        _forget_results()
+        _say(f"The results cannot be written: {error.strerror or error}.")
+        return 1
+
+
+def _forget_results() -> None:
+    """Send what is left of the results nowhere: Python would try to write it at exit, and complain."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def _encode(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Write the bytes of names that are no text as they are, and an escape for what the terminal cannot show."""
+    assert isinstance(error, UnicodeEncodeError)
+    found = error.object[error.start]
+    raw = 0xDC80 <= ord(found) <= 0xDCFF
+    return bytes([ord(found) - 0xDC00]) if raw else found.encode("ascii", "backslashreplace"), error.start + 1
+
+
+codecs.register_error(_NAMES, _encode)
 
 
 def images(paths: Iterable[Path], *, problem: Callable[[str], None]) -> Iterator[Path]:
@@ -176,26 +208,27 @@ def _report(
                 elif isinstance(result, _FINAL):
                     raise result
                 else:
-                    problem(f"{paths[turn]}: {result}")
+                    problem(f"{_name(paths[turn])}: {result}")
                 turn += 1
             show(done, len(paths))
 
 
 def _writer(options: argparse.Namespace, out: TextIO) -> Write:
     if options.json:
-        return lambda path, found: _line(out, json.dumps(_record(path, found), ensure_ascii=False))
+        return lambda path, found: _line(out, _json(_record(path, found)))
     if options.csv:
         table = csv.writer(out, lineterminator="\n")
         table.writerow(("path", "rank", "label", "index", "probability", "model", "model_version"))
 
         def rows(path: Path, found: Prediction) -> None:
+            name, of = _name(path), (found.model, found.model_version)
             table.writerows(
-                (path, rank, score.label, score.index, f"{score.probability:.6f}", found.model, found.model_version)
+                (name, rank, shown_in_line(score.label), score.index, f"{score.probability:.6f}", *of)
                 for rank, score in enumerate(found.top, start=1)
             )
 
         return rows
-    return lambda path, found: _line(out, f"{path}: {', '.join(map(str, found.top))}")
+    return lambda path, found: _line(out, f"{_name(path)}: {shown_in_line(', '.join(map(str, found.top)))}")
 
 
 def _record(path: Path, found: Prediction) -> dict[str, object]:
@@ -234,8 +267,20 @@ def _bar() -> "Progress | None":
     )
 
 
+def _name(path: Path) -> str:
+    """Return the name of a file for a line: what a terminal would obey is an escape, bytes that are no text stay."""
+    return "".join(part if _BYTES.match(part) else shown_in_line(part) for part in _BYTES.split(str(path)))
+
+
+def _json(record: Mapping[str, object]) -> str:
+    """Return *record* in a line; JSON has an escape of its own for whatever a terminal would obey."""
+    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(record, ensure_ascii=False))
+
+
 def _say(line: str) -> None:
-    _line(sys.stderr, line)
+    # Nobody may read along any more; the exit status still tells.
+    with suppress(OSError):
+        _line(sys.stderr, shown(line))
 
 
 def _line(out: TextIO, line: str) -> None:

@@ -23,6 +23,9 @@ Quantisation = Literal["none", "static", "dynamic"]
 _HALVES = frozenset({TensorProto.FLOAT16, TensorProto.BFLOAT16})
 # The operators that fuse() adds have meant the same since this one; onnxruntime promises nothing below it either.
 OLDEST_OPSET = 7
+# Of the pictures that a model takes: more is hundreds of megabytes for each answer, and none of its proofs ends.
+MOST_PIXELS = 4096 * 4096
+LONGEST_SIDE = 32_768
 
 
 @attrs.frozen(kw_only=True)
@@ -216,6 +219,7 @@ def _tried(
             )
         chosen = dict(zip(axes, size or (), strict=False)) | {CHANNELS[layout] + 1: channels}
         shape = tuple(dim if isinstance(dim, int) else chosen[axis] for axis, dim in enumerate(dims) if axis)
+        _check_area(*(shape[axis - 1] for axis in axes))
         spec = TensorSpec(name=value.name, dtype=dtype, shape=shape)
         try:
             return layout, batch, spec, _try(session, spec, batch)
@@ -224,6 +228,20 @@ def _tried(
             if place == len(layouts):
                 raise
     raise AssertionError("unreachable: there is at least one layout")
+
+
+def _check_area(height: int, width: int) -> None:
+    """Check that pictures are of a size that this machine can make and a request can carry.
+
+    Raises:
+        TaskFailure: If they are larger.
+    """
+    if height * width > MOST_PIXELS or max(height, width) > LONGEST_SIDE:
+        raise TaskFailure(
+            f"The model takes pictures of {height} x {width} (height x width). The largest that can be packaged have "
+            f"{MOST_PIXELS:,} pixels, as 4096 x 4096 have, and sides of at most {LONGEST_SIDE:,}. Export the model for "
+            "smaller pictures, or with height and width left open and --size."
+        )
 
 
 def _try(session: Session, spec: TensorSpec, batch: int | None) -> NDArray[Any]:

@@ -2,21 +2,24 @@
 
 import contextlib
 import io
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TextIO
 
 import rich.box
 import rich.progress
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from scripts.host.errors import TaskFailure
 from scripts.host.stopping import stoppable
 from triton_sdk.errors import TritonError
+from triton_sdk.text import shown
 
 # Where there is no terminal (CI, a pipe) rich assumes 80 columns and breaks the tables.
 PIPE_WIDTH = 140
@@ -33,17 +36,57 @@ STYLES = {
 
 def _console(*, stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
+    if isinstance(stream, io.TextIOWrapper) and stream.errors != "backslashreplace":
+        # A terminal that knows ASCII alone gets an escape for what it cannot show. A full disk is told by what follows.
+        with contextlib.suppress(OSError):
+            stream.reconfigure(errors="backslashreplace")
     return Console(file=stream, width=None if stream.isatty() else PIPE_WIDTH, highlight=False, soft_wrap=False)
+
+
+def _text(text: str, style: str = "") -> Text:
+    """Return *text*, of which nothing reaches the terminal as a command to it."""
+    return Text(shown(text), style=style)
+
+
+def _result(what: RenderableType, *, soft_wrap: bool = False) -> None:
+    """Print what was asked for.
+
+    Raises:
+        TaskFailure: If it cannot be written.
+    """
+    try:
+        _console(stderr=False).print(what, soft_wrap=soft_wrap)
+    except OSError as error:
+        _forget(sys.stdout)
+        raise TaskFailure(
+            f"The result cannot be written to standard output: {error.strerror}. Write it elsewhere."
+        ) from error
+
+
+def _note(text: Text) -> None:
+    """Print what is no result on standard error: what is being done is finished, or undone, if nobody reads along."""
+    try:
+        _console(stderr=True).print(text, soft_wrap=True)
+    except OSError:
+        _forget(sys.stderr)
+
+
+def _forget(stream: TextIO) -> None:
+    """Send what is left in *stream* nowhere: Python would try to write it at exit, and complain once more."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def say(text: str) -> None:
     """Print a line on standard output."""
-    _console(stderr=False).print(Text(text), soft_wrap=True)
+    _result(_text(text), soft_wrap=True)
 
 
 def step(text: str) -> None:
     """Print a line of progress on standard error, so that it never mixes with a result."""
-    _console(stderr=True).print(Text(f"  {text}", style="dim"), soft_wrap=True)
+    _note(_text(f"  {text}", style="dim"))
 
 
 def confirm(question: str, *, otherwise: str) -> bool:
@@ -55,7 +98,7 @@ def confirm(question: str, *, otherwise: str) -> bool:
     if not is_asked():
         raise TaskFailure(f"There is no terminal to ask on: {otherwise}")
     try:
-        answer = _console(stderr=True).input(Text(f"{question} [y/N] ", style="bold"))
+        answer = _console(stderr=True).input(_text(f"{question} [y/N] ", style="bold"))
     except EOFError:  # Ctrl-D
         return False
     return answer.strip().lower() in ("y", "yes")
@@ -72,16 +115,14 @@ def reporting() -> Iterator[None]:
 
     SIGTERM and SIGHUP, as a cancelled CI job and a terminal that is closed send them, act like Ctrl-C.
     """
-    console = _console(stderr=True)
     try:
         with stoppable():
             yield
     except (TaskFailure, TritonError) as error:
-        console.print(Text.assemble(("Error: ", "bold red"), str(error)), soft_wrap=True)
+        _note(Text.assemble(("Error: ", "bold red"), shown(str(error))))
         raise SystemExit(1) from error
     except KeyboardInterrupt as error:
-        with contextlib.suppress(OSError):
-            console.print(Text(str(error) or "Stopped.", style="yellow"), soft_wrap=True)
+        _note(_text(str(error) or "Stopped.", style="yellow"))
         raise SystemExit(130) from None
 
 
@@ -99,12 +140,14 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, 
     """
     heads = any(columns)
     box = rich.box.SIMPLE_HEAD if heads else rich.box.SIMPLE
-    grid = Table(title=title, box=box, show_header=heads, title_justify="left", title_style="bold", pad_edge=False)
+    grid = Table(
+        title=_text(title), box=box, show_header=heads, title_justify="left", title_style="bold", pad_edge=False
+    )
     for column in columns:
         grid.add_column(column, overflow="fold")
     for row in rows:
-        grid.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
-    _console(stderr=False).print(grid)
+        grid.add_row(*(_text(cell, style=STYLES.get(cell, "")) for cell in row))
+    _result(grid)
     if picture is not None:
         grid.title = None  # the window of the picture has it
         recorder = Console(record=True, width=PIPE_WIDTH, file=io.StringIO(), highlight=False)
@@ -129,14 +172,14 @@ def waiting() -> Iterator[tuple[Callable[[str], None], Callable[[str], None]]]:
     def line(text: str) -> None:
         # What is being done is finished, or undone, even where nobody reads along any more.
         with contextlib.suppress(OSError):
-            console.print(Text(f"  {text}", style="dim"), soft_wrap=True)
+            console.print(_text(f"  {text}", style="dim"), soft_wrap=True)
 
     if not console.is_terminal:
         yield line, lambda _: None
         return
     with console.status("") as spinner:
         # Such a line may be cut, or the terminal would keep what is left of it.
-        yield line, lambda text: spinner.update(Text(text[: console.width - 4], style="dim"))
+        yield line, lambda text: spinner.update(_text(text[: console.width - 4], style="dim"))
 
 
 def difference(lines: Sequence[str]) -> None:
@@ -144,7 +187,7 @@ def difference(lines: Sequence[str]) -> None:
     styles = {"+": "green", "-": "red", "@": "cyan"}
     for text in lines:
         style = "bold" if text.startswith(("+++", "---")) else styles.get(text[:1], "")
-        _console(stderr=False).print(Text(text, style=style), soft_wrap=True)
+        _result(_text(text, style=style), soft_wrap=True)
 
 
 def download_bar() -> AbstractContextManager[Callable[[int, int], None]]:

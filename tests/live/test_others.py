@@ -1,6 +1,5 @@
 """Repositories that others wrote: Triton serves them, the linter lets them pass, the smoke test finds them healthy."""
 
-import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 import tritonclient.grpc as grpcclient
+from tritonclient.utils import InferenceServerException
 
 from scripts.graph.session import Session
 from scripts.packaging.package import Source, Wishes, package
@@ -16,7 +16,7 @@ from scripts.server.checks import check_server
 from scripts.server.endpoint import Endpoint
 from tests.doubles import owners_models, public_configs, refused_configs, tiny
 from triton_sdk import ResNetClient
-from triton_sdk.errors import LocalServerError, TritonError
+from triton_sdk.errors import TritonError
 from triton_sdk.local import LocalTriton, Runtime
 
 pytestmark = pytest.mark.timeout(120)
@@ -131,18 +131,19 @@ def test_models_of_every_kind_of_scores_are_asked_by_the_client(tmp_path: Path, 
 
 @pytest.mark.timeout(400)
 def test_what_the_linter_refuses_triton_refuses(tmp_path: Path, runtime: Runtime) -> None:
-    """Each error of the configuration keeps the real server from loading the model, and no other one beside it."""
+    """Each error of the configuration keeps the real server from loading the model; another one beside it is loaded."""
     for name, case in refused_configs.CASES.items():
         refused_configs.write(tmp_path, name, case)
     others = {case.replace(" ", "-"): public_configs.refused(case) for case in public_configs.REFUSED}
     for name, text in others.items():
         public_configs.write(tmp_path, text.replace('"other"', f'"{name}"'), name=name)
     tiny.write_model(tmp_path, "right")
-    # Each that gets as far as its backend starts a process: half a minute in all, and more on a busy machine.
-    server = LocalTriton(tmp_path, runtime=runtime, start_timeout=360)
-    with pytest.raises(LocalServerError, match="ended with status"):
-        server.start()
-    assert set(re.findall(r"successfully loaded '([^']+)'", server.log_tail(5000))) == {"right"}
+    asked = LocalTriton(tmp_path, runtime=runtime, args=("--model-control-mode=explicit",))
+    with asked as server, grpcclient.InferenceServerClient(server.grpc_url) as client:
+        client.load_model("right")
+        for name in (*refused_configs.CASES, *others):
+            with pytest.raises(InferenceServerException):
+                client.load_model(name)
 
 
 def test_a_decoupled_model_answers_no_plain_request(tmp_path: Path, runtime: Runtime) -> None:

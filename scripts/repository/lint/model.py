@@ -42,14 +42,18 @@ def lint(repository: Path) -> list[Finding]:
         raise TaskFailure(f"{repository} cannot be listed: {problem.strerror}. Correct its permissions.") from problem
     graphs = Graphs()
     findings = [finding for folder in folders for finding in lint_model(folder, graphs=graphs)]
-    configs = {folder.name: config_for_gpus(folder) for folder in folders}
-    findings.extend(guarded(check_engine_names(configs, repository, graphs)))
-    findings.extend(check_sharing({folder.name: configs[folder.name] for folder in on_gpus(repository)}))
+    findings.extend(guarded(_check_together(repository, folders, graphs)))
     if folders:
         findings.extend(guarded(_check_modes([repository], within=repository.parent)))
     else:
         findings.append(warning("no-models", f"{repository.name} holds no model: Triton starts and serves nothing."))
     return findings
+
+
+def _check_together(repository: Path, folders: Sequence[Path], graphs: Graphs) -> Iterator[Finding]:
+    configs = {folder.name: config_for_gpus(folder) for folder in folders}
+    yield from check_engine_names(configs, repository, graphs)
+    yield from check_sharing({folder.name: configs[folder.name] for folder in on_gpus(repository)})
 
 
 def lint_model(folder: Path, *, graphs: Graphs) -> list[Finding]:

@@ -9,6 +9,7 @@ import attrs
 import onnx
 from onnx import TensorProto
 
+from scripts.graph.compare import random_nodes
 from scripts.graph.walk import all_nodes, images_of, opset_of
 from scripts.host.errors import TaskFailure
 from scripts.repository import golden, manifest
@@ -77,6 +78,7 @@ def _check_graph(
     yield from findings
     if model is not None:
         yield from _check_batch_mates(model, config, known)
+        yield from _check_chance(model)
 
 
 def _read_manifest(folder: Path) -> tuple[Manifest | None, list[Finding]]:
@@ -214,6 +216,15 @@ def _check_batch_mates(model: onnx.ModelProto, config: Mapping[str, Any], known:
             "dynamic-quantisation",
             f"The graph is dynamically quantised: an image's scores depend on what shares its batch{figure}. Quantise "
             "it statically, or set max_batch_size to 1 and live with one image at a time.",
+        )
+
+
+def _check_chance(model: onnx.ModelProto) -> Iterator[Finding]:
+    if drawing := random_nodes(model):
+        yield warning(
+            "not-deterministic",
+            f"The graph is not deterministic: {', '.join(drawing[:3])} draws random numbers, so that the same picture, "
+            "asked twice, may get two answers. Export the model for inference, in PyTorch after model.eval().",
         )
 
 

@@ -1,12 +1,17 @@
 """Questions to a person."""
 
+import contextlib
+import errno
 import io
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scripts.host import terminal
 from scripts.host.errors import TaskFailure
+from tests.properties import examples
 
 
 @pytest.fixture
@@ -36,3 +41,64 @@ def test_without_a_terminal_nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
     with pytest.raises(TaskFailure, match=r"no terminal to ask on: --yes does it"):
         terminal.confirm("Sure?", otherwise="--yes does it")
+
+
+def stream(encoding: str, raw: io.RawIOBase | None = None) -> io.TextIOWrapper:
+    """Return a stream that knows the characters of *encoding* alone."""
+    return io.TextIOWrapper(io.BufferedWriter(raw) if raw else io.BytesIO(), encoding=encoding, write_through=True)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+@examples(40)
+@given(text=st.text(alphabet=st.characters(codec=None), max_size=30))
+def test_whatever_a_text_holds_it_is_shown(encoding: str, text: str) -> None:
+    """On a terminal of any encoding nothing fails, and no control character of a name, label or tensor gets out."""
+    out, err = stream(encoding), stream(encoding)
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        terminal.say(text)
+        terminal.table(text, ("state", "why"), [("ok", text)])
+        terminal.difference([f"+{text}"])
+        terminal.step(text)
+        with contextlib.suppress(SystemExit), terminal.reporting():
+            raise TaskFailure(text)
+    written = b"".join(getattr(part.buffer, "getvalue")() for part in (out, err))  # noqa: B009 - BytesIO's, for mypy
+    assert not set(written.decode(encoding)) & {chr(code) for code in (*range(9), *range(11, 32), *range(127, 160))}
+
+
+class Full(io.RawIOBase):
+    """A file on a disk without room."""
+
+    def writable(self) -> bool:
+        """Return that it may be tried."""
+        return True
+
+    def write(self, _: object) -> int:
+        """Fail as /dev/full does."""
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("show", [lambda: terminal.say("x"), lambda: terminal.table("t", ("a",), [("b",)])])
+def test_a_result_that_cannot_be_written_is_one_message(
+    show: Callable[[], None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The task fails with status 1 and says why, without a traceback."""
+    full = stream("utf-8", Full())
+    monkeypatch.setattr("sys.stdout", full)
+    with pytest.raises(SystemExit) as ended, terminal.reporting():
+        show()
+    assert ended.value.code == 1
+    assert "cannot be written to standard output: No space left on device" in capsys.readouterr().err
+    with contextlib.suppress(OSError):
+        full.close()
+
+
+def test_progress_that_nobody_can_read_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full standard error keeps nothing from being done; a failure still has its status."""
+    full = stream("utf-8", Full())
+    monkeypatch.setattr("sys.stderr", full)
+    terminal.step("working")
+    with pytest.raises(SystemExit) as ended, terminal.reporting():
+        raise TaskFailure("no")
+    assert ended.value.code == 1
+    with contextlib.suppress(OSError):
+        full.close()

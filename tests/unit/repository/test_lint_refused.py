@@ -185,3 +185,14 @@ def test_faults_do_not_hide_each_other(names: set[str], hidden: str, tmp_path: P
         assert isinstance(finding, Finding)
         found.setdefault(finding.model, set()).add(finding.rule)
     assert all(refused_configs.CASES[name].rule in found[name] for name in names)
+
+
+def test_a_graph_that_draws_random_numbers_is_said(tmp_path: Path) -> None:
+    """The operator is named, and what to do."""
+    version = tiny.write_model(tmp_path)
+    model = onnx.load_model(version / "model.onnx")
+    model.graph.node.append(onnx.helper.make_node("RandomNormalLike", ["x"], ["noise"]))
+    onnx.save_model(model, version / "model.onnx")
+    (said,) = [finding for finding in lint(tmp_path) if finding.rule == "not-deterministic"]
+    assert said.severity == "warning"
+    assert re.search(r"not deterministic: RandomNormalLike \('noise'\).*model\.eval\(\)", said.message)

@@ -1,6 +1,7 @@
 """``python -m triton_sdk predict``: what it prints where, and its exit status."""
 
 import csv
+import errno
 import io
 import json
 import os
@@ -198,3 +199,54 @@ def test_names_of_files_need_not_be_text(run: Run, tmp_path: Path, monkeypatch: 
     assert run(path)[0] == 0
     raw: Any = stream.buffer
     assert raw.getvalue() == os.fsencode(path) + b": cat 75.0%\n"
+
+
+@pytest.mark.parametrize("form", [(), ("--csv",), ("--json",)])
+def test_nothing_of_a_name_or_label_is_obeyed_by_a_terminal(run: Run, tmp_path: Path, form: tuple[str, ...]) -> None:
+    """Escape sequences in names of files come out as escapes, in results and in messages."""
+    path = tmp_path / "a\x1b[31m\n\x9b.png"
+    path.write_bytes(png(40, 30))
+    bad = tmp_path / "b\x1b]0;title\x07.png"
+    bad.write_bytes(b"no picture")
+    status, out, err = run(*form, path, bad)
+    assert status == 1
+    assert not {"\x1b", "\x9b", "\x07"} & set(out + err)
+    assert r"\u001b[31m" in out if form == ("--json",) else r"\x1b[31m\x0a\x9b.png" in out
+    assert r"\x1b]0;title\x07.png" in err
+
+
+def test_an_ascii_terminal_gets_escapes(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it cannot show is no reason to stop."""
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    path = tmp_path / "caf\xe9.png"
+    path.write_bytes(png(40, 30))
+    assert run(path)[0] == 0
+    raw: Any = stream.buffer
+    assert b"caf\\xe9.png: cat 75.0%" in raw.getvalue()
+
+
+@pytest.mark.usefixtures("run")
+def test_results_that_cannot_be_written_are_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk is said, with status 1."""
+
+    class Full(io.StringIO):
+        def write(self, _: str) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sys, "stdout", Full())
+    monkeypatch.setattr(sys, "stderr", said := io.StringIO())
+    assert main(["predict", str(folder)]) == 1
+    assert said.getvalue() == "The results cannot be written: No space left on device.\n"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_is_no_file_is_not_opened(run: Run, tmp_path: Path, kind: str) -> None:
+    """A named pipe would wait for ever; it is a line, and the next image follows."""
+    path = tmp_path / "a.png"
+    os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
+    good = tmp_path / "b.png"
+    good.write_bytes(png(40, 30))
+    status, out, err = run(path, good)
+    assert (status, out.count("\n")) == (1, 1)
+    assert ("it is a named pipe" if kind == "pipe" else "it is a device") in err
