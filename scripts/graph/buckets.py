@@ -80,14 +80,19 @@ def sizes_of(model: onnx.ModelProto) -> tuple[int, ...]:
     return tuple(int(branch.name.removeprefix(_BRANCH)) for branch in _branches(model.graph))
 
 
+def is_branch(graph: onnx.GraphProto) -> bool:
+    """Say whether `bucketed` made this graph as the branch for a batch size."""
+    return graph.name.startswith(_BRANCH)
+
+
 def _branches(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     """Yield the branches that `bucketed` made, from the smallest size on."""
-    if graph.name.startswith(_BRANCH):
+    if is_branch(graph):
         yield graph
         return
     for node in graph.node:
         sides = {attribute.name: attribute.g for attribute in node.attribute}
-        if node.op_type == "If" and sides["then_branch"].name.startswith(_BRANCH):
+        if node.op_type == "If" and is_branch(sides["then_branch"]):
             yield sides["then_branch"]
             yield from _branches(sides["else_branch"])
 

@@ -1,5 +1,7 @@
 """Measure how far two ways to ask one model lie apart."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -72,17 +74,20 @@ def batch_difference(model: onnx.ModelProto, inputs: NDArray[np.generic]) -> flo
 
 
 def bucket_difference(
-    plain: Session, buckets: Session, images: NDArray[np.generic], *, limit: float
+    plain: Session, buckets: Session, images: NDArray[np.generic], *, sizes: Sequence[int], limit: float
 ) -> tuple[float, int]:
     """Return how far a graph with branches for batch sizes lies from the plain one, and for how many images.
 
-    The one with branches is asked for every number of images from 1 to all of them, until one differs by more than
-    *limit*; the plain one only once, since what shares a batch changes nothing in what is packaged with batches.
+    Each branch is asked for the most and for the fewest images that it gets, until one differs by more than *limit*.
+    For the numbers between it computes the very same on as many rows, of which fewer are repeated; that each number of
+    images is led into its branch and out of it rightly, `scripts.graph.wiring` tells at next to no cost. The plain
+    graph is asked once, since what shares a batch changes nothing in what is packaged with batches.
 
     Args:
         plain: The graph without branches.
         buckets: The same with them.
         images: What both take, ``(n, ...)``; n is the largest batch.
+        sizes: The sizes that have a branch, from the smallest on; n is the last.
         limit: Largest difference of a score that is allowed.
 
     Raises:
@@ -90,7 +95,8 @@ def bucket_difference(
     """
     largest, where = 0.0, 1
     answers = plain.scores(images)
-    for count in range(1, len(images) + 1):
+    fewest = [1, *(size + 1 for size in sizes[:-1])]
+    for count in sorted({*fewest, *sizes}):
         expected, got = answers[:count], buckets.scores(images[:count])
         difference = _largest(expected, got) if expected.shape == got.shape else float("inf")
         # Written so that NaN counts as different.

@@ -10,11 +10,13 @@ from scripts.graph.buckets import bucketed, sizes_up_to
 from scripts.graph.compare import bucket_difference
 from scripts.graph.half import to_half
 from scripts.graph.inspect import Classifier
+from scripts.graph.load import load
 from scripts.graph.naming import shortened
 from scripts.graph.prepare import UnbucketableError
 from scripts.graph.session import Session
 from scripts.graph.walk import images_of
 from scripts.graph.weights import save_together
+from scripts.graph.wiring import astray, numbered, wiring
 from scripts.host.errors import TaskFailure
 from scripts.repository import golden
 from scripts.repository.gpu_pbtxt import FILE, GRAPH
@@ -179,7 +181,9 @@ class Pair:
         difference = 0.0
         if sizes:
             limit = max(self.limit, BRANCH_LIMIT)
-            difference = self._apart(Session(source) if half is not None else Session(folder / MODEL), folder, limit)
+            difference = self._apart(
+                Session(source) if half is not None else Session(folder / MODEL), folder, sizes=sizes, limit=limit
+            )
             if not difference <= limit:
                 sizes, difference = (), 0.0
                 _save(plain, source, folder, apart=half is not None)
@@ -214,12 +218,14 @@ class Pair:
             self.progress(f"Note: {error}")
             return (), source
 
-    def _apart(self, plain: Session, folder: Path, limit: float) -> float:
+    def _apart(self, plain: Session, folder: Path, *, sizes: tuple[int, ...], limit: float) -> float:
         """Return how far the branches of the written graph lie from *plain*, over every number of images."""
         images = golden.pictures(self.contract, self.contract.max_batch)
         self.progress(f"Comparing the branches with the plain graph, for every batch of 1 to {len(images)} images")
-        difference, count = bucket_difference(plain, Session(folder / GRAPH), images, limit=limit)
+        difference, count = bucket_difference(plain, Session(folder / GRAPH), images, sizes=sizes, limit=limit)
         found = f"a batch of {count} differs most, by {difference:.1e} in a probability (allowed: {limit:.0e})"
+        if difference <= limit and (count := astray(Session(wiring(load(folder / GRAPH))), numbered(images))):
+            difference, found = float("inf"), f"a batch of {count} is led astray on its way into a branch or out of it"
         self.progress(f"{'Proof' if difference <= limit else 'Note: the branches give other answers'}: {found}")
         return difference
 

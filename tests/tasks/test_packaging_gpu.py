@@ -223,6 +223,10 @@ def test_branches_that_answer_otherwise_are_not_published(
     assert "the branches give other answers: a batch of 5 differs most" in "\n".join(put.lines)  # type: ignore[attr-defined]
     assert sizes_of(load(done.path / "model.gpu.onnx")) == ()
     assert "dynamic_batching" not in config(done)
+    # What leads into a branch and out of it is tried by itself, for the batches between.
+    monkeypatch.setattr(gpu, "bucket_difference", lambda *_images, **_limits: (0.0, 1))
+    put(small_classifiers.classifier(seed=2), model="other")
+    assert "a batch of 5 is led astray on its way into a branch" in "\n".join(put.lines)  # type: ignore[attr-defined]
 
 
 def test_later_versions_fit_the_configuration_for_gpus(put: Callable[..., PackagedVersion], repository: Path) -> None:

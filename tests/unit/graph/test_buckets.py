@@ -12,6 +12,7 @@ from scripts.graph.compare import bucket_difference
 from scripts.graph.prepare import UnbucketableError
 from scripts.graph.session import Session
 from scripts.graph.walk import graphs, names, opset_of
+from scripts.graph.wiring import astray, numbered, wiring
 from scripts.host.errors import TaskFailure
 from tests.doubles import batched_models
 from tests.doubles.batched_models import MODELS, batch
@@ -215,17 +216,50 @@ def test_names_that_are_taken_are_left_alone() -> None:
     )
 
 
+def broken(model: onnx.ModelProto, *, size: int, values: list[int]) -> onnx.ModelProto:
+    """Return *model* with a branch that is filled by other images of the batch."""
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    branch = next(graph for graph in graphs(result.graph) if graph.name == f"bucket_{size}")
+    fill = branch.node[0]
+    fill.input[0] = "broken"
+    result.graph.initializer.append(constant("broken", values))
+    return result
+
+
+@pytest.mark.parametrize("make", MODELS.values(), ids=MODELS.keys())
+def test_the_way_into_and_out_of_each_branch_is_tried_by_itself(make: Callable[[], onnx.ModelProto]) -> None:
+    """However a graph is built: what is left of it has no weights and tells each image's number, in every batch."""
+    tiny = make()
+    whole = bucketed(tiny, SIZES)
+    before = whole.SerializeToString()
+    session, feeds = Session(wiring(whole)), batch(tiny, LARGEST)
+    image = whole.graph.input[0].name
+    feeds[image] = numbered(feeds[image])
+    for count in range(1, LARGEST + 1):
+        (got, *_) = session.outputs(first(feeds, count))
+        assert len(got) == count
+        assert (got.reshape(count, -1) == np.arange(1, count + 1)[:, None]).all()
+    assert whole.SerializeToString() == before
+
+
 def test_the_difference_finds_the_size_that_is_wrong() -> None:
-    """The proof asks every number of images, and names the one for which a branch answers something else."""
+    """The proof asks each branch for the fewest and the most images, and names the batch that is answered wrongly."""
     tiny = classifier()
-    result = bucketed(tiny, (1, 2, 4))
+    sizes = (1, 2, 4)
+    result = bucketed(tiny, sizes)
     images = batch(tiny, 4)["data"]
-    assert bucket_difference(Session(tiny), Session(result), images, limit=1e-5)[0] <= 1e-5
-    four = next(graph for graph in graphs(result.graph) if graph.name == "bucket_4")
-    places = four.node[0].input[0]
-    for tensor in result.graph.initializer:
-        if tensor.name == places:
-            tensor.CopyFrom(constant(places, [0, 0, 0, 0]))
-    difference, count = bucket_difference(Session(tiny), Session(result), images, limit=1e-5)
+    assert bucket_difference(Session(tiny), Session(result), images, sizes=sizes, limit=1e-5)[0] <= 1e-5
+    wrong = broken(result, size=4, values=[0, 0, 0, 0])
+    difference, count = bucket_difference(Session(tiny), Session(wrong), images, sizes=sizes, limit=1e-5)
     assert difference > 1e-2
     assert count == 3
+
+
+@pytest.mark.parametrize(("values", "count"), [([0, 1, 2, 3, 4, 4, 6, 7], 6), ([0] * 8, 5)])
+def test_a_batch_that_is_led_astray_is_named(values: list[int], count: int) -> None:
+    """The smallest one, be it between the sizes: an image of it does not come into its row of the branch."""
+    result = bucketed(classifier(), (1, 2, 4, 8))
+    images = numbered(batch(classifier(), 8)["data"])
+    assert astray(Session(wiring(result)), images) == 0
+    assert astray(Session(wiring(broken(result, size=8, values=values))), images) == count
