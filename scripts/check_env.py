@@ -86,7 +86,7 @@ def _models(repository: Path) -> Row:
     if versions:
         return Row(what="models", state="ok", found=", ".join(versions))
     advice = "invoke package-model --model resnet50"
-    return Row(what="models", state="missing", found=f"no version is packaged in {repository.name}", advice=advice)
+    return Row(what="models", state="missing", found=f"no version is packaged in {repository}", advice=advice)
 
 
 def _program(name: str, argv: tuple[str, ...], purpose: str, *, answers: str) -> Row:

@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 import attrs
 import platformdirs
 
-from scripts.host import env_file
+from scripts.host import env_file, root
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = root.ROOT
 # Where TRITON_BASE_IMAGE is not set: the oldest release for production; scripts/repository/lint/gpu.py says why.
 BASE_IMAGE = "nvcr.io/nvidia/tritonserver:26.08-py3"
 

@@ -1,5 +1,6 @@
 """Build the image that serves the models: what goes in, under which name, and what came out."""
 
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from scripts.image.commit import Revision
 from scripts.image.commit import of as revision_of
 from scripts.image.labels import KIND, REVISION
 from scripts.image.layers import Models
+from scripts.registry.reference import is_image
 from scripts.repository.lint.gpu import check_base
 from triton_sdk import __version__
 
@@ -55,6 +57,13 @@ class Order:
             raise TaskFailure(f"The CPU image is for {CPU_PLATFORM} only: there is no wheel for {self.platform}.")
         for finding in check_base(self.base_image) if self.kind != "cpu" else ():
             raise TaskFailure(finding.message)
+        if self.platform and not re.fullmatch(r"linux/(amd64|arm64(/v8)?)", self.platform):
+            raise TaskFailure(
+                f"--platform takes linux/amd64 or linux/arm64, which Triton is made for, not {self.platform!r}."
+            )
+        for name, image in (("tag", self.tag), ("base", self.base), ("minimal", self.minimal)):
+            if image and not is_image(image):
+                raise TaskFailure(f"--{name} takes NAME:TAG in small letters, for example triton:v1, not {image!r}.")
         if self.minimal and self.kind != "slim":
             raise TaskFailure("An image to put the backend on is for a slim image only.")
 
@@ -95,7 +104,7 @@ class Recipe:
     def name(self) -> str:
         """The image's name and tag; where none is ordered, 12 digits of revision and models say what is in it."""
         tag = f"{self.revision.short}-{self.models.digest[:12]}"
-        return self.order.tag or f"triton-infer{'-cpu' if self.order.kind == 'cpu' else ''}:{tag}"
+        return self.order.tag or f"triton-infer{'' if self.order.kind == 'full' else f'-{self.order.kind}'}:{tag}"
 
     @property
     def labels(self) -> Mapping[str, str]:

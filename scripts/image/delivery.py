@@ -16,6 +16,7 @@ from scripts.image.push import LocalImage, Pushed, Pusher
 from scripts.registry import aws
 from scripts.registry.distribution import USER
 from scripts.registry.ecr import ImageRepository
+from scripts.registry.reference import is_image
 
 Progress = Callable[[str], None]
 _APART = {"DOCKER_CONFIG": "TEMPORARY"}
@@ -36,6 +37,10 @@ class Wanted:
     image: str | None = None
     tag: str | None = None
     root: Path = ROOT
+
+    def __attrs_post_init__(self) -> None:
+        if self.image and not is_image(self.image):
+            raise TaskFailure(f"--image takes the name of an image here, NAME:TAG, not {self.image!r}.")
 
 
 def deliver(

@@ -11,7 +11,7 @@ from scripts.packaging.build import Built, build
 from scripts.packaging.gpu import GpuWish
 from scripts.packaging.publish import Publication, names_of_others, version_exists
 from scripts.packaging.trial.judge import Trial
-from scripts.packaging.trial.pictures import read
+from scripts.packaging.trial.pictures import check, read
 from scripts.packaging.trial.run import run
 from scripts.packaging.wishes import Wishes
 from scripts.repository import config_pbtxt
@@ -78,6 +78,8 @@ def package(
         TaskFailure: If it cannot be packaged; the message says why and what to do.
     """
     repository = repository.resolve()
+    if images is not None:
+        check(images.source)
     _check_request(repository / model, model=model, version=version, max_batch=max_batch)
     largest = max_batch or config_pbtxt.max_batch_of(repository / model / CONFIG)
     on_gpu = gpu.decided(repository / model, on_gpu, progress=progress)

@@ -11,6 +11,15 @@ _REFERENCE = re.compile(
     r"(?P<repository>[A-Za-z0-9][\w.-]*(?::\d{1,5}(?=/))?(?:/[a-z0-9][\w.-]*)*)"
     r"(?::(?P<tag>\w[\w.-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
+_LOCAL = re.compile(
+    r"(?:[A-Za-z0-9][\w.-]*(?::\d{1,5})?/)?[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
+    r"(?:/[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*)*(?::\w[\w.-]{0,127})?(?:@sha256:[0-9a-f]+)?"
+)
+
+
+def is_image(text: str) -> bool:
+    """Say whether Docker takes *text* for an image's name: ``NAME``, ``HOST/NAME``, with ``:TAG`` or a digest."""
+    return _LOCAL.fullmatch(text) is not None
 
 
 @attrs.frozen(kw_only=True)

@@ -2,12 +2,14 @@
 
 import contextlib
 import queue
+import shlex
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from scripts.host.errors import TaskFailure
+from scripts.host.root import INPUT
 from scripts.host.settings import Settings
 from scripts.host.shell import Command, attach
 from scripts.repository.versions import PackagedVersion, packaged, require
@@ -178,7 +180,7 @@ def how_to_call(model: str, *, http_url: str, grpc_url: str) -> Sequence[str]:
     """Return lines that show a newcomer the first calls."""
     return (
         "curl:    invoke generate-input --model " + model,
-        f"         curl -X POST {http_url}/v2/models/{model}/infer -d @input.json",
+        f"         curl -X POST {http_url}/v2/models/{model}/infer -d {shlex.quote(f'@{INPUT}')}",
         "Python:  from triton_sdk import ResNetClient",
         f'         with ResNetClient("{grpc_url}", model="{model}") as client:',
         '             print(client.predict("photo.jpg"))',

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.host.errors import TaskFailure
+from scripts.host.root import INPUT, REPOSITORY
 from scripts.repository import config_pbtxt, golden
 from scripts.repository.versions import CONFIG, version_folders
 from triton_sdk.contract import Framing, ModelContract
@@ -46,7 +47,7 @@ def generate(
     model: str,
     repository: Path,
     version: int | None = None,
-    output: Path = Path("input.json"),
+    output: Path = INPUT,
     batch: int = 1,
     raw: bool = False,
     url: str = "http://localhost:8000",
@@ -180,9 +181,9 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m scripts.generate_input", description=__doc__)
     parser.add_argument("image", nargs="?", metavar="IMAGE", help="the image to send; without it a generated one")
     parser.add_argument("--model", default="resnet50", help="name of the packaged model; default: %(default)s")
-    parser.add_argument("--repository", type=Path, default=Path("model_repository"), help="default: %(default)s")
+    parser.add_argument("--repository", type=Path, default=REPOSITORY, help="default: %(default)s")
     parser.add_argument("--version", type=int, help="version to ask; default: the server chooses")
-    parser.add_argument("--output", type=Path, default=Path("input.json"), help="default: %(default)s")
+    parser.add_argument("--output", type=Path, default=INPUT, help="default: %(default)s")
     parser.add_argument("--batch", type=int, default=1, help="images in the request; default: %(default)s")
     parser.add_argument("--raw", action="store_true", help="ask for every score instead of the best five by name")
     try:

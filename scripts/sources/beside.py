@@ -34,11 +34,18 @@ def claims_of(model: onnx.ModelProto, path: Path) -> list[Claim]:
         *timm.from_metadata(metadata, _FILE),
         *label_files.from_metadata(metadata, _FILE),
     ]
-    folder = path.resolve().parent
+    # A cache of downloads keeps the files elsewhere, under names that say nothing, and links to them side by side.
+    beside = list(_around(path.absolute()))
+    if not beside and path.is_symlink():
+        beside = list(_around(path.resolve()))
+    return [*found, *beside]
+
+
+def _around(path: Path) -> Iterator[Claim]:
+    folder = path.parent
     below = folder.name in _BELOW or (folder.name.isdigit() and (folder.parent / _TRITON).is_file())
     for place in (folder, folder.parent) if below else (folder,):
-        found.extend(_in_folder(place, stem=path.stem))
-    return found
+        yield from _in_folder(place, stem=path.stem)
 
 
 def _in_folder(folder: Path, *, stem: str) -> Iterator[Claim]:

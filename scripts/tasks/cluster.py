@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from invoke import Context, task
+from invoke import Context
 
 from scripts.host.errors import TaskFailure
+from scripts.tasks.calling import task
 from scripts.tasks.flags import WHERE, number
 
 if TYPE_CHECKING:

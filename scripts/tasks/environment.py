@@ -1,11 +1,10 @@
 """This machine: what is there, and what is missing."""
 
-from pathlib import Path
-
-from invoke import Context, task
+from invoke import Context
 
 from scripts.host.errors import TaskFailure
-from scripts.tasks.flags import REPOSITORY
+from scripts.tasks.calling import task
+from scripts.tasks.flags import REPOSITORY, path
 
 
 @task(help={"repository": "Folder with the packaged models."})
@@ -18,7 +17,7 @@ def check_env(c: Context, repository: str = REPOSITORY) -> None:
 
     with reporting():
         known = settings.load()
-        rows = check(known, root=settings.ROOT, repository=Path(repository), runner=LocalRunner())
+        rows = check(known, root=settings.ROOT, repository=path(repository), runner=LocalRunner())
         table("Environment", ("", "state", "found", "what to do"), [(r.what, r.state, r.found, r.advice) for r in rows])
         if any(row.state == "failed" for row in rows):
             raise TaskFailure("Mend what is marked as failed.")

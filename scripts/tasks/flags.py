@@ -1,19 +1,47 @@
 """The flags that several tasks have, and how their text becomes a value."""
 
 import math
+import os
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from scripts.host import root
 from scripts.host.errors import TaskFailure
 
-REPOSITORY = "model_repository"
+REPOSITORY, INPUT = str(root.REPOSITORY), str(root.INPUT)
 # The options by which the tasks for a cluster find the deployment.
 WHERE = {
     "release": "Name of the release (default: TRITON_RELEASE, or triton-infer).",
     "namespace": "Its namespace (default: TRITON_NAMESPACE, or triton).",
     "context": "Context of the kubeconfig (default: KUBE_CONTEXT, or the current one).",
 }
+
+
+def path(text: str) -> Path:
+    """Return the whole path that a person typed, as a message shows it; a shell leaves the ~ in ``--flag=~/x``."""
+    return Path(text).expanduser().absolute()
+
+
+def writable(text: str, *, name: str, suffix: str = "") -> Path | None:
+    """Return the path of a file that will be written; None where the flag is not given.
+
+    Raises:
+        TaskFailure: If that can be seen to fail, before any work is done for it.
+    """
+    if not text:
+        return None
+    file = path(text)
+    if suffix and file.suffix.lower() != suffix:
+        raise TaskFailure(f"--{name} takes a file whose name ends in {suffix}, not {text!r}.")
+    if file.is_dir():
+        raise TaskFailure(f"--{name} {file} is a folder. Name a file in it.")
+    if not file.parent.is_dir():
+        raise TaskFailure(f"--{name} {file} cannot be written: there is no folder {file.parent}. Make it first.")
+    if not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise TaskFailure(f"--{name} {file} cannot be written: this user may not write there.")
+    return file
 
 
 def number(text: str, *, name: str, least: int = 1, most: int = 2**31 - 1) -> int:

@@ -1,11 +1,10 @@
 """The container image: built, and pushed to where a cluster finds it; and the chart, likewise."""
 
-from pathlib import Path
-
-from invoke import Context, task
+from invoke import Context
 
 from scripts.host.errors import TaskFailure
-from scripts.tasks.flags import REPOSITORY
+from scripts.tasks.calling import task
+from scripts.tasks.flags import REPOSITORY, path
 
 
 @task(
@@ -15,7 +14,7 @@ from scripts.tasks.flags import REPOSITORY
         "base": "The image to build on, NAME:TAG or NAME:TAG@sha256:DIGEST (default: TRITON_BASE_IMAGE, or NVIDIA's).",
         "minimal": "With --slim: the -min image (default: the base's name with -min).",
         "platform": "Such as linux/amd64 (default: the engine's own).",
-        "tag": "NAME:TAG of the image (default: triton-infer:REVISION-MODELS).",
+        "tag": "NAME:TAG of the image (default: triton-infer:REVISION-MODELS, triton-infer-slim:... or -cpu:...).",
         "repository": "Folder with the packaged models.",
         "dry_run": "Only print the commands.",
     }
@@ -43,7 +42,7 @@ def build_image(
             raise TaskFailure("--cpu and --slim are two different images: choose one.")
         known = settings.load().get("TRITON_BASE_IMAGE")
         order = build.Order(
-            repository=Path(repository),
+            repository=path(repository),
             kind="cpu" if cpu else "slim" if slim else "full",
             base=base or (None if cpu else known),
             minimal=minimal or None,
@@ -105,8 +104,12 @@ def push_triton(
 
     with reporting(), layer_bar() as layers:
         loaded = settings.load()
+        if image and (cpu or repository != REPOSITORY):
+            raise TaskFailure("--image pushes what is built already: --cpu and --repository say what to build.")
+        if tag and (wrong := settings.VARIABLES["IMAGE_TAG"](tag)):
+            raise TaskFailure(f"--tag {tag!r} {wrong}. The repository's name is ECR_REPOSITORY's.")
         base = None if cpu else loaded.get("TRITON_BASE_IMAGE")
-        order = Order(repository=Path(repository), kind="cpu" if cpu else "full", base=base)
+        order = Order(repository=path(repository), kind="cpu" if cpu else "full", base=base)
         wanted = delivery.Wanted(order=order, image=image or None, tag=tag or loaded.get("IMAGE_TAG"))
         if dry_run:
             for command in delivery.plan(loaded, wanted, runner=LocalRunner()):

@@ -4,9 +4,11 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from invoke import Context, task
+from invoke import Context
 
 from scripts.host.errors import TaskFailure
+from scripts.tasks import flags
+from scripts.tasks.calling import task
 from scripts.tasks.cluster import reached
 from scripts.tasks.flags import REPOSITORY, WHERE, number, share
 
@@ -45,10 +47,10 @@ def tune_gpu(c: Context, model: str = "", repository: str = REPOSITORY) -> None:
     from triton_sdk.local import find_driver
 
     with reporting():
-        versions = [version for version in packaged(Path(repository)) if version.model == model]
+        versions = [version for version in packaged(flags.path(repository)) if version.model == model]
         if not versions:
             raise TaskFailure(
-                f"Which model? --model takes one that is packaged in {repository}"
+                f"Which model? --model takes one that is packaged in {flags.path(repository)}"
                 f"{f', and {model} is not' if model else ''}: `invoke package-model` packages one."
             )
         try:
@@ -143,19 +145,20 @@ def compare(
         wanted = Wanted(
             model=model,
             versions=(number(baseline, name="baseline"), number(candidate, name="candidate")),
-            images=Path(images),
-            labels=read_labels(labels) if labels else None,
+            images=flags.path(images),
+            labels=read_labels(flags.path(labels)) if labels else None,
             limits=Limits(
                 disagreement=share(max_disagreement, name="max-disagreement"), loss=share(max_loss, name="max-loss")
             ),
             callers=number(callers, name="callers", least=0, most=256),
         )
-        path = Path(report) if report else Path("build", "compare", f"{model}-{baseline}-{candidate}.html")
+        usual = settings.ROOT / "build" / "compare" / f"{model}-{baseline}-{candidate}.html"
+        path = flags.path(report) if report else usual
         check(path)
         place = choose(local=local, url=url, cluster=bool(release or namespace or context), settings=settings.load())
         server: contextlib.AbstractContextManager[Answering]
         if place == "local":
-            server = on_this_machine(Path(repository), wanted, gpu=gpu)
+            server = on_this_machine(flags.path(repository), wanted, gpu=gpu)
         elif place == "cluster":
             server = in_the_cluster(release, namespace, context)
         else:

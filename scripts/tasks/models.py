@@ -1,21 +1,23 @@
 """Model versions: packaged, looked at, and asked something by hand."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from invoke import Context, task
+from invoke import Context
 
 from scripts.host.errors import TaskFailure
 from scripts.tasks import flags
-from scripts.tasks.flags import REPOSITORY
+from scripts.tasks.calling import task
+from scripts.tasks.flags import INPUT, REPOSITORY
 
 
 @task(
     help={
         "model": "Name on the server; resnet50 and mobilenetv2 are known (default with --onnx: the file's name).",
         "onnx": "Package this ONNX file instead of a known model.",
-        "weights": "zoo (downloaded), seeded (made here, no internet), or the name of one file of the zoo.",
-        "seed": "Seed of seeded weights.",
+        "weights": "zoo (downloaded, the default), seeded (made here, no internet), or the name of a file of the zoo.",
+        "seed": "Seed of seeded weights (default: 1).",
         "version": "Version number (default: the next one).",
         "repository": "Folder to package into.",
         "labels": "File with the name of each class, a line each.",
@@ -47,8 +49,8 @@ def package_model(
     c: Context,
     model: str = "",
     onnx: str = "",
-    weights: str = "zoo",
-    seed: str = "1",
+    weights: str = "",
+    seed: str = "",
     version: str = "",
     repository: str = REPOSITORY,
     labels: str = "",
@@ -87,19 +89,23 @@ def package_model(
             raise TaskFailure("Which model? --model resnet50, --model mobilenetv2, or a file of yours: --onnx PATH.")
         if not images and (min_accuracy or image_hashes):
             raise TaskFailure("--min-accuracy and --image-hashes belong to --images.")
+        if onnx and (weights or seed):
+            raise TaskFailure("--weights and --seed belong to a known model (--model): the file of --onnx has its own.")
+        if seed and weights != "seeded":
+            raise TaskFailure("--seed belongs to --weights seeded.")
         if onnx:
-            source = Source.onnx(Path(onnx))
+            source = Source.onnx(flags.path(onnx))
         elif weights == "seeded":
-            source = Source.seeded(model, seed=flags.number(seed, name="seed", least=0))
+            source = Source.seeded(model, seed=flags.number(seed or "1", name="seed", least=0))
         else:
-            wanted = model if weights == "zoo" else weights
+            wanted = model if weights in ("", "zoo") else weights
             if weights in zoo.ARCHITECTURES:
                 raise TaskFailure(f"--weights takes zoo, seeded or one file of the zoo: is --model {weights} meant?")
             source = Source.zoo(wanted, cache=settings.cache_folder(), downloaded=downloaded)
         made = package(
             source,
-            model=model or Path(onnx).resolve().stem,
-            repository=Path(repository),
+            model=model or named_after(flags.path(onnx)),
+            repository=flags.path(repository),
             version=flags.optional_number(version, name="version"),
             wishes=Wishes(
                 colour=flags.word(colour, CHOICES["colour"], name="colour"),
@@ -111,7 +117,7 @@ def package_model(
                 interpolation=flags.word(interpolation, CHOICES["interpolation"], name="interpolation"),
                 fit=flags.word(fit, CHOICES["fit"], name="fit"),
                 scores=flags.word(scores, CHOICES["scores"], name="scores"),
-                labels=read(labels) if labels else None,
+                labels=read(flags.path(labels)) if labels else None,
                 output=output,
                 freeze=flags.assignments(freeze, name="freeze"),
             ),
@@ -123,7 +129,9 @@ def package_model(
             ),
             progress=step,
             images=(
-                Images(source=Path(images), least=flags.share(min_accuracy, name="min-accuracy"), hashes=image_hashes)
+                Images(
+                    source=flags.path(images), least=flags.share(min_accuracy, name="min-accuracy"), hashes=image_hashes
+                )
                 if images
                 else None
             ),
@@ -131,6 +139,23 @@ def package_model(
             decided=lambda record: table("Preprocessing", ("", "value", "source"), record.rows()),
         )
         say(f"Packaged {made.model} version {made.version} in {made.path}: {made.summary}")
+
+
+def named_after(file: Path) -> str:
+    """Return the name that a model gets of its file's, or of the link's that was given.
+
+    Raises:
+        TaskFailure: If that cannot name a model.
+    """
+    from scripts.repository.versions import is_sane_name
+
+    if not is_sane_name(file.stem):
+        fit = re.sub(r"[^A-Za-z0-9_.-]+", "-", file.stem).strip("-._")[:64]
+        raise TaskFailure(
+            f"The name of {str(file)!r} cannot name a model on a server: give it one, for example --model "
+            f"{fit or 'mine'}"
+        )
+    return file.stem
 
 
 @task(help={"repository": "Folder to look at."})
@@ -142,14 +167,15 @@ def lint_repository(c: Context, repository: str = REPOSITORY) -> None:
     from scripts.repository.lint.model import lint
 
     with reporting():
-        findings = [*lint(Path(repository)), *check_base(settings.load().get("TRITON_BASE_IMAGE") or "")]
+        folder = flags.path(repository)
+        findings = [*lint(folder), *check_base(settings.load().get("TRITON_BASE_IMAGE") or "")]
         if findings:
             rows = [(f.severity, f.model, str(f.version or ""), f"{f.message} [{f.rule}]") for f in findings]
-            table(f"Findings in {repository}", ("", "model", "version", "what and why"), rows)
+            table(f"Findings in {folder}", ("", "model", "version", "what and why"), rows)
         errors = sum(f.severity == "error" for f in findings)
         if errors:
-            raise TaskFailure(f"{errors} error(s) in {repository}: Triton would refuse or misread it.")
-        say(f"{repository}: no errors, {len(findings)} warning(s).")
+            raise TaskFailure(f"{errors} error(s) in {folder}: Triton would refuse or misread it.")
+        say(f"{folder}: no errors, {len(findings)} warning(s).")
 
 
 @task(
@@ -157,7 +183,7 @@ def lint_repository(c: Context, repository: str = REPOSITORY) -> None:
         "image": "A picture (default: a generated one).",
         "model": "The packaged model that it is for.",
         "version": "Ask this version (default: the latest).",
-        "output": "File to write.",
+        "output": "File to write (default: input.json in the repository).",
         "batch": "Images in the request.",
         "raw": "Ask for every probability instead of the five best classes with their names.",
         "repository": "Folder with the packaged models.",
@@ -168,7 +194,7 @@ def generate_input(
     image: str = "",
     model: str = "resnet50",
     version: str = "",
-    output: str = "input.json",
+    output: str = INPUT,
     batch: str = "1",
     raw: bool = False,
     repository: str = REPOSITORY,
@@ -179,11 +205,11 @@ def generate_input(
 
     with reporting():
         request = generate(
-            image or None,
+            flags.path(image) if image else None,
             model=model,
-            repository=Path(repository),
+            repository=flags.path(repository),
             version=flags.optional_number(version, name="version"),
-            output=Path(output),
+            output=flags.path(output),
             batch=flags.number(batch, name="batch"),
             raw=raw,
         )

@@ -1,14 +1,14 @@
 """A server that answers: on this machine, and checked wherever it is."""
 
 import contextlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from invoke import Context, task
+from invoke import Context
 
 from scripts.host.errors import TaskFailure
+from scripts.tasks.calling import task
 from scripts.tasks.cluster import reached
-from scripts.tasks.flags import REPOSITORY, WHERE, number
+from scripts.tasks.flags import REPOSITORY, WHERE, number, path, writable
 
 if TYPE_CHECKING:
     from scripts.server.agent import Agent
@@ -45,14 +45,19 @@ def serve(
     from scripts.server import local
 
     with reporting():
-        folder = Path(repository)
+        folder = path(repository)
         ports = {
             "http_port": number(http_port, name="http-port", least=0, most=65535),
             "grpc_port": number(grpc_port, name="grpc-port", least=0, most=65535),
             "metrics_port": number(metrics_port, name="metrics-port", least=0, most=65535),
         }
+        taken = [port for port in ports.values() if port]
+        if len(set(taken)) < len(taken):
+            raise TaskFailure("--http-port, --grpc-port and --metrics-port need a port each: two of them are the same.")
         if dry_run and not docker:
             raise TaskFailure("--dry-run belongs to --docker.")
+        if docker and agent_port:
+            raise TaskFailure("--agent-port: no agent runs beside a server of --docker. Leave one of the two out.")
         if docker:
             image = settings.load().get("TRITON_BASE_IMAGE") or settings.BASE_IMAGE
             command = local.docker_command(folder, image=image, gpu=gpu, **ports)
@@ -120,11 +125,20 @@ def smoke_test(
     with reporting(), contextlib.ExitStack() as stack:
         if gpu and not local:
             raise TaskFailure("--gpu belongs to --local: a server that runs elsewhere has its GPUs already.")
-        folder = Path(repository)
+        folder = path(repository)
+        drawn = writable(picture, name="picture", suffix=".svg")
         in_cluster = bool(all_pods or release or namespace or context)
         server = choose(local=local, url=url, cluster=in_cluster, settings=settings.load())
         if server == "cluster":
-            target, kubectl, _ = stack.enter_context(reached(release, namespace, context))
+            try:
+                target, kubectl, _ = stack.enter_context(reached(release, namespace, context))
+            except TaskFailure as error:
+                if in_cluster:
+                    raise
+                raise TaskFailure(
+                    f"{error}\nWithout a cluster, --local starts a server here for the check, and --url HOST checks "
+                    "one that runs."
+                ) from error
             of = f"release {target.release}"
             results = pod_checks.check_pods(kubectl, target, repository=folder, all_pods=all_pods, progress=step)
         else:
@@ -137,6 +151,6 @@ def smoke_test(
             step(f"{result.state:8}{f'{result.pod}: ' if all_pods else ''}{result.subject}: {result.check}")
             found.append(result)
         verdict = Verdict(of=of, results=found, each_pod=all_pods)
-        table(verdict.title, verdict.columns, verdict.rows, picture=Path(picture) if picture else None)
+        table(verdict.title, verdict.columns, verdict.rows, picture=drawn)
         for line in verdict.require():
             say(line)

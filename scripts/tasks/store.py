@@ -1,11 +1,10 @@
 """The model store: made, and filled with versions."""
 
-from pathlib import Path
-
-from invoke import Context, task
+from invoke import Context
 
 from scripts.host.errors import TaskFailure
-from scripts.tasks.flags import REPOSITORY, named, optional_number
+from scripts.tasks.calling import task
+from scripts.tasks.flags import REPOSITORY, named, optional_number, path
 
 
 @task
@@ -63,7 +62,7 @@ def publish_model(c: Context, model: str = "", version: str = "", repository: st
         named(model, "publish-model")
         store = open_store(settings.load())
         with upload_bar() as progress:
-            done = publish(Path(repository), store, model=model, version=chosen, progress=progress)
+            done = publish(path(repository), store, model=model, version=chosen, progress=progress)
         what = f"{model} version {done.version.version}"
         say(f"{what} is {'published' if done.new else 'there already'}: {store.objects.address}")
         say(f"sha256 {done.version.digest}")

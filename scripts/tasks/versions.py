@@ -4,9 +4,10 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from invoke import Context, task
+from invoke import Context
 
 from scripts.host.errors import TaskFailure
+from scripts.tasks.calling import task
 from scripts.tasks.cluster import reached
 from scripts.tasks.flags import WHERE, named, number, optional_number
 

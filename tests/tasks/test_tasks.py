@@ -308,3 +308,29 @@ def test_a_deployment_needs_its_tools(tmp_path: Path) -> None:
     assert "kubectl is needed to reach a cluster: https://kubernetes.io" in done.stderr
     assert "helm is needed to deploy to a cluster: https://helm.sh" in done.stderr
     assert done.stderr.count("Error: ") == 1
+
+
+def test_a_task_acts_on_the_repository_from_anywhere(onnx_file: Path, tmp_path: Path) -> None:
+    """Called in a folder below: a link gives the model its name, what is named is meant from there, paths are whole."""
+    link = tmp_path / "roses.onnx"
+    link.symlink_to(onnx_file)
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*INVOKE, *arguments], cwd=ROOT / "docs", env=environment(), capture_output=True, text=True, timeout=50,
+            check=False,
+        )  # fmt: skip
+
+    named = call("lint-repository")
+    assert f"{ROOT / 'model_repository'}: no errors" in named.stdout
+    models = os.path.relpath(tmp_path / "models", ROOT / "docs")
+    made = call("package-model", "--onnx", str(link), "--repository", models, "--gpu-precision", "none")
+    assert f"Packaged roses version 1 in {(tmp_path / 'models').resolve() / 'roses' / '1'}" in made.stdout, made.stderr
+    nothing = call("build-image", "--dry-run", "--slim", "--repository", models)
+    assert "docker build" in nothing.stdout, nothing.stderr
+
+
+def test_a_smoke_test_without_a_cluster_names_the_other_two_ways() -> None:
+    """Who has no cluster may have come for the server here; who named the cluster did not."""
+    refused("smoke-test", saying="Without a cluster, --local starts a server here for the check, and --url HOST checks")
+    assert "--local" not in invoke("smoke-test", "--namespace", "triton").stderr

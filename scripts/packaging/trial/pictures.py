@@ -39,6 +39,16 @@ class Pictures:
         return hashlib.sha256(self.paths[place].read_bytes()).hexdigest()
 
 
+def check(source: Path) -> None:
+    """Check that what ``--images`` names is there, before the minutes that a version takes.
+
+    Raises:
+        TaskFailure: If it is not.
+    """
+    if not source.exists():
+        raise TaskFailure(f"--images {source}: there is no such folder or file.")
+
+
 def read(source: Path, *, names: Sequence[str] | None, classes: int) -> Pictures:
     """Read what ``--images`` names.
 
@@ -52,10 +62,9 @@ def read(source: Path, *, names: Sequence[str] | None, classes: int) -> Pictures
     Raises:
         TaskFailure: If there are no pictures, one is missing, or a class is unknown.
     """
+    check(source)
     if source.is_dir():
         found = _folder(source, names, classes)
-    elif not source.is_file():
-        raise TaskFailure(f"--images {source}: there is no such folder or file.")
     elif source.suffix.lower() == ".csv":
         found = _csv(source, names, classes)
     elif source.suffix.lower() in (".json", ".npz"):

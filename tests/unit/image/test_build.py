@@ -84,7 +84,15 @@ def test_a_pinned_base_wants_its_minimal_image_named() -> None:
 
 @pytest.mark.parametrize(
     ("wrong", "saying"),
-    [({"kind": "cpu", "platform": "linux/arm64"}, "no wheel"), ({"minimal": "a:1"}, "slim image only")],
+    [
+        ({"kind": "cpu", "platform": "linux/arm64"}, "no wheel"),
+        ({"minimal": "a:1"}, "slim image only"),
+        ({"platform": "linux"}, "--platform takes linux/amd64"),
+        ({"platform": "windows/amd64"}, "--platform takes linux/amd64"),
+        ({"tag": "Upper:1"}, "--tag takes NAME:TAG"),
+        ({"tag": "a:" + "x" * 129}, "--tag takes NAME:TAG"),
+        ({"base": "https://nvcr.io/x:1"}, "--base takes NAME:TAG"),
+    ],
 )
 def test_an_impossible_order_is_refused(wrong: dict[str, str], saying: str) -> None:
     """Before anything is staged or built."""
@@ -98,6 +106,8 @@ def test_the_default_name_tells_source_and_models(packaged: Path) -> None:
     assert recipe.name == f"triton-infer:{COMMIT[:12]}-{recipe.models.digest[:12]}"
     cpu, named = Order(repository=packaged, kind="cpu"), Order(repository=packaged, tag="x:y")
     assert attrs.evolve(recipe, order=cpu).name.startswith("triton-infer-cpu:")
+    slim = Order(repository=packaged, kind="slim")
+    assert attrs.evolve(recipe, order=slim).name == recipe.name.replace("triton-infer:", "triton-infer-slim:")
     assert attrs.evolve(recipe, order=named).name == "x:y"
     fewer = attrs.evolve(recipe.models, versions=recipe.models.versions[:1])
     assert attrs.evolve(recipe, models=fewer).name != recipe.name

@@ -3,7 +3,7 @@
 import pytest
 
 from scripts.host.errors import TaskFailure
-from scripts.registry.reference import Reference
+from scripts.registry.reference import Reference, is_image
 from tests.doubles.kubernetes import DIGEST
 
 
@@ -36,3 +36,19 @@ def test_a_reference_tells_host_name_and_each_half() -> None:
     assert (str(image.by_tag), str(image.by_digest)) == ("h:5000/a/b:1", f"h:5000/a/b@{DIGEST}")
     plain = Reference.parse("library/triton:1")
     assert (plain.host, plain.name) == ("", "library/triton")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        *((one, True) for one in ("triton", "triton-infer:1", "HOST:5000/a/b__c:v1", "nvcr.io/nvidia/x:26.08-py3")),
+        *((one, True) for one in ("a@sha256:0f", "a:1@sha256:0f", "localhost/x", "a.b/c")),
+        *(
+            (one, False)
+            for one in ("", "A:1", "a b", ":1", "a:", "a:b:c", "a//b", "/a", "a/", "-a", "a:-1", "https://a/b")
+        ),
+    ],
+)
+def test_an_image_s_name_is_what_docker_takes(text: str, is_one: bool) -> None:
+    """As Docker's own grammar has it: small letters, a tag of up to 128 characters, a digest."""
+    assert is_image(text) == is_one

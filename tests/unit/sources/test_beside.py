@@ -166,3 +166,17 @@ def test_a_config_json_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
     """Anything may be called config.json."""
     (tmp_path / "config.json").write_text('{"port": 80}')
     assert claims(tmp_path) == {}
+
+
+def test_a_link_s_neighbours_speak_before_its_target_s(tmp_path: Path) -> None:
+    """A cache of downloads keeps files under their hashes; a link of a person's leads to a folder with neighbours."""
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshot"
+    for folder in (blobs, snapshot):
+        folder.mkdir()
+    (blobs / "0123").touch()
+    (snapshot / "model.onnx").symlink_to(blobs / "0123")
+    (blobs / "labels.txt").write_text("target\nx\n")
+    assert claims(snapshot)["labels"][0].value == ("target", "x")
+    (snapshot / "labels.txt").write_text("link\nx\n")
+    (claim,) = claims(snapshot)["labels"]
+    assert claim.value == ("link", "x")
