@@ -76,7 +76,7 @@ def shifts(pairs: Sequence[Pair]) -> str:
 def latencies(latencies_ms: NDArray[np.float64], versions: tuple[int, int]) -> str:
     """Draw which share of the calls had ended by when, for each version; float64 ``(2, n)`` in milliseconds."""
     # The slowest calls would press all others against the edge.
-    most, least = float(np.percentile(latencies_ms, 99)), float(latencies_ms.min())
+    most, least = float(np.percentile(latencies_ms, 97)), float(latencies_ms.min())
     step = _step((most - least * 0.9) / 4)
     first, last = math.floor(least * 0.95 / step) * step, math.ceil(most / step) * step
     axes = _Axes(first, last if last > first else first + step, 1)

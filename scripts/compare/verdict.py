@@ -115,12 +115,13 @@ def _accuracy(found: Accuracy, limit: float | None) -> tuple[State, str]:
 
 
 def points(share: float) -> str:
-    """Return a share as a percentage, with two digits where it is near 0 or near 1."""
+    """Return a share as a percentage; only all of them are 100%."""
     if share < 0.0995:
         return f"{100 * share:.2g}%"
-    if share > 0.9005:
-        return f"{100 - float(f'{100 - 100 * share:.2g}'):g}%"
-    return f"{100 * share:.1f}%".replace(".0%", "%")
+    text = f"{100 * share:.1f}"
+    if text == "100.0" and share < 1:
+        return f"{100 - float(f'{100 - 100 * share:.1g}'):g}%"
+    return f"{text.removesuffix('.0')}%"
 
 
 def signed(share: float) -> str:

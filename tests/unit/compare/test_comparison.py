@@ -14,7 +14,7 @@ def test_the_table_has_both_versions_and_what_is_between_them() -> None:
     assert found.title == "pets: version 2 against version 1"
     assert found.columns == ("", "version 1", "version 2", "together")
     rows = {row[0]: row[1:] for row in found.rows}
-    assert rows["same best class"] == ("", "", "66.7% (9.4% to 99.16%)")
+    assert rows["same best class"] == ("", "", "66.7% (9.4% to 99.2%)")
     assert rows["accuracy"][0].startswith("66.7%")
     assert rows["accuracy"][2].startswith("-33.3 points (")
     assert rows["right with one alone"] == ("1", "0", "McNemar, exact: p = 1")
