@@ -1,8 +1,6 @@
 """What holds the project together: the pins of its packages, and workflows that ask for sessions that are there."""
 
-import ast
 import configparser
-from pathlib import Path
 
 import pytest
 import yaml
@@ -10,7 +8,8 @@ from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).parent.parent
+from tests.shown import ROOT, sessions
+
 PYTHONS = ("3.11.2", "3.12.0", "3.13.0")
 
 
@@ -43,13 +42,6 @@ def test_every_package_is_pinned_within_its_bounds(python: str) -> None:
         if not wanted.specifier.contains(pinned.get(canonicalize_name(wanted.name), "0"))
     }
     assert wrong == set(), "write constraints.txt anew: nox -s constraints"
-
-
-def sessions() -> set[str]:
-    """Return the names of the sessions of noxfile.py."""
-    tree = ast.parse((ROOT / "noxfile.py").read_text(encoding="utf-8"))
-    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
-    return {one.name for one in functions if any(ast.unparse(mark) == "nox.session" for mark in one.decorator_list)}
 
 
 def test_the_workflow_runs_sessions_that_are_there() -> None:
