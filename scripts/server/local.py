@@ -12,25 +12,11 @@ from scripts.host.errors import TaskFailure
 from scripts.host.root import INPUT
 from scripts.host.settings import Settings
 from scripts.host.shell import Command, attach
-from scripts.repository.versions import PackagedVersion, packaged, require
+from scripts.repository.versions import PackagedVersion, require
 from scripts.server.agent import Agent, Folders, agent_command, free_beside
 from scripts.server.endpoint import AGENT_OFFSET
 from triton_sdk.errors import LocalServerError
-from triton_sdk.local import LocalTriton, gpu_choice
-
-
-def left_out(repository: Path) -> list[str]:
-    """Return the models that have a configuration and no version yet, which would keep Triton from starting."""
-    ready = {version.model for version in packaged(repository)}
-    return [path.parent.name for path in sorted(repository.glob("*/config.pbtxt")) if path.parent.name not in ready]
-
-
-def choice(repository: Path) -> tuple[str, ...]:
-    """Return the server's flags that load the packaged models alone; none where that is all there are."""
-    if not left_out(repository):
-        return ()
-    names = dict.fromkeys(version.model for version in packaged(repository))
-    return ("--model-control-mode=explicit", *(f"--load-model={name}" for name in names))
+from triton_sdk.local import LocalTriton, gpu_choice, left_out, model_choice
 
 
 def local_server(
@@ -48,14 +34,11 @@ def local_server(
         TaskFailure: If no version is packaged.
     """
     require(repository)
-    if names := left_out(repository):
-        progress(f"Leaving out {', '.join(names)}: no version of it is packaged")
     return LocalTriton(
         repository,
         http_port=http_port,
         grpc_port=grpc_port,
         metrics_port=metrics_port,
-        args=choice(repository),
         progress=progress,
         gpu=gpu,
     )
@@ -93,7 +76,7 @@ def serve(
     """
     require(repository)
     if names := left_out(repository):
-        progress(f"Leaving out {', '.join(names)}: no version of it is packaged")
+        progress(f"Leaving out {', '.join(names)}: it has no version")
     http_port = http_port or free_beside(AGENT_OFFSET)
     agent_port = http_port + AGENT_OFFSET if agent_port is None else agent_port
     with Folders.of(repository).taken(repository) as folders:
@@ -143,7 +126,7 @@ def docker_command(
             "docker", "run", "--rm", "--init", "--shm-size=256m", *(["--gpus=all"] if gpu else []), *ports,
             f"--volume={repository.resolve()}:/models:ro", image,
             "tritonserver", "--model-repository=/models", "--disable-auto-complete-config",
-            *choice(repository), *(gpu_choice(repository) if gpu else ()),
+            *model_choice(repository), *(gpu_choice(repository) if gpu else ()),
         )
     )  # fmt: skip
 

@@ -69,8 +69,13 @@ def generate(
     """
     contract = _contract(model, repository=repository)
     versions = version_folders(repository / model)
+    if not versions:
+        raise TaskFailure(
+            f"Model {model!r} has no version in {repository}, so no server answers for it. Package one: "
+            f"invoke package-model --model {shlex.quote(model)}"
+        )
     if version is not None and version not in versions:
-        there = ", ".join(map(str, versions)) or "none"
+        there = ", ".join(map(str, versions))
         raise TaskFailure(f"Model {model!r} has no version {version} in {repository}; there: {there}.")
     _check_batch(contract, batch=batch)
     # The server answers with the highest version when none is named; its preprocessing is the one to apply.

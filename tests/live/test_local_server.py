@@ -527,3 +527,18 @@ def test_the_newest_python_serves_numbers(
     tiny.write_model(repository, "text", model=tiny.echo(onnx.TensorProto.STRING))
     with pytest.raises(LocalServerError, match=r"'text' version 1: .*holds strings"):
         LocalTriton(repository, runtime=newest).start()
+
+
+def test_a_model_without_a_version_is_left_out(repository: Path, runtime: Runtime) -> None:
+    """What a repository keeps of a model whose versions are gone stops no server; the model itself is not there."""
+    tiny.write_model(repository)
+    (repository / "waiting").mkdir()
+    (repository / "waiting" / "config.pbtxt").write_text(tiny.config("waiting", tiny.scaler()))
+    said: list[str] = []
+    with (
+        LocalTriton(repository, runtime=runtime, progress=said.append) as server,
+        tritonclient.grpc.InferenceServerClient(server.grpc_url) as client,
+    ):
+        assert client.is_model_ready("tiny")
+        assert not client.is_model_ready("waiting")
+    assert "Leaving out waiting: it has no version" in said

@@ -1,6 +1,7 @@
 """A real Triton on this machine, for development and tests."""
 
 try:
+    from triton_sdk.local._checks import left_out, model_choice
     from triton_sdk.local._driver import Driver, find_driver, gpu_choice
     from triton_sdk.local._interpreters import Interpreter, find_interpreter
     from triton_sdk.local._runtime import BACKEND, REQUIREMENTS, Progress, Runtime, provision
@@ -21,5 +22,7 @@ __all__ = [
     "find_driver",
     "find_interpreter",
     "gpu_choice",
+    "left_out",
+    "model_choice",
     "provision",
 ]

@@ -13,21 +13,51 @@ REGION_BYTES = 1 << 20
 COMFORT_BYTES = 32 << 20
 
 
-def check_repository(repository: Path, args: Sequence[str]) -> None:
-    """Check that *repository* holds a model, unless *args* let models come later.
+def check_repository(repository: Path, args: Sequence[str], *, progress: Callable[[str], None]) -> None:
+    """Check that *repository* holds a model, unless *args* let models come later, and tell what is left out.
 
     Raises:
         LocalServerError: If it does not.
     """
     if not repository.is_dir():
         raise LocalServerError(f"The model repository {repository} is not there, or is not a folder.")
-    if any(arg.startswith("--model-control-mode") for arg in args):
+    if _chosen(args):
         return
     if not any(repository.glob("*/config.pbtxt")):
         raise LocalServerError(
             f"The model repository {repository} holds no model: each is a folder with a config.pbtxt and a folder for "
             "each version."
         )
+    if not _models(repository):
+        raise LocalServerError(
+            f"No model in {repository} has a version: there is nothing to serve. A version is a folder such as 1 with "
+            "the model's file in it."
+        )
+    if names := left_out(repository):
+        progress(f"Leaving out {', '.join(names)}: it has no version")
+
+
+def left_out(repository: Path) -> list[str]:
+    """Return the models in *repository* that have a configuration and no version, in order: Triton refuses them."""
+    ready = _models(repository)
+    return [path.parent.name for path in sorted(repository.glob("*/config.pbtxt")) if path.parent.name not in ready]
+
+
+def model_choice(repository: Path, args: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the flags that load the models with a version alone; none where all have one, or *args* choose already."""
+    if _chosen(args) or not left_out(repository):
+        return ()
+    return ("--model-control-mode=explicit", *(f"--load-model={name}" for name in _models(repository)))
+
+
+def _chosen(args: Sequence[str]) -> bool:
+    return any(arg.startswith("--model-control-mode") for arg in args)
+
+
+def _models(repository: Path) -> list[str]:
+    """Return the models that have a version, in order: a folder named by a positive number without a zero before it."""
+    found = {path.parent.name for path in repository.glob("*/[1-9]*/") if path.name.isascii() and path.name.isdigit()}
+    return sorted(name for name in found if not name.startswith("."))
 
 
 def check_shared_memory(repository: Path, *, progress: Callable[[str], None], free: int | None = None) -> None:

@@ -16,7 +16,7 @@ import attrs
 
 from triton_sdk.errors import LocalServerError
 from triton_sdk.local import _logs
-from triton_sdk.local._checks import check_repository, check_shared_memory
+from triton_sdk.local._checks import check_repository, check_shared_memory, model_choice
 from triton_sdk.local._driver import gpu_choice
 from triton_sdk.local._ports import LOOPBACK, Ports
 from triton_sdk.local._runtime import Progress, Runtime, provision
@@ -52,7 +52,8 @@ class LocalTriton:
 
     It needs no GPU, no container and no rights. It ends with this process, however that ends.
 
-    On GPUs a model is served by its ``configs/gpu.pbtxt`` where it has one, elsewhere by its ``config.pbtxt``.
+    On GPUs a model is served by its ``configs/gpu.pbtxt`` where it has one, elsewhere by its ``config.pbtxt``. One
+    without a version is left out, unless *args* say which are loaded.
 
     Args:
         repository: The model repository. Configurations must be complete: nothing is filled in by the server.
@@ -117,7 +118,7 @@ class LocalTriton:
         """
         if self._process is not None:
             raise LocalServerError("This local Triton is already running.")
-        check_repository(self._repository, self._args)
+        check_repository(self._repository, self._args, progress=self._progress)
         runtime = self._runtime or provision(progress=self._progress, gpu=self._gpu)
         check_shared_memory(self._repository, progress=self._progress)
         for attempt in range(1, PORT_TRIES + 1):
@@ -251,8 +252,8 @@ class LocalTriton:
             "backend-config": f"python,shm-region-prefix-name={identity}",
         }
         given = [f"--{name}={value}" for name, value in options.items()]
-        if self._gpu:
-            given.extend(gpu_choice(self._repository))
+        given.extend(gpu_choice(self._repository) if self._gpu else ())
+        given.extend(model_choice(self._repository, self._args))
         return [str(runtime.server), *given, "--disable-auto-complete-config", *self._args]
 
     def _ready(self, process: _Process) -> bool:

@@ -84,13 +84,13 @@ def test_the_server_sees_the_runtime_first() -> None:
 def test_a_repository_without_models_is_refused(tmp_path: Path) -> None:
     """A missing or empty repository is named before anything starts, unless models are to be loaded later."""
     with pytest.raises(LocalServerError, match="nowhere is not there"):
-        check_repository(tmp_path / "nowhere", ())
+        check_repository(tmp_path / "nowhere", (), progress=print)
     (tmp_path / "resnet50" / "1").mkdir(parents=True)
     with pytest.raises(LocalServerError, match="holds no model"):
-        check_repository(tmp_path, ())
-    check_repository(tmp_path, ("--model-control-mode=explicit",))
+        check_repository(tmp_path, (), progress=print)
+    check_repository(tmp_path, ("--model-control-mode=explicit",), progress=print)
     (tmp_path / "resnet50" / "config.pbtxt").touch()
-    check_repository(tmp_path, ())
+    check_repository(tmp_path, (), progress=print)
 
 
 def test_too_little_shared_memory_is_refused_or_told(tmp_path: Path) -> None:
