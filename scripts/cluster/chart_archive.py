@@ -35,8 +35,8 @@ class Signing:
         Raises:
             TaskFailure: If there is only a part of what signing needs, or a file is not there.
         """
-        name, ring = key or settings.get("CHART_KEY"), keyring or settings.get("CHART_KEYRING")
-        secret = passphrase or settings.get("CHART_PASSPHRASE_FILE")
+        name, ring = key or settings.get("CHART_KEY"), _file(keyring, settings.get("CHART_KEYRING"))
+        secret = _file(passphrase, settings.get("CHART_PASSPHRASE_FILE"))
         if not (name or ring or secret):
             return None
         if not (name and ring):
@@ -44,16 +44,22 @@ class Signing:
                 "Signing needs both a key's name (CHART_KEY or --key) and the file that has it (CHART_KEYRING or "
                 "--keyring)."
             )
-        files = [Path(file).expanduser() for file in (ring, secret) if file]
-        if absent := [str(file) for file in files if not file.is_file()]:
+        if absent := [str(file) for file in (ring, secret) if file and not file.is_file()]:
             raise TaskFailure(f"There is no file {' and no file '.join(absent)}, which signing the chart needs.")
-        return cls(key=name, keyring=files[0], passphrase_file=files[1] if secret else None)
+        return cls(key=name, keyring=ring, passphrase_file=secret)
 
     @property
     def options(self) -> tuple[str, ...]:
         """The key, as ``helm package`` takes it."""
         secret = (f"--passphrase-file={self.passphrase_file}",) if self.passphrase_file else ()
         return ("--sign", f"--key={self.key}", f"--keyring={self.keyring}", *secret)
+
+
+def _file(given: str, setting: str | None) -> Path | None:
+    """Return the whole path of a file; *given* is meant from where the task is called, *setting* from `.env`."""
+    if given:
+        return Path(given).expanduser().absolute()
+    return ROOT / Path(setting).expanduser() if setting else None
 
 
 @attrs.frozen(kw_only=True)

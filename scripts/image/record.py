@@ -64,8 +64,8 @@ def read(root: Path = ROOT) -> Reference:
         return Reference.parse(json.loads((root / PATH).read_text(encoding="utf-8"))["reference"])
     except FileNotFoundError:
         raise TaskFailure(
-            f"Which image? There is no {PATH} yet: push one first (invoke push-triton), or name one that is "
+            f"Which image? There is no {root / PATH} yet: push one first (invoke push-triton), or name one that is "
             "in a registry: --image HOST/NAME@sha256:DIGEST"
         ) from None
     except (OSError, ValueError, KeyError, TypeError, TaskFailure) as error:
-        raise TaskFailure(f"{PATH} cannot be read: run invoke push-triton again, or give --image.") from error
+        raise TaskFailure(f"{root / PATH} cannot be read: run invoke push-triton again, or give --image.") from error

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts import check_env
 from scripts.host.errors import TaskFailure
 from scripts.host.settings import load
 from scripts.host.shell import LocalRunner
@@ -118,3 +119,18 @@ def test_the_command_that_saves_a_file_as_utf_8_does_so(tmp_path: Path, encoding
     (problem,) = load(folder, environ={}).problems
     subprocess.run(problem.partition("with: ")[2], shell=True, check=True)
     assert load(folder, environ={}).get("AWS_REGION") == "eu-central-1"
+
+
+def test_podman_under_dockers_name_does_not_pass_the_look_at_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither as a program, whose notice is no version, nor as an engine."""
+    notice = "echo 'Emulate Docker CLI using podman. Create /etc/containers/nodocker to quiet msg.' >&2"
+    answers = (
+        """case $1 in --version) echo 'podman version 4.9.3';; *) echo '{"Client": {"APIVersion": "4.9.3"}}';; esac"""
+    )
+    program(tmp_path / "docker", f"{notice}\n{answers}")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    asked = check_env._program("docker", ("docker", "--version"), "for images", answers="Docker version")
+    assert (asked.state, asked.found) == ("missing", "podman version 4.9.3")
+    assert "docker is Podman" in check_env._engine(LocalRunner()).found

@@ -46,11 +46,12 @@ class Chart:
             return cls(name=name, repository=repository)
         if name.startswith("oci://"):
             return cls(name=name)
-        if (found := locate(name, root=root)) is None:
+        # As `.env`, which names it, it lies here and not where the task is called.
+        if not (found := root / Path(name).expanduser()).exists():
             raise TaskFailure(
                 f"There is no chart {name}. Correct TRITON_CHART or, for one of a repository, set TRITON_CHART_REPO."
             )
-        return cls(name=found)
+        return cls(name=str(found))
 
     @property
     def by_address(self) -> tuple[str, ...]:
@@ -123,7 +124,7 @@ def values_files(given: Sequence[str], *, root: Path = ROOT) -> tuple[str, ...]:
     Raises:
         TaskFailure: If one is not there.
     """
-    found = {name: locate(name, root=root) for name in given or (VALUES,)}
+    found = {name: locate(name, root=root) for name in given or (str(root / VALUES),)}
     if absent := [name for name, path in found.items() if path is None]:
         raise TaskFailure(
             f"There is no {' and no '.join(absent)}: --values takes files, and may be given several times."
@@ -160,6 +161,6 @@ def twice(text: str) -> str:
 
 
 def locate(name: str, *, root: Path) -> str | None:
-    """Return the path of *name* seen from here or, failing that, from the folder of the sources; None for neither."""
+    """Return the whole path of *name*, seen from here or, failing that, from the sources' folder; None for neither."""
     here = Path(name).expanduser()
-    return next((str(path) for path in (here, root / here) if path.exists()), None)
+    return next((str(path) for path in (here.absolute(), root / here) if path.exists()), None)

@@ -14,7 +14,7 @@ from scripts.cluster.chart_archive import Packed, Signing, contents
 from scripts.cluster.chart_push import ChartPush
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
-from scripts.host.settings import Settings, load
+from scripts.host.settings import ROOT, Settings, load
 from scripts.host.shell import Command, Completed
 from tests.doubles.aws_stubs import ACCOUNT, REGION, REGISTRY, WHERE, ScriptedAws
 
@@ -237,6 +237,9 @@ def test_the_key_comes_from_flags_or_settings_as_a_whole(tmp_path: Path) -> None
     secret.touch()
     found = Signing.from_settings(said, key="Other", passphrase=str(secret))
     assert found is not None
+    assert Signing.from_settings(settings(CHART_KEY="Chart", CHART_KEYRING="setup.cfg")) == Signing(
+        key="Chart", keyring=ROOT / "setup.cfg"
+    )
     assert found.options == ("--sign", "--key=Other", f"--keyring={ring}", f"--passphrase-file={secret}")
 
 

@@ -185,3 +185,16 @@ def test_an_image_elsewhere_is_not_looked_for() -> None:
     wrong, unknown = needs.image(Reference.parse(f"127.0.0.1:5000/x@{DIGEST}"), settings())
     assert not wrong
     assert "127.0.0.1:5000 is not ECR" in unknown
+
+
+def test_what_is_not_given_lies_in_the_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder with a chart and values of its own is not taken for the repository; what is given is seen first."""
+    root, here = tmp_path / "root", tmp_path / "root" / "other"
+    for folder in (root, here):
+        (folder / "helm" / "triton").mkdir(parents=True)
+        (folder / "helm" / "values.yaml").write_text("a: 1\n")
+    monkeypatch.chdir(here)
+    assert Chart.from_settings(settings(), root=root).name == str(root / "helm" / "triton")
+    assert Chart.from_settings(settings(TRITON_CHART="helm/triton"), root=root).name == str(root / "helm" / "triton")
+    assert values_files([], root=root) == (str(root / "helm" / "values.yaml"),)
+    assert values_files(["helm/values.yaml"], root=root) == (str(here / "helm" / "values.yaml"),)
