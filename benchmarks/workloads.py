@@ -70,6 +70,7 @@ class Workload:
 # Groups that the aims name.
 FP32, UINT8, FAST = "triton_sdk, FP32", "triton_sdk, uint8", "triton_sdk, uint8, fast"
 NAIVE: Final = "tritonclient loop, FP32"
+FOLLOWING: Final = "triton_sdk, uint8, by a traffic plan"
 PLAIN: Final = "triton_sdk without simd, uint8"
 PILLOW, DECODE = "decode and resize alone, by Pillow", "decode and resize alone"
 STUB, RAW = "bare gRPC stub", "raw onnxruntime, 1 thread"
@@ -125,6 +126,7 @@ def _lone(fp32: Model, uint8: Model) -> Iterator[Variant]:
     """One call at a time: what a request handler does."""
     yield from _sdk(FP32, fp32, [{"way": "predict"}])
     yield from _sdk(UINT8, uint8, [{"way": "predict"}])
+    yield from _sdk(FOLLOWING, uint8, [{"way": "follow"}])
     for group, program, environment, settings in (
         ("tritonclient", "tritonclient_grpc", "tritonclient", {}),
         ("tritonclient aio", "tritonclient_aio", "tritonclient", {}),

@@ -1,11 +1,20 @@
-"""Our client: one image at a time ("predict"), lists with requests in flight ("many"), the same in asyncio ("aio")."""
+"""Our client: one image at a time ("predict"), lists with requests in flight ("many"), the same in asyncio ("aio").
+
+"follow" is "predict" by a traffic plan, which is read from a file and reports to an address where nobody listens.
+"""
 
 import asyncio
+import atexit
+import json
+import shutil
+import tempfile
 import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Literal
 
 from benchmarks.contenders.harness import Latencies, Run, Task, each, serve
-from triton_sdk import ResNetClient
+from triton_sdk import ResNetClient, TrafficPlan, Version
 
 
 def make(task: Task) -> Run:
@@ -16,11 +25,13 @@ def make(task: Task) -> Run:
     if task.prepared:
         return each(task, client.infer)
 
+    version = _plan(task) if task.way == "follow" else None
+
     def predict(images: int) -> Latencies:
         latencies = []
         for path in task.chosen(images):
             begin = time.perf_counter()
-            client.predict(path)
+            client.predict(path, version=version, key=path)
             latencies.append(time.perf_counter() - begin)
         return latencies
 
@@ -29,6 +40,17 @@ def make(task: Task) -> Run:
         return []
 
     return many if task.way == "many" else predict
+
+
+def _plan(task: Task) -> Version:
+    """Return a plan that sends every call to version 1."""
+    folder = tempfile.mkdtemp(prefix="triton-bench-plan-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = Path(folder, "plan.json")
+    end = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    plan = {"schema": 1, "model": task.model, "generation": 1, "routes": {"1": 1}, "expires": end}
+    path.write_text(json.dumps(plan), encoding="utf-8")
+    return TrafficPlan(path, model=task.model, report="http://127.0.0.1:9")
 
 
 def _decode(task: Task) -> Literal["exact", "fast"]:

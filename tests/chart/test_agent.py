@@ -68,7 +68,7 @@ def test_the_plan_is_what_the_agent_reads(library: Library, helm: Program) -> No
     assert Plan.parse(json.dumps(library.render(LEAST).plan)) == Plan()
     assert _mounts(rendered.agent)["/plan"] == "plan"
     assert not [mount for mount in rendered.agent["volumeMounts"] if "subPath" in mount], "it would not follow a change"
-    assert "--plan=/plan/plan.json" in rendered.agent["args"]
+    assert {"--plan=/plan/plan.json", "--traffic=/plan"} <= set(rendered.agent["args"])
     assert "plan.json" not in library.render(merge(LEAST, NO_AGENT)).text
 
 

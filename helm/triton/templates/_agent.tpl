@@ -66,6 +66,7 @@ nothing where it is not in there.
     - --work=/served/work
     - --room={{ mul 1048576 (include "triton.mebibytes" .Values.agent.size | int64) }}
     - --plan=/plan/plan.json
+    - --traffic=/plan
     {{- if .Values.gpu.enabled }}
     - --config-name=gpu
     {{- end }}
