@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -19,13 +19,16 @@ MOST_VERSIONS = 64
 # Calls in a report; a client tells what happened in 2 s.
 _MOST = 10**6
 # How a call may fail, as its caller saw it.
-KINDS = ("unreachable", "late", "refused", "failed", "missing", "invalid", "contract", "denied")
+INVALID = "invalid"
+KINDS = ("unreachable", "late", "refused", "failed", "missing", INVALID, "contract", "denied")
 # Bucket i counts what took from 2**(i / 16) to 2**((i + 1) / 16) seconds.
 BUCKETS_PER_OCTAVE = 16
 _FARTHEST = 16 * BUCKETS_PER_OCTAVE
 QUANTILES = (0.5, 0.95, 0.99)
 # How long ago a failure may lie that a report tells of, in seconds.
 _MOST_AGE_S = 120
+# What is counted of a shadow's images.
+SHADOW = ("images", "same", "sure", "sure_same")
 # What counts the calls for which the client did not name a version, and which nobody answered.
 STABLE = "stable"
 
@@ -49,6 +52,11 @@ class Latency:
             if seen >= wanted:
                 return middle_s(place)
         return None
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Latency":
+        """Read what `to_dict` gave."""
+        return cls(Counter({int(place): int(count) for place, count in data["buckets"].items()}))
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON-like data, with the quantiles in milliseconds."""
@@ -92,6 +100,39 @@ class Tally:
         self.incidents += len(seconds - self._seconds)
         self._seconds = {second for second in self._seconds | seconds if now - second <= _MOST_AGE_S}
 
+    @property
+    def failed(self) -> int:
+        """How many calls failed by another's fault than the caller's."""
+        return self.failures.total() - self.failures[INVALID]
+
+    def add(self, other: "Tally") -> None:
+        """Add what another agent has summed up."""
+        self.calls += other.calls
+        self.images += other.images
+        self.passed_over += other.passed_over
+        self.incidents += other.incidents
+        self.failures += other.failures
+        self.latency.buckets += other.latency.buckets
+        self.shadow += other.shadow
+        self.shadow_failures += other.shadow_failures
+        self.shadow_latency.buckets += other.shadow_latency.buckets
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Tally":
+        """Read what `to_dict` gave."""
+        shadow = data["shadow"]
+        return cls(
+            calls=int(data["calls"]),
+            images=int(data["images"]),
+            passed_over=int(data["passed_over"]),
+            incidents=int(data["incidents"]),
+            failures=Counter(data["failures"]),
+            latency=Latency.from_dict(data["latency"]),
+            shadow=Counter({name: int(shadow[name]) for name in SHADOW}),
+            shadow_failures=Counter(shadow["failures"]),
+            shadow_latency=Latency.from_dict(shadow["latency"]),
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON-like data."""
         return {
@@ -107,9 +148,6 @@ class Tally:
                 "latency": self.shadow_latency.to_dict(),
             },
         }
-
-
-SHADOW = ("images", "same", "sure", "sure_same")
 
 
 @dataclass(kw_only=True)

@@ -1,13 +1,16 @@
-"""What an agent says: the plan that it follows, and how far each version is."""
+"""What an agent says: the plans that it follows, how far each version is, and what callers saw of it."""
 
+import json
 from collections.abc import Mapping
 from typing import Any, Self
 
 import attrs
 
 from scripts.agent.errors import PlanError
+from scripts.agent.outcomes import Tally
 from scripts.agent.plan import ModelPlan, Plan
 from scripts.agent.server import SCHEMA
+from scripts.agent.traffic import Traffic
 from scripts.host.errors import TaskFailure
 
 
@@ -81,6 +84,9 @@ class State:
         problem: Why its server should get no traffic; None: it should.
         restart_needed: Why its server needs a restart; None: it needs none.
         models: Each model, by name.
+        traffic: The traffic plan of each model that has one, by name.
+        outcomes: What became of the calls of clients that follow one, by model and version; `STABLE` stands for calls
+            that failed when none was served.
     """
 
     plan: Plan
@@ -90,6 +96,8 @@ class State:
     problem: str | None
     restart_needed: str | None
     models: Mapping[str, Model]
+    traffic: Mapping[str, Traffic] = attrs.field(factory=dict)
+    outcomes: Mapping[str, Mapping[str, Tally]] = attrs.field(factory=dict)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], *, where: str) -> Self:
@@ -113,6 +121,11 @@ class State:
                 problem=data["problem"],
                 restart_needed=data["restart_needed"],
                 models={name: Model.from_dict(one) for name, one in data["models"].items()},
+                traffic={name: Traffic.parse(json.dumps(one), model=name) for name, one in data["traffic"].items()},
+                outcomes={
+                    name: {version: Tally.from_dict(one) for version, one in told["versions"].items()}
+                    for name, told in data["outcomes"].items()
+                },
             )
         except (KeyError, TypeError, ValueError, AttributeError, PlanError) as error:
             raise TaskFailure(f"The agent on {where} answers what these tasks do not understand: {error!r}.") from error

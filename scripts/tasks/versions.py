@@ -35,7 +35,7 @@ def versions(
     namespace: str = "",
     context: str = "",
 ) -> None:
-    """Show each version: in the store, in the image, planned, served by how many pods, sha256, requests, failures."""
+    """Show each version: in the store, in the image, planned, served by how many pods, and what callers saw of it."""
     from scripts.host import settings
     from scripts.host.terminal import reporting, say, step, table
     from scripts.versions.stores import open_store

@@ -7,12 +7,16 @@ from typing import Any
 
 import attrs
 
+from scripts.agent.outcomes import QUANTILES, Tally
 from scripts.agent.store import Store
 from scripts.server.endpoint import Endpoint
 from scripts.server.seen import State
 from scripts.versions.stores import failing
 
-COLUMNS = ("model", "version", "store", "image", "planned", "served", "sha256", "published", "requests", "failed", "")
+COLUMNS = (
+    *("model", "version", "store", "image", "planned", "served", "sha256", "published", "requests", "failed"),
+    *("callers: p50 / p95 / p99", ""),
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -33,6 +37,7 @@ class Known:
         source: Where the servers have it from, where that is known.
         requests: How many requests it has answered since it was loaded.
         failures: How many it has failed.
+        callers: What became of the calls of clients that follow a traffic plan; None: there were none.
         why: What is wrong with it; None: nothing.
     """
 
@@ -49,6 +54,7 @@ class Known:
     source: str | None = None
     requests: int = 0
     failures: int = 0
+    callers: Tally | None = None
     why: str | None = None
 
     @property
@@ -66,6 +72,7 @@ class Known:
             self.published.astimezone(UTC).strftime("%Y-%m-%d %H:%M") if self.published else "",
             str(self.requests) if self.served else "",
             str(self.failures) if self.served else "",
+            _words(self.callers) if self.callers else "",
             self.why or ("callers who name none get it" if self.stable else ""),
         )
 
@@ -116,6 +123,7 @@ def look(
                     source=known.source or (one.source if one else None),
                     requests=known.requests + requests,
                     failures=known.failures + failures,
+                    callers=_sum(known.callers, state.outcomes.get(name, {}).get(str(number))),
                     why=known.why or (one.why if one else None),
                 )
     return [found[key] for key in sorted(found)]
@@ -125,9 +133,30 @@ def as_json(found: Sequence[Known]) -> str:
     """Return all of it for scripts."""
 
     def plain(_: type, __: Any, value: Any) -> Any:
+        if isinstance(value, Tally):
+            return value.to_dict()
         return value.isoformat() if isinstance(value, datetime) else value
 
     return json.dumps([attrs.asdict(one, value_serializer=plain) for one in found], indent=2)
+
+
+def _sum(known: Tally | None, more: Tally | None) -> Tally | None:
+    """Return what several agents were told, together."""
+    if known is None or more is None:
+        return known or more
+    both = Tally()
+    both.add(known)
+    both.add(more)
+    return both
+
+
+def _words(callers: Tally) -> str:
+    """Return in words what callers saw."""
+    failed = f"{callers.failed} of {callers.calls} failed"
+    quantiles = [callers.latency.quantile(share) for share in QUANTILES]
+    if None in quantiles:
+        return failed
+    return f"{' / '.join(f'{1e3 * (seconds or 0):.3g}' for seconds in quantiles)} ms, {failed}"
 
 
 def _in_store(store: Store, model: str, version: int) -> Mapping[str, Any]:

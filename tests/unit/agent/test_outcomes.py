@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from scripts.agent import metrics
 from scripts.agent.errors import PlanError
 from scripts.agent.health import Health
-from scripts.agent.outcomes import KINDS, MOST_VERSIONS, Latency, Outcomes
+from scripts.agent.outcomes import KINDS, MOST_VERSIONS, Latency, Outcomes, Tally
 from scripts.agent.plans import Plans
 from scripts.agent.traffics import Traffics
 from tests.doubles.disk_agent import World
@@ -52,6 +52,19 @@ def test_reports_add_up() -> None:
     assert two["latency"]["buckets"] == {"-64": 20}
     assert two["latency"]["p99_ms"] == pytest.approx(1e3 * 2**-4, rel=0.03)
     assert set(told["versions"]) == {"2", "3"}
+
+
+def test_what_agents_summed_up_adds_up() -> None:
+    """What an agent tells is read as it was, and that of two agents is as if one had been told all of it."""
+    shadow = {"images": 4, "same": 3, "sure": 2, "sure_same": 1, "failures": {"late": 1}, "latency": {"3": 4}}
+    one, other, both = Outcomes(), Outcomes(), Outcomes()
+    for outcomes, changes in ((one, {"shadow": shadow}), (other, {"calls": 7})):
+        for told in (outcomes, both):
+            told.take("cars", report(v2=version(failed_s_ago=[], **changes)), stable=2)
+    found = Tally.from_dict(one.to_dict()["cars"]["versions"]["2"])
+    assert found.to_dict() == one.tallies["cars"]["2"].to_dict()
+    found.add(other.tallies["cars"]["2"])
+    assert found.to_dict() == both.tallies["cars"]["2"].to_dict()
 
 
 def test_calls_that_named_no_version_are_the_stable_ones() -> None:

@@ -33,6 +33,8 @@ def state(
             "settled": True,
             "problem": None,
             "restart_needed": None,
+            "traffic": {},
+            "outcomes": {},
             "models": {
                 "cars": {
                     "image": list(image),

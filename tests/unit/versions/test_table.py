@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, cast
 
 from scripts.agent.folder import Folder
 from scripts.agent.store import Store
 from scripts.server.endpoint import Answer, Endpoint
 from scripts.versions.table import as_json, look
-from tests.doubles.disk_agent import World
+from tests.doubles.disk_agent import World, two_versions
 from tests.unit.versions.test_roll import InProcess, promoted
 
 
@@ -56,3 +57,20 @@ def test_without_a_server_the_store_is_listed(world: World) -> None:
     world.publish(3)
     (only,) = look(Store(Folder(world.root / "store")), [])
     assert (only.in_store, only.in_image, only.served, only.row[3]) == (True, None, 0, "?")
+
+
+def test_what_callers_saw_adds_up_over_servers(tmp_path: Path) -> None:
+    """The percentiles are those of all calls together; a bad request is its caller's own fault."""
+    target = InProcess(one=two_versions(tmp_path / "1"), two=two_versions(tmp_path / "2"))
+    for name, calls, latency in (("one", 90, {"-112": 90}), ("two", 12, {"-64": 10})):
+        failures = {"late": 1, "invalid": 1} if name == "two" else {}
+        shadow = {"images": 0, "same": 0, "sure": 0, "sure_same": 0, "failures": {}, "latency": {}}
+        told = {"calls": calls, "images": calls, "passed_over": 0, "failures": failures, "failed_s_ago": []}
+        report = {"schema": 1, "model": "cars", "dropped": 0}
+        body = json.dumps({**report, "versions": {"2": {**told, "latency": latency, "shadow": shadow}}}).encode()
+        target.apis[name].outcomes.take("cars", body, stable=2)
+    servers = [(ask(), cast(Endpoint, Counting({}))) for _, ask in target.servers()]
+    one, two = look(None, servers)
+    assert two.row[-2] == "7.98 / 63.9 / 63.9 ms, 1 of 102 failed"
+    assert (one.callers, one.row[-2]) == (None, "")
+    assert json.loads(as_json([two]))[0]["callers"]["failures"] == {"invalid": 1, "late": 1}
