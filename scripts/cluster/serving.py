@@ -117,6 +117,11 @@ def place(settings: Settings, *, root: Path = ROOT) -> Path:
     return root / Path(settings.get("TRITON_PLAN_FILE") or FILE).expanduser()
 
 
+def shown(path: Path, *, root: Path = ROOT) -> str:
+    """Return how a person calls the file: by its path in the sources, where it is there."""
+    return str(path.relative_to(root) if path.is_relative_to(root) else path)
+
+
 def read(path: Path) -> dict[str, Any]:
     """Return the values in a file; none where there is no such file.
 

@@ -223,7 +223,7 @@ def write_file(model: str, make: "Callable[[State], Plan]", elsewhere: str) -> N
     path = serving.place(settings.load())
     plan = make(written.state(path, model))
     serving.write(path, plan)
-    say(f"{path} says now {serving.told(plan)}")
+    say(f"{serving.shown(path)} says now {serving.told(plan)}")
     say("Commit it; the pods follow what Argo CD, Flux or `invoke deploy-triton` bring into the cluster.")
 
 
@@ -243,4 +243,4 @@ def roll(target: "OneServer | Release", was: "State", plan: "Plan", model: str, 
     if not isinstance(target, OneServer):
         path = serving.place(settings.load())
         serving.write(path, plan)
-        say(f"{path} says it too: a commit of it keeps git and cluster together.")
+        say(f"{serving.shown(path)} says it too: a commit of it keeps git and cluster together.")

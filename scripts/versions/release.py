@@ -119,12 +119,13 @@ class Release:
         self.progress(f"Generation {plan.generation} of the plan goes into revision {read + 1} of the {self.name}")
         change(self.helm, self.target.release, self._upgrade(values, version), doing="change the plan of the release")
         self._history = self.helm.history(self.target.release)
-        made = self._history[-1].number
-        if made != read + 1:
+        # An attempt that failed as a whole is a revision too.
+        made = next(each.number for each in self._history if each.number > read and each.was_good)
+        if made != self._history[-1].number and self.helm.values(self.target.release, revision=made) != values:
             # The other one was first: it has been answered that its change is done.
-            back = self.helm.rollback(self.target.release, made - 1, version=version)
+            back = self.helm.rollback(self.target.release, made, version=version)
             change(self.helm, self.target.release, back, doing="bring back what somebody else deployed")
-            raise self._overtaken(made - 1)
+            raise self._overtaken(made)
         # The pods are the same, so they are as good as they were.
         self._note(attrs.evolve(record.with_good(made) if was_good else record, attempted=None))
         self._values, self._wanted = values, wanted

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -23,12 +23,16 @@ class User:
         plane: The cluster.
         namespace: What the tasks are told.
         helm: The major of Helm that lies on the user's PATH.
+        inside: What starts a program where the user is, as the first words of its command; empty: on this machine.
+        own: Settings of the user's own.
         heard: All that the tasks printed.
     """
 
     plane: Access
     namespace: str
     helm: HelmMajor = 4
+    inside: Sequence[str] = ()
+    own: Mapping[str, str] = attrs.field(factory=dict)
     heard: list[str] = attrs.field(factory=list, repr=False)
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -39,14 +43,18 @@ class User:
         outside = {name: value for name, value in self.plane.environment(self.helm).items() if name not in VARIABLES}
         own = outside | NOTHING
         said = {"TRITON_NAMESPACE": self.namespace, "TRITON_RELEASE": RELEASE, "TRITON_CHART": "helm/triton"}
-        return own | said | {"COLUMNS": "200", "PYTHONPATH": str(ROOT)} | dict(extra or {})
+        return own | said | {"COLUMNS": "200", "PYTHONPATH": str(ROOT)} | dict(self.own) | dict(extra or {})
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return what runs a task."""
+        return [*self.inside, sys.executable, "-m", "invoke", *arguments]
 
     def invoke(
         self, *arguments: str, within_s: float = 120, extra: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a task to its end, whatever that is; its standard output and error come together."""
         done = subprocess.run(
-            [sys.executable, "-m", "invoke", *arguments],
+            self.command(*arguments),
             cwd=ROOT,
             env=self.environment(extra),
             stdin=subprocess.DEVNULL,

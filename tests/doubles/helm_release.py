@@ -27,6 +27,7 @@ class HelmRelease:
         status: The state of the last revision.
         notes: The annotations of the Deployment.
         meanwhile: Called before an upgrade begins.
+        afterwards: Called when it has ended.
         live: What the cluster has of the Deployment; None: what was deployed.
         ran: What was run.
     """
@@ -36,6 +37,7 @@ class HelmRelease:
     status: str = "deployed"
     notes: dict[str, str] = attrs.field(factory=lambda: {READY: "1"})
     meanwhile: Callable[[], None] = lambda: None
+    afterwards: Callable[[], None] = lambda: None
     live: dict[str, Any] | None = None
     ran: list[str] = attrs.field(factory=list)
 
@@ -86,6 +88,7 @@ class HelmRelease:
             case ["helm", "upgrade", *_]:
                 self.meanwhile()
                 self.revisions.append(values)
+                self.afterwards()
                 return ""
             case ["helm", "rollback", _]:
                 self.revisions.append(self.revisions[int(line.split()[3]) - 1])

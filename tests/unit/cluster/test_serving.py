@@ -96,3 +96,5 @@ def test_the_files_place_is_a_setting(tmp_path: Path) -> None:
     assert serving.place(load(tmp_path, environ={}), root=tmp_path) == tmp_path / "helm" / "serving.yaml"
     own = load(tmp_path, environ={"TRITON_PLAN_FILE": "/etc/plan.yaml"})
     assert serving.place(own, root=tmp_path) == Path("/etc/plan.yaml")
+    assert serving.shown(tmp_path / "helm" / "serving.yaml", root=tmp_path) == "helm/serving.yaml"
+    assert serving.shown(Path("/etc/plan.yaml"), root=tmp_path) == "/etc/plan.yaml"

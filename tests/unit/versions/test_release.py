@@ -179,6 +179,15 @@ def test_of_two_changes_at_once_the_first_one_counts(scene: Scene) -> None:
     assert scene.pods.inside.served() == [{1, 2}, {1, 2}]
 
 
+def test_who_was_first_goes_on(scene: Scene) -> None:
+    """A revision after one's own is the other one's, who brings this one back."""
+    theirs = {**VALUES, "plan": {"generation": 1}}
+    scene.release.afterwards = lambda: scene.release.revisions.append(theirs)
+    scene.promote(3)
+    assert scene.release.revisions[1]["models"]["cars"]["serve"] == [2, 3]
+    assert scene.pods.inside.served() == [{2, 3}, {2, 3}]
+
+
 def test_a_chart_that_would_change_more_is_refused(scene: Scene) -> None:
     """Pods would be replaced by it."""
     scene.release.image = "two"
