@@ -183,9 +183,9 @@ class Deployment:
         )
         return found == "Active"
 
-    def admin_key(self) -> tuple[str, str]:
-        """Return the key of the restricted API as it is, and as it is written in its Secret."""
-        secret = f"{RELEASE}-admin"
+    def admin_key(self, name: str = RELEASE) -> tuple[str, str]:
+        """Return the key of the restricted API as it is, and as it is written in its Secret, by the objects' name."""
+        secret = f"{name}-admin"
         as_is = self.user.kubectl("get", "secret", secret, "--output=go-template={{.data.key | base64decode}}")
         written = self.user.kubectl("get", "secret", secret, "--output=jsonpath={.data.key}")
         assert len(as_is) >= 32

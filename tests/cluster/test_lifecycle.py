@@ -234,20 +234,36 @@ def test_from_an_upgrade_to_nothing(deployed: Deployment) -> None:
 
 
 def test_the_same_with_helm_3_where_pods_are_restricted(access: Access, offer: Offer) -> None:
-    """Deploy, upgrade, smoke test, remove; the namespace, which was there before, stays."""
+    """Deploy, upgrade, test, remove, under names of one's own; the namespace, which was there before, stays.
+
+    Who removes it has Kubernetes' role `edit`, where the tests may make such a user.
+    """
+    named = ("--set=fullnameOverride=classifier", "--set=nameOverride=vision")
     with deployment(access, offer, helm=3, restricted=True) as made:
         assert "v3." in made.helm("version", "--short")
-        assert row(made.deployed(), "pods ready") == "1 of 1"
+        said = made.deployed(*named)
+        assert row(said, "pods ready") == "1 of 1"
+        assert "port-forward service/classifier 8000 8001" in said
         assert row(made.user.succeed("status"), "image") == offer.image
         before = made.pods()
-        assert row(made.deployed(), "revision") == "1, unchanged"
-        assert row(made.upgraded(), "revision") == "2"
+        assert row(made.deployed(*named), "revision") == "1, unchanged"
+        assert row(made.upgraded(*named), "revision") == "2"
         assert not made.pods().keys() & before.keys()
         assert "none failed" in made.user.succeed("smoke-test", f"--repository={offer.models}")
-        key, written = made.admin_key()
+        assert row(made.user.succeed("status"), "pods") == "1 of 1 ready"
+        # Which a pod that Helm removes when its test has ended would not have any more.
+        assert re.search(r"POD LOGS: \S+\n.*\S", made.helm("test", RELEASE, "--logs"))
+        key, written = made.admin_key("classifier")
 
-        removed = made.user.succeed("destroy-triton", "--yes", "--with-namespace")
+        editor: dict[str, str] = {}
+        if isinstance(access, ControlPlane):
+            made.user.kubectl("create", "rolebinding", "editor", "--clusterrole=edit", "--user=limited")
+            editor = {"KUBECONFIG": str(access.limited)}
+        done = made.user.invoke("destroy-triton", "--yes", "--with-namespace", extra=editor)
+        assert done.returncode == 0, done.stdout
+        removed = done.stdout
+        assert "classifier" in removed
         assert "was not made by deploy-triton" in removed
-        assert made.contents() == set()
+        assert made.contents() == ({"rolebinding.rbac.authorization.k8s.io/editor"} if editor else set())
         assert made.namespace_exists()
         assert not [text for text in made.user.heard if key in text or written in text]
