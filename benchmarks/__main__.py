@@ -33,7 +33,7 @@ VERSIONS: Final = {
 def main() -> None:
     """Measure, and write the page's figures and plot."""
     parser = argparse.ArgumentParser(prog="nox -s bench --", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="two minutes instead of fifteen; figures are rough")
+    parser.add_argument("--quick", action="store_true", help="two minutes instead of half an hour; figures are rough")
     parser.add_argument("--only", metavar="NAME", nargs="*", default=[], help="these workloads; nothing is written")
     parser.add_argument("--write", action="store_true", help="write the page after a --quick run too")
     asked = parser.parse_args()

@@ -89,13 +89,15 @@ class Outcome:
     reached: Spread | None
 
     @property
-    def met(self) -> bool:
-        """Whether the median is within the bound."""
+    def verdict(self) -> str:
+        """Met or missed if every round says so; within noise if the rounds lie on both sides of the bound."""
         if self.reached is None:
-            return False
-        if self.aim.of == "rate":
-            return self.reached.median >= self.aim.bound
-        return self.reached.median <= self.aim.bound
+            return "not measured"
+        least, most = self.reached.low, self.reached.high
+        if self.aim.of != "rate":
+            least, most = -most, -least
+        bound = self.aim.bound if self.aim.of == "rate" else -self.aim.bound
+        return "met" if least >= bound else "missed" if most < bound else "within noise"
 
 
 def judge(aim: Aim, results: Results) -> Outcome:

@@ -31,9 +31,10 @@ def aims_table(outcomes: Iterable[Outcome]) -> str:
     for outcome in outcomes:
         aim = outcome.aim
         bound = "" if not aim.bound else f"{'>=' if aim.of == 'rate' else '<='} {aim.bound:g}"
-        verdict = "not measured" if outcome.reached is None else "yes" if outcome.met else "no"
-        rows.append((aim.title, outcome.against, bound or "-", str(outcome.reached or "-"), verdict if bound else "-"))
-    return table(("ratio", "compared with", "aim", "reached", "met"), rows)
+        rows.append(
+            (aim.title, outcome.against, bound or "-", str(outcome.reached or "-"), outcome.verdict if bound else "-")
+        )
+    return table(("ratio", "compared with", "aim", "reached", "verdict"), rows)
 
 
 def workload_table(workload: Workload, results: Mapping[str, Result]) -> str:

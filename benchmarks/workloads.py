@@ -89,8 +89,13 @@ def _sdk(group: str, model: Model, ways: Iterable[Mapping[str, Any]], program: s
         yield Variant(group=group, program=program, environment=None, model=model, settings=settings)
 
 
+def _tuned(**settings: Iterable[Any]) -> Iterator[dict[str, Any]]:
+    """Yield the ways in which each peer is tried; ours are some of them."""
+    yield from _grid(**settings, batch=[8, 4, 1], threads=[2, 3, 4, 8])
+
+
 def _ours(group: str, model: Model, program: str = "sdk") -> Iterator[Variant]:
-    """Our client, tuned as the peers are: threads and asyncio, with 2 or 3 requests in flight."""
+    """Our client, in fewer ways than any peer: threads and asyncio, with 2 or 3 requests in flight."""
     yield from _sdk(group, model, _grid(way=["many", "aio"], batch=[8, 4], threads=[2, 3]), program)
 
 
@@ -110,16 +115,10 @@ def _peers(model: Model, *, naive: bool = True) -> Iterator[Variant]:
 
     if naive:
         yield from some("tritonclient loop", "tritonclient_grpc", "tritonclient", [{}])
-    yield from some("tritonclient, threads", "tritonclient_grpc", "tritonclient", _grid(threads=[2, 4], batch=[8, 1]))
-    yield from some(
-        "tritonclient aio",
-        "tritonclient_aio",
-        "tritonclient",
-        [{"threads": 4, "batch": 8}, {"threads": 8}, {"threads": 1}],
-    )
-    pytriton = [*_grid(way=["http", "grpc"], threads=[2], batch=[8, 1]), *_grid(way=["futures"], threads=[2, 4])]
-    yield from some("pytriton", "pytriton_client", "pytriton", pytriton)
-    yield from some("tritony", "tritony_client", "tritony", [{"batch": 8}, {"batch": 1}])
+    yield from some("tritonclient, threads", "tritonclient_grpc", "tritonclient", _tuned())
+    yield from some("tritonclient aio", "tritonclient_aio", "tritonclient", _tuned())
+    yield from some("pytriton", "pytriton_client", "pytriton", _tuned(way=["http", "grpc", "futures"]))
+    yield from some("tritony", "tritony_client", "tritony", _tuned())
 
 
 def _lone(fp32: Model, uint8: Model) -> Iterator[Variant]:
@@ -171,11 +170,11 @@ def workloads(free: Mapping[str, Model], net: Mapping[str, Model]) -> tuple[Work
             size=LARGE,
             seconds=2.0,
             variants=(
-                *_sdk("triton_sdk, uint8, exact", free["UINT8"], [*_grid(way=["many", "aio"], batch=[2], threads=[2])]),
+                *_sdk("triton_sdk, uint8, exact", free["UINT8"], _grid(way=["many", "aio"], batch=[4], threads=[2])),
                 *_sdk(
                     FAST,
                     free["UINT8"],
-                    _grid(way=["many", "aio"], batch=[1, 2], threads=[2, 4], decode=["fast"]),
+                    _grid(way=["many", "aio"], batch=[1, 4], threads=[2, 4], decode=["fast"]),
                 ),
                 *_peers(free["FP32"]),
                 *_floor(DECODE, free["UINT8"], _grid(way=["decode"], threads=[2], decode=["exact"])),

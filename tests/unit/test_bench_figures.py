@@ -1,5 +1,6 @@
 """The benchmark's arithmetic and its page, without a benchmark."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def test_percentiles_are_the_nearest_rank_in_ms(share: float, expected: float) -
     assert percentile(rounds(10), share) is None
 
 
-def test_an_aim_is_judged_by_its_median() -> None:
+def test_an_aim_is_judged_by_all_its_rounds() -> None:
     """The fastest peer of the dtype counts; more is better for rates, and less for CPU."""
     results = {
         "small": {
@@ -64,20 +65,34 @@ def test_an_aim_is_judged_by_its_median() -> None:
     }
     assert best_peer(results["small"], "FP32") == "fast"
     assert best_peer(results["small"], "UINT8") == "other"
-    aim = Aim(title="t", workload="small", ours=UINT8, theirs=None, bound=2.2)
-    outcome = judge(aim, results)
-    assert (outcome.against, outcome.met) == ("fast", True)
-    assert outcome.reached == Spread(2.25, 2.0, 2.5)
-    assert not judge(Aim(title="t", workload="small", ours=UINT8, theirs=None, bound=2.3), results).met
-    least = Aim(title="t", workload="small", ours=UINT8, theirs="floor", bound=1.1, of="cpu_per_thousand")
-    assert not judge(least, results).met
-    assert judge(least, {"small": results["small"] | {"floor": results["small"][UINT8]}}).met
+    outcome = judge(Aim(title="t", workload="small", ours=UINT8, theirs=None, bound=2.0), results)
+    assert (outcome.against, outcome.reached) == ("fast", Spread(2.25, 2.0, 2.5))
 
 
-def test_what_did_not_run_is_not_met() -> None:
+@pytest.mark.parametrize(
+    ("of", "bound", "verdict"),
+    [
+        ("rate", 2.0, "met"),
+        ("rate", 2.1, "within noise"),
+        ("rate", 2.5, "within noise"),
+        ("rate", 2.6, "missed"),
+        ("cpu_per_thousand", 0.5, "met"),
+        ("cpu_per_thousand", 0.49, "within noise"),
+        ("cpu_per_thousand", 0.4, "within noise"),
+        ("cpu_per_thousand", 0.39, "missed"),
+    ],
+)
+def test_what_only_some_rounds_reach_is_within_noise(of: str, bound: float, verdict: str) -> None:
+    """A rate of 2 to 2.5 times another's, at 0.4 to 0.5 of its CPU, is met only where the worst round is enough."""
+    results = {"small": {UINT8: result(UINT8, 400, 500), "floor": result("floor", 200, 200)}}
+    aim = Aim(title="t", workload="small", ours=UINT8, theirs="floor", bound=bound, of=of)
+    assert judge(aim, results).verdict == verdict
+
+
+def test_what_did_not_run_is_not_measured() -> None:
     """An aim without its contender says so, and the table too."""
     outcome = judge(Aim(title="t", workload="small", ours=FP32, theirs=NAIVE, bound=2), {"small": {}})
-    assert (outcome.reached, outcome.met) == (None, False)
+    assert (outcome.reached, outcome.verdict) == (None, "not measured")
     assert page.aims_table([outcome]).endswith(f"| t | {NAIVE} | >= 2 | - | not measured |")
 
 
@@ -130,3 +145,13 @@ def test_every_aim_names_groups_that_run() -> None:
     groups = {w.name: {v.group for v in w.variants} for w in workloads(models, models)}
     for aim in (*AIMS, *BESIDE):
         assert {aim.ours, aim.theirs or aim.ours} <= groups[aim.workload]
+
+
+def test_no_client_of_ours_is_tuned_in_more_ways_than_a_peer() -> None:
+    """The page says so; only the loop that is called naive is not tuned at all."""
+    models = {dtype: model(dtype) for dtype in ("FP32", "UINT8")}
+    for workload in workloads(models, models):
+        ways = Counter(variant.group for variant in workload.variants)
+        peers = {variant.group for variant in workload.variants if variant.peer} - {NAIVE}
+        ours = {group for group in ways if group.startswith("triton_sdk")}
+        assert max(ways[group] for group in ours) <= min(ways[group] for group in peers), workload.name
