@@ -68,7 +68,9 @@ class Cloud:
 
     def push(self, *arguments: str, repository: Path | None = None, **settings: str) -> str:
         """Push and return what was printed on standard output."""
-        done = self.invoke("push-triton", f"--repository={repository or self.packaged}", *arguments, **settings)
+        named = any(argument.startswith("--image") for argument in arguments)
+        models = () if named else (f"--repository={repository or self.packaged}",)
+        done = self.invoke("push-triton", *models, *arguments, **settings)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
