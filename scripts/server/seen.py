@@ -73,6 +73,27 @@ class Model:
 
 
 @attrs.frozen(kw_only=True)
+class Told:
+    """What clients that follow a traffic plan told an agent of their calls of one model.
+
+    Attributes:
+        since: When the agent began to count: by another time it is known to have been started anew.
+        dropped: How many calls clients could not tell of.
+        versions: What became of the others, by version; `STABLE` stands for calls that failed while none was served.
+    """
+
+    since: str
+    dropped: int
+    versions: Mapping[str, Tally]
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read what the agent says of it."""
+        versions = {version: Tally.from_dict(one) for version, one in data["versions"].items()}
+        return cls(since=data["since"], dropped=int(data["dropped"]), versions=versions)
+
+
+@attrs.frozen(kw_only=True)
 class State:
     """What one agent says.
 
@@ -85,8 +106,7 @@ class State:
         restart_needed: Why its server needs a restart; None: it needs none.
         models: Each model, by name.
         traffic: The traffic plan of each model that has one, by name.
-        outcomes: What became of the calls of clients that follow one, by model and version; `STABLE` stands for calls
-            that failed when none was served.
+        outcomes: What became of the calls of clients that follow one, by the model's name.
     """
 
     plan: Plan
@@ -97,7 +117,7 @@ class State:
     restart_needed: str | None
     models: Mapping[str, Model]
     traffic: Mapping[str, Traffic] = attrs.field(factory=dict)
-    outcomes: Mapping[str, Mapping[str, Tally]] = attrs.field(factory=dict)
+    outcomes: Mapping[str, Told] = attrs.field(factory=dict)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], *, where: str) -> Self:
@@ -122,10 +142,7 @@ class State:
                 restart_needed=data["restart_needed"],
                 models={name: Model.from_dict(one) for name, one in data["models"].items()},
                 traffic={name: Traffic.parse(json.dumps(one), model=name) for name, one in data["traffic"].items()},
-                outcomes={
-                    name: {version: Tally.from_dict(one) for version, one in told["versions"].items()}
-                    for name, told in data["outcomes"].items()
-                },
+                outcomes={name: Told.from_dict(one) for name, one in data["outcomes"].items()},
             )
         except (KeyError, TypeError, ValueError, AttributeError, PlanError) as error:
             raise TaskFailure(f"The agent on {where} answers what these tasks do not understand: {error!r}.") from error

@@ -104,7 +104,7 @@ def look(
         for name, seen in state.models.items():
             if model not in ("", name):
                 continue
-            part, counts = state.part(name), _counts(triton, name)
+            part, counts, told = state.part(name), _counts(triton, name), state.outcomes.get(name)
             numbers = {*seen.image, *seen.versions, *part.serve, *([part.candidate] if part.candidate else [])}
             for number in numbers | {version for of, version in found if of == name}:
                 known = found.get((name, number)) or Known(model=name, version=number, in_store=unpublished)
@@ -123,7 +123,7 @@ def look(
                     source=known.source or (one.source if one else None),
                     requests=known.requests + requests,
                     failures=known.failures + failures,
-                    callers=_sum(known.callers, state.outcomes.get(name, {}).get(str(number))),
+                    callers=_sum(known.callers, told.versions.get(str(number)) if told else None),
                     why=known.why or (one.why if one else None),
                 )
     return [found[key] for key in sorted(found)]

@@ -100,7 +100,7 @@ class _Answer(NamedTuple):
 def _answer(
     session: Session, images: Sequence[ImageLike], chosen: Route, *, deadline: float, first: int | None
 ) -> Flow[_Answer]:
-    if len(chosen.versions) > 1 or chosen.shadow:
+    if (len(chosen.versions) > 1 or chosen.shadow) and any(map(tensors.is_file, images)):
         images = yield Work(partial(tensors.rereadable, images, first=first))
     found = yield from _find(session, images, chosen, chosen.versions, deadline=deadline, first=first)
     return _Answer(found, (), images)

@@ -70,9 +70,13 @@ def rereadable(
     for place, picture in enumerate(pictures):
         check_time()
         with _naming(first, place):
-            is_file = hasattr(picture, "read") and not isinstance(picture, np.ndarray | Image.Image)
-            kept.append(sources.read(cast(BinaryIO, picture))[1] if is_file else picture)
+            kept.append(sources.read(cast(BinaryIO, picture))[1] if is_file(picture) else picture)
     return kept
+
+
+def is_file(picture: ImageLike) -> bool:
+    """Return whether *picture* is an open file."""
+    return hasattr(picture, "read") and not isinstance(picture, np.ndarray | Image.Image)
 
 
 def prepare(
