@@ -2,7 +2,9 @@
 
 import os
 import platform
+import shlex
 import shutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -22,14 +24,14 @@ from scripts.cluster.says import ClusterFailure
 from scripts.host.errors import TaskFailure
 from scripts.host.program import Version
 from scripts.host.settings import Settings
-from scripts.host.shell import Command, Completed, Runner, capture
+from scripts.host.shell import Command, Completed, Runner
 from scripts.image import engine
 from scripts.registry import aws, bucket, ecr
 from scripts.registry.ecr import ImageRepository
 from scripts.repository.versions import packaged
 from scripts.versions.stores import failing, open_store
 from triton_sdk.errors import LocalServerError
-from triton_sdk.local import find_interpreter
+from triton_sdk.local import find_interpreter, old_runtimes
 
 State = Literal["ok", "missing", "warning", "failed"]
 # NVIDIA's image alone takes 15 GB and more; the CPU image and its build fit in this, in bytes.
@@ -55,21 +57,30 @@ class Row:
 
 
 def check(settings: Settings, *, root: Path, repository: Path, runner: Runner) -> list[Row]:
-    """Look for everything that the tasks use."""
-    return [
-        Row(what="Python", state="ok", found=platform.python_version()),
-        _local_triton(),
-        _models(repository),
-        _program("docker", ("docker", "--version"), "for images, and serve --docker", answers="Docker version"),
-        _engine(runner),
-        _disk(root, runner),
-        _helm(runner),
-        *_cluster(settings, runner),
-        _gpu(),
-        _env_file(settings, root, runner),
-        *_aws(settings),
-        _store(settings),
-    ]
+    """Look for everything that the tasks use; what fails in a way that nobody expects is a row like any other."""
+    parts: tuple[tuple[str, Callable[[], Iterable[Row]]], ...] = (
+        ("Python", lambda: [Row(what="Python", state="ok", found=platform.python_version())]),
+        ("local Triton", lambda: [_local_triton(), *_runtimes()]),
+        ("models", lambda: [_models(repository)]),
+        ("docker", lambda: [_docker(runner)]),
+        ("Docker engine", lambda: [_engine(runner)]),
+        ("disk", lambda: [_disk(root, runner)]),
+        ("helm", lambda: [_helm(runner)]),
+        ("kubectl", lambda: _cluster(settings, runner)),
+        ("GPU", lambda: [_gpu(runner)]),
+        (".env", lambda: [_env_file(settings, root, runner)]),
+        ("AWS settings", lambda: _aws(settings)),
+        ("model store", lambda: [_store(settings)]),
+    )
+    return [row for what, look in parts for row in _looked(what, look)]
+
+
+def _looked(what: str, look: Callable[[], Iterable[Row]]) -> list[Row]:
+    try:
+        return list(look())
+    except Exception as error:  # the other rows shall be seen, whatever a program or a disk did here
+        said = str(error) or type(error).__name__
+        return [Row(what=what, state="missing", found="cannot be looked at", advice=f"{type(error).__name__}: {said}")]
 
 
 def _local_triton() -> Row:
@@ -81,6 +92,17 @@ def _local_triton() -> Row:
     return Row(what=what, state="ok", found=f"can run, under Python {interpreter.version}")
 
 
+def _runtimes() -> list[Row]:
+    """Return a row for the runtimes of the local Triton that no version of this package uses any more."""
+    folders = old_runtimes()
+    if not folders:
+        return []
+    size = sum(path.lstat().st_size for folder in folders for path in folder.rglob("*"))
+    remove = shlex.join(["rm", "-r", *map(str, folders)])
+    found = f"{len(folders)} that this version does not use, {size / 1e6:.0f} MB"
+    return [Row(what="old runtimes", state="warning", found=found, advice=f"to have the room back: {remove}")]
+
+
 def _models(repository: Path) -> Row:
     versions = [f"{p.model} v{p.version}" for p in packaged(repository)]
     if versions:
@@ -89,21 +111,18 @@ def _models(repository: Path) -> Row:
     return Row(what="models", state="missing", found=f"no version is packaged in {repository}", advice=advice)
 
 
-def _program(name: str, argv: tuple[str, ...], purpose: str, *, answers: str) -> Row:
-    if shutil.which(name) is None:
-        return Row(what=name, state="missing", found="not on PATH", advice=f"install {name} {purpose}")
+def _docker(runner: Runner) -> Row:
+    what, advice = "docker", "install Docker, for images and serve --docker"
     try:
-        done = capture(Command(argv), timeout_s=10)
+        done = runner.capture(Command(("docker", "--version")), timeout_s=10)
     except TaskFailure as error:
-        return Row(what=name, state="missing", found="no answer", advice=str(error))
+        return Row(what=what, state="missing", found="not usable", advice=f"{error} For images: {advice}.")
     line = next(iter((done.output.strip() or done.said).splitlines()), "no answer")
-    if done.status == 0 and not line.startswith(answers):
-        return Row(
-            what=name, state="missing", found=line, advice=f"another program of that name: install {name} {purpose}"
-        )
     if done.status != 0:
-        return Row(what=name, state="missing", found=line, advice=f"needed {purpose}: is it running?")
-    return Row(what=name, state="ok", found=line)
+        return Row(what=what, state="missing", found=line, advice="for images and serve --docker: is it running?")
+    if not line.startswith("Docker version"):
+        return Row(what=what, state="missing", found=line, advice=f"another program of that name: {advice}")
+    return Row(what=what, state="ok", found=line)
 
 
 def _helm(runner: Runner) -> Row:
@@ -139,14 +158,8 @@ def _cluster(settings: Settings, runner: Runner) -> list[Row]:
                 rows.append(Row(what=what, state="ok", found=found))
             else:
                 advice = "deploy-triton --cpu runs without; else install NVIDIA's device plugin on nodes with GPUs"
-                rows.append(
-                    Row(
-                        what=what,
-                        state="missing",
-                        found=f"none on {len(nodes)} node{'s' * (len(nodes) != 1)}",
-                        advice=advice,
-                    )
-                )
+                none = f"none on {len(nodes)} node{'s' * (len(nodes) != 1)}"
+                rows.append(Row(what=what, state="missing", found=none, advice=advice))
     except TaskFailure as error:
         rows.append(Row(what=what, state="missing", found="not usable", advice=str(error)))
     return rows
@@ -160,13 +173,18 @@ def _api(version: Version) -> Row:
     return Row(what=what, state="ok", found=found)
 
 
-def _gpu() -> Row:
-    advice = "models run on the CPU here; a GPU needs NVIDIA's driver"
-    if shutil.which("nvidia-smi") is None:
-        return Row(what="GPU", state="missing", found="no nvidia-smi", advice=advice)
-    done = capture(Command(("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader")))
-    found = "; ".join(done.output.strip().splitlines())
-    return Row(what="GPU", state="missing" if done.status else "ok", found=found, advice=advice if done.status else "")
+def _gpu(runner: Runner) -> Row:
+    what, advice = "GPU", "models run on the CPU here; a GPU needs NVIDIA's driver"
+    argv = ("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader")
+    try:
+        done = runner.capture(Command(argv), timeout_s=20)
+    except TaskFailure as error:
+        return Row(what=what, state="missing", found="no answer of nvidia-smi", advice=f"{advice}. {error}")
+    said = "; ".join((done.output.strip() or done.said.strip()).splitlines()[:8])
+    if done.status or not done.output.strip():
+        found = f"nvidia-smi: {said}" if said else "nvidia-smi names no GPU"
+        return Row(what=what, state="missing", found=found, advice=advice)
+    return Row(what=what, state="ok", found=said)
 
 
 def _engine(runner: Runner) -> Row:

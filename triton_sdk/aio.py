@@ -47,7 +47,7 @@ class AsyncResNetClient(BaseClient):
         url: As for `ResNetClient`.
         transport: Another way to the server than gRPC, for tests; closed with the client.
         coalesce: Let calls under way at the same time share requests; each call has its own when None.
-        settings: Any of `ClientSettings`: model, timeout, retry, tls, metadata, decode, traffic, labels, hooks.
+        settings: Any of `ClientSettings`: model, timeout, retry, tls, metadata, decode, orient, traffic, labels, hooks.
 
     Raises:
         ConfigurationError: If a setting cannot be used.

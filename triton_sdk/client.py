@@ -36,7 +36,7 @@ class ResNetClient(BaseClient):
         url: ``HOST:PORT`` of the server's gRPC endpoint, several of them, which take turns, or a gRPC target such as
             ``dns:///name:8001``, whose addresses take turns.
         transport: Another way to the server than gRPC, for tests; closed with the client.
-        settings: Any of `ClientSettings`: model, timeout, retry, tls, metadata, decode, traffic, labels, hooks.
+        settings: Any of `ClientSettings`: model, timeout, retry, tls, metadata, decode, orient, traffic, labels, hooks.
 
     Raises:
         ConfigurationError: If a setting cannot be used.

@@ -108,6 +108,7 @@ class ConfigSettings(TypedDict, total=False):
     tls: Tls | None
     metadata: Mapping[str, str] | Iterable[tuple[str, str]]
     decode: Decode
+    orient: bool
     traffic: str | os.PathLike[str] | None
 
 
@@ -138,6 +139,7 @@ class ClientConfig:
         metadata: Keys and values sent with each request, as a mapping or as pairs such as ``("authorization",
             "Bearer ...")``; never shown.
         decode: ``"fast"`` decodes large JPEGs at a part of their size, see `to_pixels`; ``"exact"`` never does.
+        orient: Whether pictures are turned as their EXIF data says, which phones write; see `to_pixels`.
         traffic: The source of the `TrafficPlan` that predictions follow which name no version; without one, those are
             left to the server.
 
@@ -152,6 +154,7 @@ class ClientConfig:
     tls: Tls | None = None
     metadata: tuple[tuple[str, str], ...] = attrs.field(default=(), converter=_checks.metadata, repr=False)
     decode: Decode = "exact"
+    orient: bool = False
     traffic: str | os.PathLike[str] | None = None
 
     def __attrs_post_init__(self) -> None:
@@ -162,6 +165,7 @@ class ClientConfig:
         if self.tls is not None:
             instance(self.tls, Tls, "tls", "Tls(), which trusts the system's authorities, or Tls(ca='ca.pem')")
         choice(self.decode, "decode", get_args(Decode))
+        instance(self.orient, bool, "orient", "True or False")
         if self.traffic is not None:
             plan_source(self.traffic, "traffic")
 

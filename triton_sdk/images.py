@@ -16,21 +16,18 @@ What the reference decides, so that serving sees what training saw:
 
 import io
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO, Final, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile
-from PIL.BmpImagePlugin import BmpImageFile
+from PIL import Image
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
-from PIL.WebPImagePlugin import WebPImageFile
 
 from triton_sdk._checks import choice
+from triton_sdk._pixels import formats
 from triton_sdk._pixels.exif import upright
 from triton_sdk._pixels.resample import check_whole, resize_and_crop
 from triton_sdk._pixels.sources import read
@@ -50,15 +47,6 @@ MAX_PIXELS: Final = 50_000_000
 # No classifier can see anything in a strip thinner than this.
 MAX_ASPECT_RATIO: Final = 50
 
-# The plugins are called directly, not through Image.open: that would warn of decompression bombs before the size can be
-# looked at here, and a warning can only be silenced for all threads at once.
-_FORMATS: Final[tuple[tuple[re.Pattern[bytes], type[ImageFile.ImageFile]], ...]] = (
-    (re.compile(rb"\xff\xd8\xff"), JpegImageFile),
-    (re.compile(rb"\x89PNG\r\n\x1a\n"), PngImageFile),
-    (re.compile(rb"RIFF....WEBP", re.DOTALL), WebPImageFile),
-    (re.compile(rb"GIF8[79]a"), GifImageFile),
-    (re.compile(rb"BM"), BmpImageFile),
-)
 # How much larger than the resized picture a scaled JPEG stays at least: with 1 the greatest difference is 9 levels.
 _MARGIN: Final = 2
 _LARGEST_SHRINK: Final = 8
@@ -78,9 +66,10 @@ def to_pixels(
     """Resize and crop one image to what a model sees.
 
     Args:
-        image: A path, the bytes or an open binary file of a JPEG, PNG, WebP, BMP or GIF (its first frame), a PIL image,
-            or a uint8 array ``(h, w, 3)`` in RGB. The content decides the format, not the name. What is passed in is
-            neither changed nor closed; a file is read from where it stands.
+        image: A path, the bytes or an open binary file of a JPEG, PNG, WebP, BMP, GIF, TIFF or AVIF (the first in it),
+            of a HEIC where pillow-heif is installed, a PIL image, or a uint8 array ``(h, w, 3)`` in RGB. The content
+            decides the format, not the name. What is passed in is neither changed nor closed; a file is read from where
+            it stands.
         resize: Length of the shorter side before the crop, in pixels; ``"pad"`` does not look at it.
         height: Height of the centre crop, in pixels.
         width: Width of the centre crop, in pixels.
@@ -206,15 +195,18 @@ def _from_array(array: NDArray[Any]) -> Image.Image:
 
 def _open(content: bytes, what: str) -> Image.Image:
     """Read the header only."""
-    for magic, plugin in _FORMATS:
-        if magic.match(content):
-            if plugin is GifImageFile:
-                _check_first_frame(content, what)
-            with _decoding(what):
-                return plugin(io.BytesIO(content))
-    raise InvalidImageError(
-        f"Cannot read {what}: it starts with {content[:12]!r}, where a JPEG, PNG, WebP, BMP or GIF was expected."
-    )
+    plugin = formats.plugin_for(content)
+    if plugin is None and (name := formats.name_of(content)) is not None:
+        raise InvalidImageError(f"Cannot read {what}: it is a picture in {name}. {formats.missing(name)}.")
+    if plugin is None:
+        raise InvalidImageError(
+            f"Cannot read {what}: it starts with {content[:12]!r}, where {formats.EXPECTED} was expected. "
+            f"{formats.WAY_ON}."
+        )
+    if plugin is GifImageFile:
+        _check_first_frame(content, what)
+    with _decoding(what):
+        return plugin(io.BytesIO(content))
 
 
 def _check_first_frame(content: bytes, what: str) -> None:

@@ -17,7 +17,7 @@ from scripts.repository.versions import packaged
 from scripts.server import hardware, load, numbers
 from scripts.server.endpoint import Answer, Endpoint
 from scripts.server.request import body
-from scripts.server.result import GOLDEN, Failed, Result, Skipped, State, run
+from scripts.server.result import GOLDEN, Failed, Result, Skipped, State, odd, run
 from triton_sdk import ModelNotFoundError, ResNetClient, RetryPolicy
 from triton_sdk.contract import ModelContract
 from triton_sdk.errors import TritonError
@@ -65,17 +65,22 @@ def check_server(endpoint: Endpoint, *, repository: Path, complete: bool) -> Ite
         repository: Where the packaged versions are: their manifests and golden data say what is right.
         complete: Whether every packaged version must be served; otherwise those that are not are skipped.
     """
+    try:
+        yield from _checks(endpoint, repository=repository, complete=complete)
+    except (TaskFailure, TritonError) as error:
+        yield Result(check="models", subject="server", state="failed", figure=str(error))
+    except Exception as error:  # whoever answers there may answer anything
+        yield Result(check="models", subject="server", state="failed", figure=odd(error))
+
+
+def _checks(endpoint: Endpoint, *, repository: Path, complete: bool) -> Iterator[Result]:
     for check in ("live", "ready"):
         result = run(check, "server", partial(_health, endpoint, check))
         yield result
         if result.state == "failed":
             return
     here = {(p.model, p.version): p for p in packaged(repository)}
-    try:
-        served = _served(endpoint, here)
-    except TaskFailure as error:
-        yield Result(check="models", subject="server", state="failed", figure=str(error))
-        return
+    served = _served(endpoint, here)
     for key in sorted(here.keys() - served):
         state: State = "failed" if complete else "skipped"
         yield Result(

@@ -16,6 +16,8 @@ from scripts.host.settings import Settings, server
 HTTP_PORT = 8000
 # Triton's own defaults: HTTP 8000, gRPC 8001, metrics 8002; the agent beside it comes next.
 GRPC_OFFSET, METRICS_OFFSET, AGENT_OFFSET = 1, 2, 3
+# An answer with every probability of 32 images and a thousand classes has less than one.
+_MOST_BYTES = 64 << 20
 
 
 @attrs.frozen(kw_only=True)
@@ -90,20 +92,20 @@ class Endpoint:
         Raises:
             TaskFailure: If no answer comes or it is no metrics page.
         """
-        response = _request("GET", self.metrics, None, timeout_s, {})
-        if response.status != 200:
-            raise TaskFailure(f"{self.metrics} answered HTTP {response.status}: does the server allow metrics?")
-        return Counters(text=response.data.decode("utf-8", "replace"))
+        status, data = _request("GET", self.metrics, None, timeout_s, {})
+        if status != 200:
+            raise TaskFailure(f"{self.metrics} answered HTTP {status}: does the server allow metrics?")
+        return Counters(text=data.decode("utf-8", "replace"))
 
     def _ask(self, method: str, path: str, body: bytes | None, timeout_s: float) -> Answer:
         headers = {name: value.reveal() for name, value in self.headers.items()}
-        response = _request(method, self.http + path, body, timeout_s, headers)
+        status, data = _request(method, self.http + path, body, timeout_s, headers)
         try:
-            parsed = json.loads(response.data) if response.data else {}
-        except ValueError:
-            parsed = {"error": response.data[:200].decode("utf-8", "replace")}
+            parsed = json.loads(data) if data else {}
+        except (ValueError, RecursionError):
+            parsed = {"error": data[:200].decode("utf-8", "replace")}
         # The repository index answers a list.
-        return Answer(status=response.status, body=parsed if isinstance(parsed, dict) else {"items": parsed})
+        return Answer(status=status, body=parsed if isinstance(parsed, dict) else {"items": parsed})
 
 
 def choose(*, local: bool, url: str, cluster: bool, settings: Settings) -> Endpoint | Literal["local", "cluster"]:
@@ -162,10 +164,16 @@ class Counters:
 
 def _request(
     method: str, url: str, body: bytes | None, timeout_s: float, extra: Mapping[str, str]
-) -> urllib3.BaseHTTPResponse:
+) -> tuple[int, bytes]:
     # Each on a connection of its own: an idle one would hold the exit of a server that is told to stop.
     headers = {"Content-Type": "application/json", "Connection": "close", **extra}
     try:
-        return urllib3.request(method, url, body=body, timeout=timeout_s, retries=False, headers=headers)
+        with urllib3.request(
+            method, url, body=body, timeout=timeout_s, retries=False, headers=headers, preload_content=False
+        ) as response:
+            data = response.read(_MOST_BYTES + 1)
     except urllib3.exceptions.HTTPError as error:
         raise TaskFailure(f"No answer from {url}: is the server running? ({error})") from error
+    if len(data) > _MOST_BYTES:
+        raise TaskFailure(f"{url} answered more than {_MOST_BYTES >> 20} MiB, which no Triton does here: is it one?")
+    return response.status, data

@@ -36,7 +36,8 @@ class Runs:
 
 def runs(endpoint: Endpoint, model: str) -> Runs:
     """Ask the server how it runs *model*; where it does not tell its configuration, the GPUs that it has must do."""
-    with contextlib.suppress(TaskFailure):
+    # Whoever answers there may answer anything; the checks that follow say so.
+    with contextlib.suppress(TaskFailure, AttributeError, TypeError, ValueError):
         answer = endpoint.get(f"/v2/models/{model}/config")
         if answer.status == 200:
             return Runs(
@@ -45,7 +46,7 @@ def runs(endpoint: Endpoint, model: str) -> Runs:
                 gpu_graph=answer.body.get("default_model_filename") == GRAPH,
             )
     gpus = True  # there may be one
-    with contextlib.suppress(TaskFailure):
+    with contextlib.suppress(TaskFailure, ValueError):
         gpus = bool(endpoint.counters().samples(_TOTAL))
     return Runs(arithmetic="TF32" if gpus else None, batching=True, gpu_graph=gpus)
 

@@ -48,3 +48,10 @@ def run(check: str, subject: str, body: Callable[[], str]) -> Result:
         return Result(check=check, subject=subject, state="skipped", figure=str(reason))
     except (Failed, TaskFailure, TritonError) as reason:
         return Result(check=check, subject=subject, state="failed", figure=str(reason))
+    except Exception as reason:  # whoever answers there may answer anything
+        return Result(check=check, subject=subject, state="failed", figure=odd(reason))
+
+
+def odd(reason: Exception) -> str:
+    """Return what is said of an answer that no Triton gives, which *reason* tripped over."""
+    return f"the answer is none of a Triton's ({type(reason).__name__}: {str(reason)[:200]}): is it one?"

@@ -131,6 +131,6 @@ def test_podman_under_dockers_name_does_not_pass_the_look_at_the_machine(
     )
     program(tmp_path / "docker", f"{notice}\n{answers}")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    asked = check_env._program("docker", ("docker", "--version"), "for images", answers="Docker version")
+    asked = check_env._docker(LocalRunner())
     assert (asked.state, asked.found) == ("missing", "podman version 4.9.3")
     assert "docker is Podman" in check_env._engine(LocalRunner()).found

@@ -173,3 +173,64 @@ def test_an_old_cluster_is_a_warning() -> None:
     """Everything but promotions works there."""
     row = check_env._api(Version(1, 28))
     assert (row.state, "from 1.29.0 on" in row.advice) == ("warning", True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        ((0, "NVIDIA H100, 81559 MiB\n"), "NVIDIA H100, 81559 MiB"),
+        ((9, "NVIDIA-SMI has failed because it couldn't communicate"), "nvidia-smi: NVIDIA-SMI has failed"),
+        ((0, ""), "nvidia-smi names no GPU"),
+        ((127, "error while loading shared libraries"), "nvidia-smi: error while loading"),
+    ],
+)
+def test_whatever_nvidia_smi_answers_is_a_row(answer: tuple[int, str], found: str) -> None:
+    """It is asked by the runner; a broken one is a gap, and no end of the table."""
+    row = check_env._gpu(Answers({"nvidia-smi": answer}))
+    assert row.found.startswith(found)
+    assert row.state == ("ok" if found.startswith("NVIDIA H100") else "missing")
+
+
+def test_a_program_that_hangs_is_a_row() -> None:
+    """What the runner says of it stands in the table."""
+
+    class Hanging(Answers):
+        def capture(self, command: Command, *, timeout_s: float = 30.0) -> Completed:
+            raise TaskFailure(f"{command.argv[0]} gave no answer within {timeout_s:g} s.")
+
+    row = check_env._gpu(Hanging({}))
+    assert (row.state, row.found) == ("missing", "no answer of nvidia-smi")
+    assert "gave no answer within 20 s" in row.advice
+    assert check_env._docker(Hanging({})).state == "missing"
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("disk gone"), ValueError("odd"), RuntimeError(), UnicodeDecodeError("utf-8", b"x", 0, 1, "bad")]
+)
+def test_the_table_is_shown_whatever_fails_inside(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part that fails in a way that nobody expects is one row; all others are there."""
+
+    def fail(*_: object) -> Row:
+        raise error
+
+    for name in ("_models", "_disk", "_gpu"):
+        monkeypatch.setattr(check_env, name, fail)
+    rows = check_env.check(load(tmp_path, environ={}), root=tmp_path, repository=tmp_path, runner=Answers({}))
+    states = {row.what: row.found for row in rows}
+    assert [what for what, found in states.items() if found == "cannot be looked at"] == ["models", "disk", "GPU"]
+    assert {"Python", "docker", "helm", ".env", "AWS settings", "model store"} <= set(states)
+
+
+def test_runtimes_that_nothing_uses_are_offered_for_removal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their size is told, and the command that removes them names no other folder."""
+    old = tmp_path / "runtime-3.11-0123456789abcdef"
+    old.mkdir()
+    (old / "library").write_bytes(bytes(3_000_000))
+    monkeypatch.setattr(check_env, "old_runtimes", lambda: [old])
+    (row,) = check_env._runtimes()
+    assert (row.state, row.found) == ("warning", "1 that this version does not use, 3 MB")
+    assert row.advice.endswith(f"rm -r {old}")
+    monkeypatch.setattr(check_env, "old_runtimes", list)
+    assert check_env._runtimes() == []

@@ -144,8 +144,15 @@ def _attempt(
     expected = version or session.latest
     while True:
         framing = known.framing_for(expected)
-        decode = session.config.decode
-        prepare = partial(tensors.prepare, images, contract=known, framing=framing, first=first, decode=decode)
+        prepare = partial(
+            tensors.prepare,
+            images,
+            contract=known,
+            framing=framing,
+            first=first,
+            decode=session.config.decode,
+            orient=session.config.orient,
+        )
         batch = yield Work(partial(prepare, check_time=check_time))
         sent = session.clock()
         answer = yield from _ask_all(session, known, batch, version=version, deadline=deadline)

@@ -70,9 +70,12 @@ def _sift(session: Session, images: Sequence[ImageLike]) -> list[InvalidImageErr
     for image in images:
         reason = None
         if session.contract is not None:
-            framing, decode = session.contract.framing_for(session.latest), session.config.decode
+            known, config = session.contract, session.config
+            framing = known.framing_for(session.latest)
             try:
-                tensors.prepare([image], contract=session.contract, framing=framing, first=None, decode=decode)
+                tensors.prepare(
+                    [image], contract=known, framing=framing, first=None, decode=config.decode, orient=config.orient
+                )
             except InvalidImageError as error:
                 reason = error
         reasons.append(reason)

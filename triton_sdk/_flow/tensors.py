@@ -86,6 +86,7 @@ def prepare(
     framing: Framing,
     first: int | None,
     decode: Decode = "exact",
+    orient: bool = False,
     check_time: Callable[[], object] = lambda: None,
 ) -> NDArray[Any]:
     """Make the tensor that the model takes.
@@ -96,6 +97,7 @@ def prepare(
         framing: What is done to each picture.
         first: Place of the first picture in the user's list, to name a bad one; None where there is only one.
         decode: How exactly large JPEGs are decoded, as for `to_pixels`.
+        orient: Whether a picture is turned as its EXIF data says.
         check_time: Called before each picture; may raise.
 
     Returns:
@@ -116,6 +118,7 @@ def prepare(
                 interpolation=framing.interpolation,
                 fit=framing.fit,
                 decode=decode,
+                orient=orient,
             )
     return to_tensor(pixels, contract)
 

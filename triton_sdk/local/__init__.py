@@ -4,7 +4,7 @@ try:
     from triton_sdk.local._checks import left_out, model_choice
     from triton_sdk.local._driver import Driver, find_driver, gpu_choice
     from triton_sdk.local._interpreters import Interpreter, find_interpreter
-    from triton_sdk.local._runtime import BACKEND, REQUIREMENTS, Progress, Runtime, provision
+    from triton_sdk.local._runtime import BACKEND, REQUIREMENTS, Progress, Runtime, old_runtimes, provision
     from triton_sdk.local._server import LocalTriton
 except ModuleNotFoundError as _error:
     if _error.name not in ("filelock", "platformdirs"):
@@ -24,5 +24,6 @@ __all__ = [
     "gpu_choice",
     "left_out",
     "model_choice",
+    "old_runtimes",
     "provision",
 ]

@@ -131,6 +131,22 @@ def provision(*, progress: Progress = lambda _: None, cache: Path | None = None,
     return runtime
 
 
+def old_runtimes(cache: Path | None = None) -> list[Path]:
+    """Return the folders of runtimes that this version of the package does not use, under the Python that it finds.
+
+    Args:
+        cache: The folder that holds them; the user's cache folder where None.
+
+    Raises:
+        LocalServerError: If there is no usable Python.
+    """
+    interpreter, packages = find_interpreter(), REQUIREMENTS.read_text(encoding="utf-8")
+    listed = [packages, *(on_gpus(packages, file.read_text(encoding="utf-8")) for file in HERE.glob("requirements-*"))]
+    used = {digest(interpreter, text.encode(), BACKEND.read_bytes()) for text in listed}
+    cache = cache or platformdirs.user_cache_path("triton-sdk")
+    return [folder for folder in sorted(cache.glob("runtime-*/")) if folder.name.rpartition("-")[2] not in used]
+
+
 def on_gpus(requirements: str, packages: str) -> str:
     """Return *requirements* with *packages*, those for GPUs, in the place of onnxruntime."""
     kept = re.sub(r"(?m)^onnxruntime==(?:.*\\\n)*.*\n", "", requirements)

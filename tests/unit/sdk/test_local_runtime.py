@@ -115,3 +115,15 @@ def test_a_server_that_is_not_running_says_so(tmp_path: Path) -> None:
     assert server.log_tail() == ""
     with pytest.raises(LocalServerError, match="not running"):
         _ = server.http_url
+
+
+def test_runtimes_of_other_versions_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runtime that provision() would use is none of them, nor are its lock and a folder of another name."""
+    monkeypatch.setattr(_runtime, "find_interpreter", lambda: PYTHON)
+    used = f"runtime-3.11-{digest(PYTHON, _runtime.REQUIREMENTS.read_bytes(), _runtime.BACKEND.read_bytes())}"
+    for name in (used, "runtime-3.11-0123456789abcdef", "runtime-gpu-3.12-0123456789abcdef", "serving"):
+        (tmp_path / name).mkdir()
+    (tmp_path / f"{used}.lock").touch()
+    assert [path.name for path in _runtime.old_runtimes(tmp_path)] == [
+        "runtime-3.11-0123456789abcdef", "runtime-gpu-3.12-0123456789abcdef"
+    ]  # fmt: skip
