@@ -11,11 +11,11 @@ import attrs
 from scripts.host.errors import TaskFailure
 from scripts.host.settings import BASE_IMAGE
 from scripts.host.shell import Command, Runner
-from scripts.image import engine, layers, runtime, says
+from scripts.image import agent, engine, layers, runtime, says
 from scripts.image.built import Image, inspect
 from scripts.image.commit import Revision
 from scripts.image.commit import of as revision_of
-from scripts.image.labels import KIND, REVISION
+from scripts.image.labels import AGENT, KIND, REVISION
 from scripts.image.layers import Models
 from scripts.registry.reference import is_image
 from scripts.repository.lint.gpu import check_base
@@ -68,6 +68,11 @@ class Order:
             raise TaskFailure("An image to put the backend on is for a slim image only.")
 
     @property
+    def has_agent(self) -> bool:
+        """Whether the image gets an agent: the slim one has no Python to run it on."""
+        return self.kind != "slim"
+
+    @property
     def base_image(self) -> str:
         """The image that it is built on."""
         return self.base or (CPU_BASE if self.kind == "cpu" else BASE_IMAGE)
@@ -118,8 +123,14 @@ class Recipe:
             "org.opencontainers.image.created": self.revision.created,
             "org.opencontainers.image.base.name": self.order.base_image,
             KIND: self.order.kind,
+            **({AGENT: __version__} if self.order.has_agent else {}),
             **self.models.labels,
         }
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The names of the layers that are put on the server, in their order in the image."""
+        return (*((agent.LAYER,) if self.order.has_agent else ()), *self.models.layers)
 
     @classmethod
     def of(cls, order: Order, *, runner: Runner, root: Path) -> Self:
@@ -167,6 +178,9 @@ def stage(order: Order, wanted: Models, context: Path, *, runner: Runner, progre
     folder.mkdir()
     progress(f"Staging {len(wanted.versions)} model version(s)")
     adds = layers.stage(wanted, folder)
+    if order.has_agent:
+        agent.stage(folder / f"{agent.LAYER}.tar", runner=runner, progress=progress)
+        adds = f"ADD {agent.LAYER}.tar /\n{adds}"
     source = FOLDER / ("Dockerfile.cpu" if order.kind == "cpu" else "Dockerfile")
     (folder / "Dockerfile").write_text(layers.render(source.read_text(encoding="utf-8"), adds), encoding="utf-8")
     if order.kind == "cpu":
@@ -198,4 +212,4 @@ def build(recipe: Recipe, *, runner: Runner, progress: Progress) -> Image:
             done = runner.stream(command, show=progress)
             if done.status:
                 raise says.build_failed(done, base=recipe.order.base_image)
-    return inspect(recipe.name, wanted=recipe.models, budget=BUDGET[recipe.order.kind], runner=runner)
+    return inspect(recipe.name, layers=recipe.layers, budget=BUDGET[recipe.order.kind], runner=runner)

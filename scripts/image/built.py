@@ -7,8 +7,7 @@ import attrs
 
 from scripts.host.errors import TaskFailure
 from scripts.host.shell import Command, Runner
-from scripts.image import engine
-from scripts.image.layers import Models
+from scripts.image import agent, engine
 
 
 @attrs.frozen(kw_only=True)
@@ -17,7 +16,7 @@ class Layer:
 
     Attributes:
         size: In bytes, unpacked.
-        made_by: The model version that it holds, or the line of the Dockerfile that made it.
+        made_by: The model version or what else it holds, or the line of the Dockerfile that made it.
         models: Whether it holds models.
     """
 
@@ -71,8 +70,14 @@ class Image:
         return sorted(self.layers, key=lambda layer: -layer.size)[:count]
 
 
-def inspect(name: str, *, wanted: Models, budget: int, runner: Runner) -> Image:
-    """Return what the engine says about the image *name*, which was built from *wanted*.
+def inspect(name: str, *, layers: Sequence[str], budget: int, runner: Runner) -> Image:
+    """Return what the engine says about an image.
+
+    Args:
+        name: Its name and tag.
+        layers: The names of those that were put on the server, in their order in the image.
+        budget: What it may have beside its models, in bytes.
+        runner: What runs Docker's client.
 
     Raises:
         TaskFailure: If it has no such image.
@@ -88,7 +93,7 @@ def inspect(name: str, *, wanted: Models, budget: int, runner: Runner) -> Image:
             id=data["Id"],
             size=int(data["Size"]),
             budget=budget,
-            layers=tuple(_layers(told.output, wanted.layers)),
+            layers=tuple(_layers(told.output, layers)),
             labels=data["Config"].get("Labels") or {},
             diff_ids=tuple(data["RootFS"]["Layers"]),
         )
@@ -101,16 +106,17 @@ def _layers(history: str, names: Sequence[str]) -> list[Layer]:
 
     The legacy builder notes what it added by a digest and not by its name, so their order must tell.
     """
-    layers, left = [], list(names)
+    found, left = [], list(names)
     for line in history.splitlines():
         entry = json.loads(line)
         made_by = " ".join(str(entry["CreatedBy"]).removeprefix("/bin/sh -c #(nop) ").split())
-        ours = bool(left) and made_by.startswith("ADD ")
-        if ours:
-            made_by = f"models: {left.pop()}"
+        name = left.pop() if left and made_by.startswith("ADD ") else ""
+        models = name not in ("", agent.LAYER)
+        if name:
+            made_by = f"models: {name}" if models else name
         if int(entry["Size"]):
-            layers.append(Layer(size=int(entry["Size"]), made_by=made_by or "(imported)", models=ours))
-    return layers
+            found.append(Layer(size=int(entry["Size"]), made_by=made_by or "(imported)", models=models))
+    return found
 
 
 def megabytes(size: int) -> str:

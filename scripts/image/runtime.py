@@ -1,15 +1,14 @@
 """The packages of the CPU image, as one layer: fetched and checked here, so that the build needs no network."""
 
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from packaging.markers import Marker
 
-from scripts.host.errors import TaskFailure
-from scripts.host.shell import Command, Runner
+from scripts.host.shell import Runner
+from scripts.image import wheels
 from scripts.image.tarball import File, Link, write_tar
 from triton_sdk.local import BACKEND, REQUIREMENTS
 
@@ -37,17 +36,6 @@ def requirements(text: str, *, python: str) -> str:
     return "\n".join(kept) + "\n"
 
 
-def pip_command(listed: Path, target: Path) -> Command:
-    """Return the command that unpacks the packages in *listed*, each with its hash, into *target*."""
-    return Command(
-        (
-            sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--no-compile",
-            "--require-hashes", "--no-deps", "--only-binary=:all:", "--implementation=cp", f"--python-version={PYTHON}",
-            *(f"--platform={platform}" for platform in PLATFORMS), f"--target={target}", f"--requirement={listed}",
-        )
-    )  # fmt: skip
-
-
 def stage(archive: Path, *, runner: Runner, progress: Callable[[str], None]) -> None:
     """Write the layer that holds the packages and the backend.
 
@@ -56,14 +44,10 @@ def stage(archive: Path, *, runner: Runner, progress: Callable[[str], None]) -> 
     """
     progress("Fetching Triton and ONNX Runtime for the image (100 MB, unless pip has them in its cache)")
     with tempfile.TemporaryDirectory(prefix="triton-image-") as folder:
-        listed, site = Path(folder) / "requirements.txt", Path(folder) / "site"
-        listed.write_text(requirements(REQUIREMENTS.read_text(encoding="utf-8"), python=PYTHON), encoding="utf-8")
-        done = runner.stream(pip_command(listed, site), show=lambda _: None)
-        if done.status:
-            raise TaskFailure(
-                f"The image's packages cannot be fetched; pip ended with status {done.status}:\n{done.output}\n"
-                "Check that the package index can be reached (pip's own settings and PIP_* variables apply)."
-            )
+        site = Path(folder)
+        wanted = requirements(REQUIREMENTS.read_text(encoding="utf-8"), python=PYTHON)
+        tags = ("--implementation=cp", f"--python-version={PYTHON}", *(f"--platform={one}" for one in PLATFORMS))
+        wheels.unpack(wanted, site, tags=tags, runner=runner)
         write_tar(archive, list(entries(site)))
 
 

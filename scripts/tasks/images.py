@@ -58,6 +58,13 @@ def build_image(
         rows = [(megabytes(layer.size), layer.made_by[:100]) for layer in image.largest()]
         table(f"Largest layers of {image.name}", ("size", "made by"), rows)
         say(f"{image.name}: {image.verdict}")
+        if order.has_agent:
+            say("It has the agent, so its versions can be switched while it serves: docs/versions-in-production.md.")
+        else:
+            say(
+                "It has no agent, since it has no python3. To switch versions while it serves, name an image that has "
+                "the agent in the chart's agent.image; without, deploy it with modelControl: none."
+            )
 
 
 @task(help={"chart": "The repository for the chart, below the one for the images."})

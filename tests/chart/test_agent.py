@@ -5,6 +5,7 @@ import json
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from scripts.agent.plan import ModelPlan, Plan
 from tests.chart.cases import CPU, LEAST, NO_AGENT, Values, merge
 from tests.chart.engines import Library, Program, Refused
+from tests.waiting import wait_until
 
 DIGEST = "0123456789abcdef" * 4
 PLANNED: Values = {
@@ -168,6 +170,61 @@ def test_helm_test_asks_the_agent_too(library: Library) -> None:
     assert "/dev/tcp/$SERVICE-headless/8003" in container["args"][0]
     done = subprocess.run(["bash", "-n", "-c", container["args"][0]], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("runs_s", "starts", "status"), [(0, 3, 7), (10, 1, 7)], ids=["a former life", "no start"])
+def test_an_agent_that_ends_is_started_again_in_its_container(
+    library: Library, tmp_path: Path, runs_s: int, starts: int, status: int
+) -> None:
+    """Twice it ended after it had run; one that cannot run ends the container with its own exit status."""
+    agent = tmp_path / "python3"
+    agent.write_text(
+        f'#!/bin/sh\necho "$@" >> {tmp_path}/starts\n[ $(wc -l < {tmp_path}/starts) -lt 3 ] || sleep 1\nexit 7\n'
+    )
+    agent.chmod(0o755)
+    (shell, option, script, name), arguments = (library.render(LEAST).agent[key] for key in ("command", "args"))
+    # Each life lasts for less than a second, but for the third.
+    script = script.replace("/opt/triton-agent", str(tmp_path)).replace(
+        "-ge 10 ]", f"-ge {runs_s} ] && [ $(wc -l < starts) -lt 3 ]"
+    )
+    done = subprocess.run(
+        [shell, option, script, name, *arguments],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.returncode == status, done
+    lines = (tmp_path / "starts").read_text(encoding="utf-8").splitlines()
+    assert lines == [f"-m scripts.agent {' '.join(arguments)}"] * starts
+
+
+def test_an_image_without_an_agent_is_told(library: Library, tmp_path: Path) -> None:
+    """The container's log says what to do, and the container ends."""
+    shell, option, script, name = library.render(LEAST).agent["command"]
+    script = script.replace("/opt/triton-agent", str(tmp_path / "none"))
+    done = subprocess.run([shell, option, script, name], capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("This image has no agent. Build it anew with `invoke build-image`")
+
+
+def test_the_agent_ends_with_its_pod(library: Library, tmp_path: Path) -> None:
+    """SIGTERM goes on to the agent, which is not started again."""
+    agent = tmp_path / "python3"
+    agent.write_text(
+        f"#!/bin/sh\ntrap 'echo ended >> {tmp_path}/said; exit 0' TERM\n"
+        f"echo up >> {tmp_path}/said\nwhile :; do sleep 0.05; done\n"
+    )
+    agent.chmod(0o755)
+    shell, option, script, name = library.render(LEAST).agent["command"]
+    script = script.replace("/opt/triton-agent", str(tmp_path))
+    said = tmp_path / "said"
+    with subprocess.Popen([shell, option, script, name], env={"PATH": f"{tmp_path}:/usr/bin:/bin"}) as process:
+        wait_until(said.exists, "the agent", within_s=10, every_s=0.05)
+        process.terminate()
+        assert process.wait(10) == 0
+    assert said.read_text(encoding="utf-8") == "up\nended\n"
 
 
 class _Answers(http.server.BaseHTTPRequestHandler):

@@ -137,18 +137,20 @@ class Container:
 
 
 @contextlib.contextmanager
-def serving(engine: Engine, image: str, *, options: tuple[str, ...] = HARDENED) -> Iterator[Container]:
+def serving(
+    engine: Engine, image: str, *, options: tuple[str, ...] = HARDENED, arguments: tuple[str, ...] = ()
+) -> Iterator[Container]:
     """Run *image* on three ports of loopback until the block ends; wait until it is ready."""
-    port = _three_free_ports()
+    port = free_ports(3)
     published = [f"--publish=127.0.0.1:{port + i}:{8000 + i}" for i in range(3)]
-    name = engine.docker("run", "--detach", *options, *published, image)
+    name = engine.docker("run", "--detach", *options, *published, image, *arguments)
     container = Container(id=name, http_port=port, engine=engine)
     try:
 
         def ready() -> bool:
             running = engine.docker("inspect", "--format={{.State.Running}}", name)
             assert running == "true", container.logs()[-3000:]
-            return _ready(container)
+            return ready_at(container.url, "/v2/health/ready")
 
         wait_until(ready, image, within_s=READY_S, every_s=0.2, told=lambda: container.logs()[-3000:])
         yield container
@@ -156,21 +158,23 @@ def serving(engine: Engine, image: str, *, options: tuple[str, ...] = HARDENED) 
         engine.docker("rm", "--force", name)
 
 
-def _ready(container: Container) -> bool:
+def ready_at(url: str, path: str) -> bool:
+    """Return whether HOST:PORT answers well for a path."""
     try:
-        with urllib.request.urlopen(f"http://{container.url}/v2/health/ready", timeout=2) as answer:
+        with urllib.request.urlopen(f"http://{url}{path}", timeout=2) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False
 
 
-def _three_free_ports() -> int:
+def free_ports(count: int) -> int:
+    """Return the first of so many free ports in a row."""
     for first in range(21000, 22000, 7):
         with contextlib.ExitStack() as held:
             try:
-                for port in range(first, first + 3):
+                for port in range(first, first + count):
                     held.enter_context(socket.create_server(("127.0.0.1", port)))
             except OSError:
                 continue
             return first
-    raise AssertionError("no three free ports in a row")
+    raise AssertionError(f"no {count} free ports in a row")

@@ -3,13 +3,14 @@
 import json
 import os
 import shutil
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 from tests.image.conftest import add_version
 from tests.image.ground import Engine
-from tests.image.project import Project, buildkit_client, layers, serving
+from tests.image.project import HARDENED, Project, buildkit_client, layers, serving
 
 SECRETS = {
     "AWS_ACCESS_KEY_ID": "AKIAPLANTEDPLANTED77",
@@ -40,8 +41,8 @@ def test_both_builders_make_the_same_layers(
     history = engine.docker("history", "--no-trunc", "--format={{.CreatedBy}}", other)
     assert "# buildkit" in history
     legacy, buildkit = layers(engine, cpu_image), layers(engine, other)
-    # The base; the virtual environment, whose files have the time of the build; the packages; two versions; configs.
-    assert len(legacy) == len(buildkit) == 6
+    # The base; the virtual environment, whose files have the time of the build; packages; agent; two versions; configs.
+    assert len(legacy) == len(buildkit) == 7
     assert legacy[2:] == buildkit[2:]
 
 
@@ -72,6 +73,35 @@ def test_the_production_image_serves_on_nvidias_layout(
         done = project.invoke("smoke-test", f"--url={running.url}", f"--repository={packaged}")
         assert done.returncode == 0, done.stdout + done.stderr
         assert "a banner" not in running.logs()
+
+
+def test_the_production_image_looks_for_a_gpu(
+    project: Project, engine: Engine, packaged: Path, nvidia_base: str, tmp_path: Path
+) -> None:
+    """With a GPU's device it takes the configurations for GPUs, without one the others; an argument of yours wins."""
+    repository = tmp_path / "model_repository"
+    shutil.copytree(packaged, repository)
+    model = repository / "mobilenetv2"
+    (model / "configs").mkdir(exist_ok=True)
+    text = (model / "config.pbtxt").read_text(encoding="utf-8")
+    for name in ("gpu", "mine"):
+        marked = f'{text}\nparameters {{ key: "taken" value {{ string_value: "{name}" }} }}\n'
+        (model / "configs" / f"{name}.pbtxt").write_text(marked, encoding="utf-8")
+    image = project.build(f"--base={nvidia_base}", "--tag=triton-test/full:gpu", repository=repository)
+
+    def taken(*options: str, arguments: tuple[str, ...] = ()) -> str | None:
+        with (
+            serving(engine, image, options=(*HARDENED, *options), arguments=arguments) as running,
+            urllib.request.urlopen(f"http://{running.url}/v2/models/mobilenetv2/config", timeout=5) as answer,
+        ):
+            config: dict[str, dict[str, dict[str, str]]] = json.load(answer)
+        return config.get("parameters", {}).get("taken", {}).get("string_value")
+
+    # No GPU is here; the second of a machine's is all that its container may see.
+    device = "--device=/dev/null:/dev/nvidia1"
+    assert taken() is None
+    assert taken(device) == "gpu"
+    assert taken(device, arguments=("--model-config-name=mine",)) == "mine"
 
 
 def test_the_slim_image_has_one_backend_and_what_it_links(
@@ -123,7 +153,7 @@ def test_no_secret_reaches_context_image_or_output(
     recorded = log.read_text(encoding="utf-8")
     context = {line for line in recorded.splitlines() if line.startswith("./")}
     assert context == {
-        *("./Dockerfile", "./runtime.tar", "./layers/configs.tar"),
+        *("./Dockerfile", "./runtime.tar", "./agent.tar", "./layers/configs.tar"),
         *(f"./layers/mobilenetv2-{version}.tar" for version in (1, 2)),
     }
     saved = tmp_path / "image.tar"

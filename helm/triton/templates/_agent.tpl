@@ -57,7 +57,17 @@ nothing where it is not in there.
         echo 'This image has no agent. Build it anew with `invoke build-image`, or name one that has the agent in agent.image, or set modelControl: none.' >&2
         exit 1
       fi
-      exec python3 -m scripts.agent "$@"
+      # A container that is started anew takes its pod out of the Service for seconds. So an agent that ran and ended, which
+      # harms nobody, is started again in here; one that cannot run ends the container, and Kubernetes tells.
+      trap 'kill "$agent"; wait "$agent"; exit 0' TERM
+      while :; do
+        since=$(date +%s)
+        python3 -m scripts.agent "$@" &
+        agent=$!
+        wait "$agent"
+        status=$?
+        [ $(($(date +%s) - since)) -ge 10 ] || exit "$status"
+      done
     - agent
   args:
     - --host=0.0.0.0

@@ -98,9 +98,7 @@ class Installation:
     @property
     def options(self) -> tuple[str, ...]:
         """The values, as Helm takes them."""
-        # Whether the image has an agent is not looked at: without one every image can be deployed.
-        ours = Path(self.chart.name).resolve() == ROOT / CHART
-        single = [*(["modelControl=none"] if ours else []), *(["gpu.enabled=false"] if self.cpu else []), *self.values]
+        single = [*(["gpu.enabled=false"] if self.cpu else []), *self.values]
         return (
             *(f"--values={file}" for file in self.files),
             *(f"--set-json={value}" for value in self.json_values),

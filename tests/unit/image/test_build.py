@@ -1,6 +1,8 @@
 """What an image is asked to be, what a failure means, and what is read from the engine: without Docker."""
 
 import json
+import re
+import sys
 from pathlib import Path
 
 import attrs
@@ -17,6 +19,7 @@ from scripts.image.commit import Revision
 from scripts.image.layers import Models, ModelVersion
 from scripts.image.push import LocalImage
 from tests.doubles.runners import ENGINE, NoProgram, Script, package_flowers
+from triton_sdk import __version__
 
 DOCKER = Path(build.__file__).parents[2] / "docker"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -122,6 +125,9 @@ def test_labels_name_revision_base_and_each_model(packaged: Path) -> None:
     assert made["org.opencontainers.image.base.name"] == BASE_IMAGE
     assert made["triton-sdk.model.flowers.1"] == f"sha256:{wanted.versions[0].digest}"
     assert made["triton-sdk.models"] == f"sha256:{wanted.digest}"
+    assert made["triton-sdk.agent"] == __version__
+    slim = Recipe(order=Order(repository=packaged, kind="slim"), models=wanted, revision=SOURCE)
+    assert "triton-sdk.agent" not in slim.labels, "it has no Python to run one on"
 
 
 @pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.cpu"])
@@ -147,14 +153,16 @@ def test_dockerfiles_keep_to_what_both_builders_know(name: str) -> None:
 
 
 def test_both_servers_are_started_alike() -> None:
-    """The image for tests differs from the production one in its base only."""
+    """The image for tests differs from the production one in its base, and in that it looks for no GPU."""
     ends = []
     for name in ("Dockerfile", "Dockerfile.cpu"):
         text = (DOCKER / name).read_text(encoding="utf-8")
         ends.append(
             [text[text.index("HEALTHCHECK") : text.index("USER")], text[text.index("ENTRYPOINT") :].split("\n\n")[0]]
         )
-    assert ends[0] == ends[1]
+    loop = re.compile(r" *for gpu in .*?done; \\\n", re.DOTALL)
+    assert [loop.sub("", part) for part in ends[0]] == ends[1]
+    assert loop.search(ends[0][1])
     assert "--exit-timeout-secs=30" in ends[0][1]
 
 
@@ -236,29 +244,31 @@ def history(*entries: tuple[int, str]) -> str:
 )
 def test_the_report_knows_the_models_layers(add: str) -> None:
     """Both builders' histories are read: what the models weigh is not held against the budget."""
-    told = history((0, "LABEL a=b"), (1, add), (20, add), (10, add), (0, "USER 1000"), (500, add), (70, ""))
+    told = history((0, "LABEL a=b"), (1, add), (20, add), (10, add), (5, add), (0, "USER 1000"), (500, add), (65, ""))
     shown = json.dumps(
         {"Id": "sha256:i", "Size": 601, "Config": {"Labels": {"a": "b"}}, "RootFS": {"Layers": ["x", "y"]}}
     )
     runner = Script({"docker image inspect": (0, shown), "docker history": (0, told)})
-    image = inspect("n:t", wanted=some_models(("m", 1), ("m", 2)), budget=570, runner=runner)
-    assert [(layer.size, layer.made_by) for layer in image.layers[:3]] == [
+    named = ("agent", *some_models(("m", 1), ("m", 2)).layers)
+    image = inspect("n:t", layers=named, budget=570, runner=runner)
+    assert [(layer.size, layer.made_by) for layer in image.layers[:4]] == [
         (1, "models: configs"),
         (20, "models: m-2"),
         (10, "models: m-1"),
+        (5, "agent"),
     ]
     assert image.without_models == 570
     assert not image.over
     assert attrs.evolve(image, budget=569).over
     assert "within the budget" in image.verdict
-    assert [layer.size for layer in image.largest(2)] == [500, 70]
+    assert [layer.size for layer in image.largest(2)] == [500, 65]
 
 
 def test_an_image_that_is_not_there_is_one_message() -> None:
     """Not a broken JSON text."""
     runner = Script({"docker": (1, "Error: No such image: n:t")})
     with pytest.raises(TaskFailure, match="No such image"):
-        inspect("n:t", wanted=some_models(("m", 1)), budget=1, runner=runner)
+        inspect("n:t", layers=some_models(("m", 1)).layers, budget=1, runner=runner)
     assert LocalImage.find("n:t", runner=runner) is None
 
 
@@ -272,6 +282,7 @@ def test_a_build_goes_from_check_to_report(packaged: Path) -> None:
             "docker build": (0, "Step 1/2 : FROM x\n"),
             "docker image inspect": (0, shown),
             "docker history": (0, history((9, "ADD layers/configs.tar /"))),
+            sys.executable: (0, ""),
         }
     )
     lines: list[str] = []
@@ -287,7 +298,7 @@ def test_a_build_goes_from_check_to_report(packaged: Path) -> None:
 def test_a_failed_build_ends_with_its_reason(packaged: Path) -> None:
     """No report is made of an image that is not there."""
     runner = Script({"docker version": (0, ENGINE), "git": (128, ""), "docker build": (1, "no space left on device")})
-    recipe = Recipe.of(Order(repository=packaged), runner=runner, root=Path())
+    recipe = Recipe.of(Order(repository=packaged, kind="slim"), runner=runner, root=Path())
     with pytest.raises(TaskFailure, match="disk is full"):
         build.build(recipe, runner=runner, progress=lambda _: None)
 

@@ -12,7 +12,6 @@ from scripts.host.shell import Command, Completed
 from scripts.image import commit, engine
 from scripts.image.built import inspect
 from scripts.image.commit import Revision
-from scripts.image.layers import Models
 from scripts.image.login import _same_engine
 from scripts.image.push import LocalImage
 from tests.doubles.runners import ENGINE
@@ -41,7 +40,7 @@ class Says:
 
 def image_of(runner: Says) -> object:
     """Look at an image as the report on a build does."""
-    return inspect("x:1", wanted=Models(repository=Path(), versions=(), configs=()), budget=1, runner=runner)
+    return inspect("x:1", layers=(), budget=1, runner=runner)
 
 
 @pytest.mark.parametrize(
