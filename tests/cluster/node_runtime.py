@@ -80,6 +80,11 @@ def load(machine: Machine, archive: Path) -> dict[str, str]:
     return found
 
 
+def push(machine: Machine, image: str, to: str) -> None:
+    """Push an image of the node to a registry that takes plain HTTP; *to* is its name there."""
+    _ctr(machine, "images", "push", "--plain-http", to, image)
+
+
 def _ctr(machine: Machine, *arguments: str) -> str:
     return machine.run("ctr", f"--address={SOCKET}", f"--namespace={NAMESPACE}", *arguments)
 

@@ -1,4 +1,4 @@
-"""Empty registries in the network of a cluster, for images that cannot be pulled."""
+"""Registries in the network of a cluster, empty at first: for images that cannot be pulled, or take a pull."""
 
 import contextlib
 import shutil
@@ -14,7 +14,7 @@ from tests.image.hub import HASH
 CONFIG = """\
 version: 0.1
 log: {{level: warn}}
-storage: {{inmemory: {{}}}}
+storage: {{filesystem: {{rootdirectory: {folder}}}}}
 http: {{addr: "{address}"}}
 {auth}
 """
@@ -41,7 +41,7 @@ def registry(plane: ControlPlane, *, port: int, login: bool, folder: Path) -> It
     config, file = folder / f"{name}.yml", folder / "htpasswd"
     file.write_text(f"AWS:{HASH}\n", encoding="utf-8")
     auth = LOGIN.format(file=file) if login else ""
-    config.write_text(CONFIG.format(address=address, auth=auth), encoding="utf-8")
+    config.write_text(CONFIG.format(folder=folder / name, address=address, auth=auth), encoding="utf-8")
     asked = [*plane.inside, "curl", "--silent", "--output", "/dev/null", f"http://{address}/v2/"]
     with child(name, [*plane.inside, program, "serve", str(config)], logs=folder) as process:
 
