@@ -27,4 +27,6 @@ KUBERNETES = frozenset(
         "kube_pod_container_status_restarts_total",
     }
 )
-KNOWN = SERVER | GPU | KUBERNETES
+# scripts/agent/metrics.py.
+AGENT = frozenset({"triton_agent_settled", "triton_agent_restart_needed"})
+KNOWN = SERVER | GPU | KUBERNETES | AGENT

@@ -110,9 +110,25 @@ CASES: dict[str, Case] = {
         fires={"TritonQueueSlow"},
         series={"nv_inference_queue_duration_us": rises(60_000, 60 * 200_000)},
     ),
-    "a version is gone from a pod": Case(fires={"TritonVersionGone"}, series={f"{PODS[0]} nv_inference": ends(60)}),
+    "a version is gone from a pod": Case(
+        fires={"TritonVersionGone", "TritonPlanNotServed"},
+        series={f"{PODS[0]} nv_inference": ends(60), "triton_agent_settled": is_(1, 0)},
+    ),
+    "a version is gone from a pod without an agent": Case(
+        fires={"TritonVersionGone"}, series={f"{PODS[0]} nv_inference": ends(60), "triton_agent": f"_x{END}"}
+    ),
+    "a version is dropped as planned": Case(fires=set(), series={f"{PODS[0]} nv_inference": ends(60)}),
     "the version of the only pod is gone": Case(
-        fires={"TritonVersionGone", "TritonMetricsMissing"}, series={"nv_inference": ends(60)}, pods=PODS[:1]
+        fires={"TritonVersionGone", "TritonMetricsMissing", "TritonPlanNotServed"},
+        series={"nv_inference": ends(60), "triton_agent_settled": is_(1, 0)},
+        pods=PODS[:1],
+    ),
+    "a plan is not served on a pod": Case(
+        fires={"TritonPlanNotServed"}, series={f"{PODS[0]} triton_agent_settled": is_(1, 0)}
+    ),
+    "a promotion takes ten minutes": Case(fires=set(), series={"triton_agent_settled": is_(1, 0, at=LOOK - 10)}),
+    "loads have failed": Case(
+        fires={"TritonRestartNeeded"}, series={f"{PODS[0]} triton_agent_restart_needed": is_(0, 1)}
     ),
     "a pod is gone": Case(fires=set(), series={f"{PODS[0]} nv_": f"0x{WRONG - 1} stale"}),
     "one request in twenty fails": Case(
@@ -161,6 +177,7 @@ def _series(case: Case) -> Iterator[dict[str, str]]:
     usual = {name: f"0+{step}x{END}" for name, step in PACE.items()} | {
         "nv_gpu_memory_used_bytes": f"50x{END}",
         "nv_gpu_memory_total_bytes": f"100x{END}",
+        "triton_agent_settled": f"1x{END}",
         "kube_deployment_status_replicas_available": f"1x{END}",
         "kube_deployment_spec_replicas": f"1x{END}",
         "kube_deployment_metadata_generation": f"1x{END}",
@@ -178,6 +195,12 @@ def _series(case: Case) -> Iterator[dict[str, str]]:
         added |= {"service": "triton-infer-metrics", "job": "triton-infer-metrics", "instance": f"{pod}:8002"}
         for name, labels in _scraped():
             yield {"series": _written(name, labels | added), "values": values(pod, name, labels)}
+        # What was on trial came and went, and is nothing to alert anybody about.
+        trial = added | {"model": "m.trial", "version": "3"}
+        yield {"series": _written("nv_inference_request_success", trial), "values": ends(1)}
+        for name in ("triton_agent_settled", "triton_agent_restart_needed"):
+            agents = added | {"container": "agent", "endpoint": "agent-metrics", "instance": f"{pod}:8003"}
+            yield {"series": _written(name, agents), "values": values(pod, name, {})}
         restarts = {"namespace": "triton", "pod": pod, "container": "triton", "job": "kube-state-metrics"}
         name = "kube_pod_container_status_restarts_total"
         yield {"series": _written(name, restarts), "values": values(pod, name, {})}

@@ -77,7 +77,7 @@ def test_the_alerts_are_promql_on_metrics_that_are_there(library: Library) -> No
         _check(rule["expr"])
         assert rule["labels"]["severity"] in ("warning", "critical")
         assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}
-    assert len({rule["alert"] for rule in rules}) == len(rules) == 14
+    assert len({rule["alert"] for rule in rules}) == len(rules) == 16
     metrics = {metric for rule in rules for metric in _check(rule["expr"])}
     assert {"nv_inference_pending_request_count", "nv_inference_request_failure", *GPU} - {
         "nv_gpu_utilization"
