@@ -21,6 +21,10 @@ from triton_sdk.local import LocalTriton
 FULL: Final = Length(rounds=7, seconds=1.2, tuning=0.8)
 QUICK: Final = Length(rounds=3, seconds=0.5, tuning=0)
 PAGE, PICTURE = ROOT / "docs" / "performance.md", ROOT / "docs" / "performance.svg"
+KEY = (
+    "Green bars are `triton_sdk`, gray ones other clients, sand-coloured ones a floor that no client beats; the line "
+    "on a bar goes from the slowest round to the fastest."
+)
 # Distributions whose versions the page names, by environment.
 VERSIONS: Final = {
     "": ("triton-sdk", "grpcio", "pillow", "numpy", "onnxruntime"),
@@ -53,6 +57,7 @@ def main() -> None:
             f"{conditions} Made by `{command}` in {(time.monotonic() - begin) / 60:.0f} minutes.",
             page.aims_table(outcomes),
             "![Images per second of every client, for each workload](performance.svg)",
+            KEY,
             *(page.workload_table(workload, results) for workload, results in runs),
         )
     )

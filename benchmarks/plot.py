@@ -4,7 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from benchmarks.contest import Result
 from benchmarks.figures import rates
@@ -39,4 +42,8 @@ def draw(runs: Sequence[tuple[Workload, Mapping[str, Result]]], path: Path) -> N
         panel.set_xlim(0, 1.15 * max(speed.high for speed in speeds))
         panel.tick_params(labelsize=7)
         panel.spines[["top", "right"]].set_visible(False)
+    kinds = ((OURS, "triton_sdk"), (PEER, "another client"), (FLOOR, "floor, which no client beats"))
+    key: list[Artist] = [Patch(color=colour, label=label) for colour, label in kinds]
+    key.append(Line2D([], [], color="black", linewidth=0.8, label="slowest to fastest round"))
+    figure.legend(handles=key, loc="outside lower center", ncols=len(key), fontsize=7, frameon=False)
     figure.savefig(path, metadata={"Date": None})

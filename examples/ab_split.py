@@ -53,4 +53,6 @@ def main(image: str, stable: str, candidate: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
     main(*sys.argv[1:])

@@ -7,15 +7,16 @@ Ask:  curl --data-binary @photo.jpg localhost:8000/predict
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Query, Request
 from fastapi.responses import JSONResponse
 
 from triton_sdk import (
     AsyncResNetClient,
     DeadlineExceededError,
     InvalidImageError,
+    ModelNotFoundError,
     ServerOverloadedError,
     ServerUnavailableError,
     TritonError,
@@ -43,7 +44,7 @@ def create_app(connect: Callable[[], AsyncResNetClient] = AsyncResNetClient.from
     app = FastAPI(title="Image classifier", lifespan=lifespan)
 
     @app.post("/predict")
-    async def predict(request: Request, version: int | None = None) -> dict[str, Any]:
+    async def predict(request: Request, version: Annotated[int | None, Query(ge=1, lt=2**31)] = None) -> dict[str, Any]:
         """Classify the image in the body; ``?version=2`` asks that version."""
         client: AsyncResNetClient = request.app.state.client
         found = await client.predict(await request.body(), version=version, top_k=3, timeout=2.0)
@@ -61,10 +62,14 @@ def create_app(connect: Callable[[], AsyncResNetClient] = AsyncResNetClient.from
         return JSONResponse({"ready": up}, status_code=200 if up else 503)
 
     @app.exception_handler(TritonError)
-    async def tell(_request: Request, error: TritonError) -> JSONResponse:
+    async def tell(request: Request, error: TritonError) -> JSONResponse:
         status = next(status for kind, status in STATUS.items() if isinstance(error, kind))
+        if isinstance(error, ModelNotFoundError) and "version" in request.query_params:
+            status = 404  # the caller named it; a model that is gone is this service's fault
         # What the server said is for the log; what is wrong with the image is for the caller.
         detail = str(error) if status == 422 else type(error).__name__
+        if status == 404:
+            detail = f"there is no version {request.query_params['version']}"
         headers = {"Retry-After": "1"} if status == 503 else None
         return JSONResponse({"error": detail}, status_code=status, headers=headers)
 

@@ -48,14 +48,16 @@ def _text(text: str, style: str = "") -> Text:
     return Text(shown(text), style=style)
 
 
-def _result(what: RenderableType, *, soft_wrap: bool = False) -> None:
-    """Print what was asked for.
+def _result(what: RenderableType, *, soft_wrap: bool = False, least: int = 0) -> None:
+    """Print what was asked for, *least* columns wide or as wide as the terminal.
 
     Raises:
         TaskFailure: If it cannot be written.
     """
     try:
-        _console(stderr=False).print(what, soft_wrap=soft_wrap)
+        console = _console(stderr=False)
+        console.width = max(console.width, least)
+        console.print(what, soft_wrap=soft_wrap)
     except OSError as error:
         _forget(sys.stdout)
         raise TaskFailure(
@@ -143,11 +145,15 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, 
     grid = Table(
         title=_text(title), box=box, show_header=heads, title_justify="left", title_style="bold", pad_edge=False
     )
-    for column in columns:
-        grid.add_column(column, overflow="fold")
+    # An address or a path that is broken cannot be copied: what is longer than the terminal is wrapped by itself.
+    longest = [
+        max((len(word) for row in rows for word in shown(row[at]).split()), default=0) for at in range(len(columns))
+    ]
+    for column, width in zip(columns, longest, strict=True):
+        grid.add_column(column, overflow="fold", min_width=width)
     for row in rows:
         grid.add_row(*(_text(cell, style=STYLES.get(cell, "")) for cell in row))
-    _result(grid)
+    _result(grid, least=sum(max(width, len(name)) + 3 for width, name in zip(longest, columns, strict=True)))
     if picture is not None:
         grid.title = None  # the window of the picture has it
         recorder = Console(record=True, width=PIPE_WIDTH, file=io.StringIO(), highlight=False)

@@ -41,7 +41,7 @@ def test_the_service_answers() -> None:
         newest, first = (
             service.post("/predict", params=params, content=jpeg(300, 260)).json() for params in ({}, {"version": 1})
         )
-        assert service.post("/predict", params={"version": 9}, content=jpeg(300, 260)).status_code == 502
+        assert service.post("/predict", params={"version": 9}, content=jpeg(300, 260)).status_code == 404
     assert (newest["model_version"], first["model_version"]) == (2, 1)
     assert newest["probability"] != first["probability"]
 

@@ -1,6 +1,7 @@
 """The examples, run against a server in memory: what their readers copy works."""
 
 import csv
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,6 +61,18 @@ class TestFastApi:
         assert answer.status_code == 422
         assert "given bytes" in answer.json()["error"]
 
+    @pytest.mark.parametrize(
+        ("version", "status"), [("99", 404), ("0", 422), ("-1", 422), ("one", 422), ("9" * 40, 422)]
+    )
+    def test_a_version_that_is_not_there_is_the_caller_s_fault(
+        self, service: TestClient, version: str, status: int
+    ) -> None:
+        """The answer names the version; a caller that names none gets what there is."""
+        answer = service.post("/predict", params={"version": version}, content=jpeg(60, 40))
+        assert answer.status_code == status
+        assert version in answer.text
+        assert service.post("/predict", content=jpeg(60, 40)).status_code == 200
+
     def test_readiness_follows_the_server(self, service: TestClient, transport: ScriptedTransport) -> None:
         """The probe turns red and green with the model."""
         assert service.get("/ready").status_code == 200
@@ -71,6 +84,17 @@ class TestFastApi:
         service.__exit__(None, None, None)
         assert transport.closed
         service.__enter__()
+
+
+@pytest.mark.parametrize("name", ["batch_job", "ab_split"])
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["1", "2", "3", "4", "5"]])
+def test_an_example_without_its_arguments_says_how_to_run_it(
+    name: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own first lines are shown, with the command."""
+    monkeypatch.setattr("sys.argv", [name, *arguments])
+    with pytest.raises(SystemExit, match=f"python -m examples.{name} "):
+        runpy.run_path(str(Path(str(batch_job.__file__)).with_name(f"{name}.py")), run_name="__main__")
 
 
 class TestBatchJob:

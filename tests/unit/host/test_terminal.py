@@ -102,3 +102,23 @@ def test_progress_that_nobody_can_read_is_no_failure(monkeypatch: pytest.MonkeyP
     assert ended.value.code == 1
     with contextlib.suppress(OSError):
         full.close()
+
+
+@pytest.mark.parametrize("width", [20, 80, 140])
+@pytest.mark.parametrize(
+    "word",
+    [
+        "123456789012.dkr.ecr.eu-central-1.amazonaws.com/triton-infer:0123456789ab-0123456789ab",
+        "https://example.com/a/long/path?with=query",
+        "/home/someone/projects/triton/model_repository/resnet50/1/model.onnx",
+    ],
+)
+def test_a_table_breaks_no_address(
+    width: int, word: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """However narrow the terminal, an address stands in one line and can be copied; other words are wrapped."""
+    monkeypatch.setattr(terminal, "PIPE_WIDTH", width)
+    terminal.table("Rows", ("", "state", "what"), [("a", "ok", f"it is at {word} and that is where it is")] * 2)
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(word in line for line in lines) == 2
+    assert max(map(len, lines)) <= max(width, len(word) + 20)
