@@ -1,7 +1,7 @@
 """Flows in the tasks of an event loop: some at once for a call over many images, and some in the background."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any, Final, TypeVar
@@ -45,8 +45,9 @@ async def gathered(
     """Yield the place of each batch's first item, and what *run* makes of the batch, as they end.
 
     The next batch is only taken when fewer than *in_flight* are under way. The first failure is raised and cancels the
-    others; so does closing the generator.
+    others; so does closing the generator, in whatever event loop that is done.
     """
+    home = asyncio.get_running_loop()
     running: dict[asyncio.Task[Any], int] = {}
     pull: asyncio.Task[list[_T]] | None = None
     place, more = 0, True
@@ -66,10 +67,25 @@ async def gathered(
             for task in [task for task in running if task in done]:
                 yield running.pop(task), task.result()
     finally:
-        left = [*running, *([pull] if pull else [])]
-        for task in left:
+        await _ended(home, [*running, *([pull] if pull else [])], batches)
+
+
+async def _ended(
+    home: asyncio.AbstractEventLoop, tasks: Sequence[asyncio.Task[Any]], batches: AsyncGenerator[list[_T], None]
+) -> None:
+    """End *tasks* and *batches* in the loop *home* that they belong to; where it is over, no task of it goes on."""
+
+    async def end() -> None:
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await batches.aclose()
+
+    if home is asyncio.get_running_loop():
+        await end()
+    elif home.is_running():
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(end(), home))
+    elif all(task.done() for task in tasks):
         await batches.aclose()
 
 
