@@ -257,7 +257,7 @@ REFUSALS: dict[str, tuple[Callable[[Callable[..., Source]], Source], dict[str, A
     "endless spread": (lambda s: s(), {"std": (1.0, float("inf"), 1.0)}, "above 0"),
     "mean of bytes": (lambda s: s(), {"mean": (123.675, 116.28, 103.53)}, "give --scale 1 too"),
     "mean that is none": (lambda s: s(), {"mean": (float("nan"), 0.0, 0.0)}, "pixels are from 0 to 1"),
-    "too new": (lambda s: s(ir_version=14), {}, "IR version 14"),
+    "too new": (lambda s: s(ir_version=14), {}, "IR version:? 14"),
     "several images at once": (lambda s: s(batch=4), {}, "exactly 4 images"),
 }
 
