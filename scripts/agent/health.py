@@ -1,5 +1,6 @@
 """Whether the server answers: by its traffic, or, if there is none, by a real question."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ _EVERY_S = 10.0
 _ANSWER_S = 10.0
 # A server that has not answered for so long does not recover by itself.
 DEAD_AFTER_S = 120.0
+# Lies beside the served folder once the server has served all of a plan.
+_STARTED = "started"
 
 
 @dataclass(kw_only=True)
@@ -75,6 +78,32 @@ class Health:
             if pulse.why:
                 return f"{name} version {pulse.version} does not answer: {pulse.why}"
         return ""
+
+    def unstarted(self) -> str:
+        """Return why a new server should get no traffic yet; empty: it has started, and has no problem.
+
+        A new server starts by serving every version of its plan, or else an image with a version that does not load
+        would replace one that is good. If it has done that once, a later version that fails takes no traffic from the
+        others: not even if agent or server are started anew.
+        """
+        mark = self.follower.loader.served.work / _STARTED
+        if not mark.exists():
+            if lacks := self._lacks():
+                return lacks
+            with contextlib.suppress(OSError):  # a full disk: it is asked again
+                mark.touch()
+        return self.problem()
+
+    def _lacks(self) -> str:
+        """Return a version that is planned and not served, or what is wrong with a model; empty: there is none."""
+        with self.follower.lock:
+            for name, state in self.follower.models.items():
+                if state.fault:
+                    return f"{name}: {state.fault}"
+                for number in sorted(set(state.wanted) - state.serving):
+                    one = state.versions[number]
+                    return f"{name} version {number} is {one.phase}{': ' if one.why else ''}{one.why}"
+            return "" if self.follower.models else "nothing is served yet"
 
     def dead(self) -> str:
         """Return why the server has to be restarted; empty: it has not."""

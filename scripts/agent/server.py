@@ -199,6 +199,8 @@ def server(api: Api, *, host: str, port: int) -> ThreadingHTTPServer:
                 self._json(HTTPStatus.OK, api.state())
             elif path.startswith(TRAFFIC_PATH):
                 self._json(*api.traffic(path.removeprefix(TRAFFIC_PATH)))
+            elif path == "/startz":
+                self._word(api.health.unstarted())
             elif path == "/healthz":
                 self._word(api.health.problem())
             elif path == "/livez":

@@ -35,6 +35,7 @@ def test_the_agent_runs_beside_the_server_and_starts_before_it(library: Library)
     assert (agent["name"], agent["restartPolicy"]) == ("agent", "Always")
     assert agent["image"] == rendered.container["image"]
     assert agent["startupProbe"]["httpGet"] == {"path": "/v1/state", "port": "agent"}
+    assert rendered.container["startupProbe"]["httpGet"] == {"path": "/startz", "port": 8003}
     assert not library.render(merge(LEAST, NO_AGENT)).pod.get("initContainers")
 
 

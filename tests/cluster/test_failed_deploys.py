@@ -131,14 +131,9 @@ def test_no_helm(serving: Deployment, access: Access, tmp_path: Path) -> None:
 
 
 def test_a_model_that_no_server_loads(serving: Deployment, broken: str) -> None:
-    """The message has the crash and Triton's own word for it, and the former revision is back."""
+    """The message has the agent's and Triton's own word for it, and the former revision is back."""
     with unharmed(serving):
-        words = (
-            "container triton ended with status",
-            "times",
-            "failed to load",
-            "is deployed again and serves: 1 of 1",
-        )
+        words = ("flowers version 3 cannot be served", "is deployed again and serves: 1 of 1")
         fails(serving, image=broken, saying=words, within_s=SOON_S)
 
 

@@ -193,9 +193,11 @@ def test_a_traffic_plan_of_no_model_is_refused(served: Served) -> None:
 def test_health_is_told_to_probes(served: Served) -> None:
     """503 with the reason until something is served; what has not hung is alive all the time."""
     assert served.ask("GET", "/healthz") == (503, "nothing is served yet\n")
+    assert served.ask("GET", "/startz") == (503, "nothing is served yet\n")
     assert served.ask("GET", "/livez") == (200, "ok\n")
     served.world.plan(1)
     assert served.ask("GET", "/healthz") == (200, "ok\n")
+    assert served.ask("GET", "/startz") == (200, "ok\n")
     assert served.ask("GET", "/metrics")[0] == 200
     assert served.ask("GET", "/v1/plan")[0] == 404
     assert served.ask("POST", "/v1/state")[0] == 404

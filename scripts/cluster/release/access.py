@@ -78,7 +78,7 @@ def require_tools(kubectl: Kubectl, helm: Helm) -> None:
             if failure.cause == "missing program":
                 problems.append(str(failure))
     if problems:
-        raise TaskFailure("\n".join(problems))
+        raise TaskFailure("\n".join([*problems, "Nothing was changed."]))
 
 
 def namespace_exists(kubectl: Kubectl, name: str) -> bool:

@@ -1,12 +1,15 @@
 """Deploy: say what will happen, check that it can, do it, wait for it, and go back where it fails."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 
+from scripts.cluster.agents import agents
 from scripts.cluster.helm import Helm
 from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.patience import Patience
+from scripts.cluster.pods import AGENT_CONTAINER
 from scripts.cluster.progress import State
 from scripts.cluster.release.change import change
 from scripts.cluster.release.chart import Installation
@@ -17,6 +20,7 @@ from scripts.cluster.release.preflight import Planned, Preflight
 from scripts.cluster.release.pull_ahead import Puller, nodes_of
 from scripts.cluster.release.record import Record, last_deployed
 from scripts.cluster.release.rollout import PATIENCE_S, Show, Watch
+from scripts.cluster.release.served import Served
 from scripts.cluster.release.way_back import WayBack
 from scripts.cluster.says import ClusterFailure, explain
 from scripts.cluster.target import CREATED_BY, Target, Where
@@ -66,7 +70,13 @@ class Deployer:
         self._announce()
         mend(self.helm, self.kubectl, self.target, show=self.show, clock=self.clock)
         planned = self._examine()
-        watch = self._watch(planned)
+        with self._look_further(planned) as look_further:
+            return self._deploy(
+                planned, attrs.evolve(self._watch(planned), look_further=look_further), timeout_s=timeout_s
+            )
+
+    def _deploy(self, planned: Planned, watch: Watch, *, timeout_s: float) -> Outcome:
+        """Do what was *planned*, and wait until the pods are ready."""
         before = watch.begin()
         planned = self._learnt(planned, before)
         if not planned.same:
@@ -181,6 +191,16 @@ class Deployer:
         for note in planned.notes:
             self.show.line(f"Note: {note}")
         return planned
+
+    @contextlib.contextmanager
+    def _look_further(self, planned: Planned) -> Iterator[Callable[[Sequence[State]], None]]:
+        """Give what asks the agents in the new pods, if there will be some."""
+        containers = [each for one in planned.rendered.workloads for each in one.pod.get("initContainers") or ()]
+        if not any(each["name"] == AGENT_CONTAINER for each in containers):
+            yield lambda _: None
+            return
+        with agents(self.kubectl, self.target, progress=lambda _: None) as found:
+            yield Served(agents=found, clock=self.clock).look
 
     def _learnt(self, planned: Planned, states: Sequence[State]) -> Planned:
         """Return the plan with what the pods tell: whether the revision that is deployed was ever good."""

@@ -52,6 +52,7 @@ class Watch:
         show: Where progress goes.
         clock: The time.
         hide: What must not be seen in the logs that a failure shows.
+        look_further: Looks at what Kubernetes does not know; raises a `RolloutFailure` where waiting cannot help.
     """
 
     kubectl: Kubectl
@@ -60,6 +61,7 @@ class Watch:
     show: Show
     clock: Clock = attrs.field(factory=Clock)
     hide: Sequence[Secret] = ()
+    look_further: Callable[[Sequence[State]], None] = lambda _: None
     _seen: set[str] = attrs.field(factory=set, init=False)
     _told: dict[str, str] = attrs.field(factory=dict, init=False)
     _since: dict[tuple[str, bool], float] = attrs.field(factory=dict, init=False)
@@ -103,6 +105,7 @@ class Watch:
             if absent and passed > PATIENCE_S:
                 raise RolloutFailure(f"There is no Deployment {', '.join(sorted(absent))}: has somebody removed it?")
             self._give_up(states)
+            self.look_further(states)
             if passed > timeout_s:
                 raise self._late(states, timeout_s)
             self.clock.sleep(INTERVAL_S)

@@ -58,6 +58,26 @@ def test_nothing_is_healthy_before_something_is_served(world: World, watch: Watc
     assert watch.look() == ""
 
 
+def test_a_server_starts_with_its_whole_plan(world: World, watch: Watch) -> None:
+    """One version that does not load keeps a new server from traffic; it takes none from a server that has started."""
+    world.publish(3, BAD)
+    world.plan(1, 3)
+    assert watch.look() == ""
+    assert watch.health.unstarted().startswith("cars version 3 is failed: it does not load")
+    world.plan(1, 2, generation=2)
+    assert watch.health.unstarted() == ""
+    world.plan(1, 2, 3, generation=3)
+    assert watch.health.unstarted() == ""
+    assert Watch(world).health.unstarted() == "", "an agent that is started anew knows it"
+
+
+def test_a_candidate_does_not_keep_a_server_from_starting(world: World, watch: Watch) -> None:
+    """Nobody depends on it."""
+    world.publish(3, BAD)
+    world.plan(1, candidate=3)
+    assert watch.health.unstarted() == ""
+
+
 def test_a_backend_that_hangs_is_found(world: World, watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without traffic a real question is asked; unanswered, the server gets none, and after a while it is dead."""
     world.plan(1, 2)

@@ -1,0 +1,64 @@
+"""Whether new pods can serve every version that they should, as their agents say."""
+
+from collections.abc import Iterator, Sequence
+
+import attrs
+
+from scripts.cluster.agents import Agents
+from scripts.cluster.progress import State
+from scripts.cluster.release.rollout import RolloutFailure
+from scripts.host.clock import Clock
+from scripts.host.errors import TaskFailure
+from scripts.server import seen
+
+# An agent tries a version that failed again after 5 s and after 15 s: a store that was away for a moment is back then.
+PATIENCE_S = 20.0
+
+
+@attrs.define(kw_only=True)
+class Served:
+    """Asks the agents of new pods: Kubernetes only sees that such a pod is not ready, and never why.
+
+    Attributes:
+        agents: Those of the release.
+        clock: The time.
+    """
+
+    agents: Agents
+    clock: Clock
+    _since: dict[str, float] = attrs.field(factory=dict, init=False)
+
+    def look(self, states: Sequence[State]) -> None:
+        """Look once.
+
+        Raises:
+            RolloutFailure: If a version has failed for so long that waiting cannot help.
+        """
+        now = self.clock.now()
+        new = {pod.name for state in states for pod in state.pods if pod.new and not pod.leaving}
+        faults = list(self._faults(new)) if new else []
+        self._since = {fault: self._since.get(fault, now) for fault in faults}
+        if late := [fault for fault in faults if now - self._since[fault] > PATIENCE_S]:
+            raise RolloutFailure("\n".join(late))
+
+    def _faults(self, pods: set[str]) -> Iterator[str]:
+        try:
+            found = [agent for agent in self.agents.look() if agent.pod in pods]
+        except TaskFailure:
+            return  # whoever waits for the pods tells that
+        for agent in found:
+            try:
+                state = agent.state()
+            except TaskFailure:
+                continue  # it has not begun yet, or this login may not ask it
+            yield from (f"pod {agent.pod}: {fault}" for fault in faults(state))
+
+
+def faults(state: seen.State) -> Iterator[str]:
+    """Yield what an agent says against the versions of its plan; of a candidate nothing, since nobody depends on it."""
+    for name, model in sorted(state.models.items()):
+        if model.fault:
+            yield f"{name}: {model.fault}"
+        for number, one in sorted(model.versions.items()):
+            if one.phase == "failed":
+                yield f"{name} version {number} cannot be served: {one.why}"
