@@ -23,6 +23,14 @@ class Task(invoke.Task[Any]):
             options["default"] = None
         return options
 
+    def get_arguments(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the flags for a parser, and keep their help, of which Invoke takes what it has read."""
+        texts = dict(self.help)
+        try:
+            return super().get_arguments(*args, **kwargs)
+        finally:
+            self.help = texts
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the body with what was given."""
         from scripts.host.terminal import reporting

@@ -18,6 +18,7 @@ from scripts.compare.run import Wanted, compare
 from scripts.compare.sides import opened
 from scripts.compare.timing import Length
 from scripts.compare.verdict import Limits
+from scripts.host import settings
 from scripts.host.errors import TaskFailure
 from scripts.packaging.package import Source, Wishes, package
 from scripts.server.agent import free_beside
@@ -162,6 +163,7 @@ def test_the_task_serves_what_is_packaged(
     """With --local, whatever the configuration's policy is; the table and the report are there when it fails, too."""
     assert runtime.complete
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(settings, "ROOT", tmp_path)
     shutil.copytree(repository, tmp_path / "models")
     config = tmp_path / "models" / MODEL / "config.pbtxt"
     config.write_text(config.read_text().replace("version_policy { all { } }", "version_policy { latest { } }"))
@@ -174,7 +176,8 @@ def test_the_task_serves_what_is_packaged(
     assert "Beyond the limit." in report.read_text()
     assert [path.name for path in report.parent.iterdir()] == [report.name]
     status, _, err = run(capsys, candidate="9", **flags)
-    assert (status, "Version 9 of cars is not packaged in models; there is 1, 2, 3, 4." in err) == (1, True)
+    words = f"Version 9 of cars is not packaged in {tmp_path}/models; there is 1, 2, 3, 4."
+    assert (status, words in err) == (1, True)
 
 
 def test_too_few_pictures_have_a_status_of_their_own(

@@ -1,6 +1,5 @@
 """The configuration that tells Triton how to serve a model."""
 
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -9,12 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scripts.host.errors import TaskFailure
-from scripts.repository import config_pbtxt
 from scripts.repository.config_pbtxt import parse_text, render, with_version_framing
 from triton_sdk.contract import Framing, ModelContract, TensorSpec
-from triton_sdk.labels import imagenet, read
 
-ROOT = Path(__file__).parents[3]
 PIXELS = ModelContract(
     model="resnet50",
     input=TensorSpec(name="image", dtype="UINT8", shape=(224, 224, 3)),
@@ -119,14 +115,6 @@ def test_a_version_s_resize_can_be_set_again() -> None:
     )
     assert twice.count('"image.resize.3"') == 2
     assert ModelContract.from_config(parse_text(twice, where="here")).framing_for(3) == Framing(resize=240)
-
-
-@pytest.mark.parametrize("model", ["resnet50", "mobilenetv2"])
-def test_the_files_in_the_repository_are_what_packaging_writes(model: str) -> None:
-    """The checked-in config.pbtxt and labels.txt are the generated ones, so that packaging adds versions only."""
-    folder = ROOT / "model_repository" / model
-    assert (folder / "config.pbtxt").read_text(encoding="utf-8") == render(attrs.evolve(PIXELS, model=model))
-    assert read(folder / config_pbtxt.LABELS) == imagenet()
 
 
 def test_one_image_at_a_time_is_not_batched() -> None:
