@@ -11,8 +11,9 @@ from scripts.host.clock import Clock
 from scripts.host.errors import TaskFailure
 from scripts.server import seen
 
-# An agent tries a version that failed again after 5 s and after 15 s: a store that was away for a moment is back then.
-PATIENCE_S = 20.0
+# An agent tries a version that failed again after 5 s. What an image holds does not get better later; a store that was
+# away may be back.
+IMAGE_PATIENCE_S, PATIENCE_S = 8.0, 60.0
 
 
 @attrs.define(kw_only=True)
@@ -36,12 +37,12 @@ class Served:
         """
         now = self.clock.now()
         new = {pod.name for state in states for pod in state.pods if pod.new and not pod.leaving}
-        faults = list(self._faults(new)) if new else []
-        self._since = {fault: self._since.get(fault, now) for fault in faults}
-        if late := [fault for fault in faults if now - self._since[fault] > PATIENCE_S]:
+        found = dict(self._faults(new)) if new else {}
+        self._since = {fault: self._since.get(fault, now) for fault in found}
+        if late := [fault for fault, patience_s in found.items() if now - self._since[fault] > patience_s]:
             raise RolloutFailure("\n".join(late))
 
-    def _faults(self, pods: set[str]) -> Iterator[str]:
+    def _faults(self, pods: set[str]) -> Iterator[tuple[str, float]]:
         try:
             found = [agent for agent in self.agents.look() if agent.pod in pods]
         except TaskFailure:
@@ -51,14 +52,18 @@ class Served:
                 state = agent.state()
             except TaskFailure:
                 continue  # it has not begun yet, or this login may not ask it
-            yield from (f"pod {agent.pod}: {fault}" for fault in faults(state))
+            yield from ((f"pod {agent.pod}: {fault}", patience_s) for fault, patience_s in faults(state))
 
 
-def faults(state: seen.State) -> Iterator[str]:
-    """Yield what an agent says against the versions of its plan; of a candidate nothing, since nobody depends on it."""
+def faults(state: seen.State) -> Iterator[tuple[str, float]]:
+    """Yield what an agent says against the versions of its plan, and for how many seconds that may pass.
+
+    Of a candidate nothing is said, since nobody depends on it.
+    """
     for name, model in sorted(state.models.items()):
         if model.fault:
-            yield f"{name}: {model.fault}"
+            yield f"{name}: {model.fault}", PATIENCE_S
         for number, one in sorted(model.versions.items()):
             if one.phase == "failed":
-                yield f"{name} version {number} cannot be served: {one.why}"
+                patience_s = IMAGE_PATIENCE_S if one.source == "image" else PATIENCE_S
+                yield f"{name} version {number} cannot be served: {one.why}", patience_s

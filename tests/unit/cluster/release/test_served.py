@@ -6,7 +6,7 @@ import pytest
 from scripts.cluster.agents import Agents, PodAgent
 from scripts.cluster.progress import PodState, State
 from scripts.cluster.release.rollout import RolloutFailure
-from scripts.cluster.release.served import PATIENCE_S, Served
+from scripts.cluster.release.served import IMAGE_PATIENCE_S, PATIENCE_S, Served
 from scripts.host.clock import Clock
 from scripts.host.errors import TaskFailure
 from scripts.server import seen
@@ -17,10 +17,10 @@ from tests.unit.versions.test_change import state
 GOOD = state(2, 3)
 
 
-def failing(phase: str = "failed", *, candidate: bool = False) -> seen.State:
+def failing(phase: str = "failed", *, candidate: bool = False, source: str = "image") -> seen.State:
     """Return what an agent says whose newest version, or whose candidate, is in *phase*."""
     cars = GOOD.models["cars"]
-    bad = attrs.evolve(cars.versions[3], phase=phase, why="it does not load")
+    bad = attrs.evolve(cars.versions[3], phase=phase, why="it does not load", source=source)
     changed = {"candidate": (4, bad)} if candidate else {"versions": {**cars.versions, 3: bad}}
     return attrs.evolve(GOOD, models={"cars": attrs.evolve(cars, **changed)})
 
@@ -54,11 +54,14 @@ class World:
         self.served.look(rollout(new=new))
 
 
-def test_a_version_that_does_not_load_ends_the_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After the agent has tried it again, and with its word for it."""
-    world = World(monkeypatch, failing())
+@pytest.mark.parametrize(("source", "patience_s"), [("image", IMAGE_PATIENCE_S), ("store", PATIENCE_S)])
+def test_a_version_that_does_not_load_ends_the_waiting(
+    monkeypatch: pytest.MonkeyPatch, source: str, patience_s: float
+) -> None:
+    """After the agent has tried it again, and with its word for it; a store may come back."""
+    world = World(monkeypatch, failing(source=source))
     world.look()
-    world.look(after=PATIENCE_S)
+    world.look(after=patience_s)
     with pytest.raises(RolloutFailure, match="pod a: cars version 3 cannot be served: it does not load"):
         world.look(after=1)
 
@@ -77,10 +80,10 @@ def test_what_works_at_a_later_try_is_waited_for(monkeypatch: pytest.MonkeyPatch
     world = World(monkeypatch, failing())
     world.look()
     world.says = failing("loading")
-    world.look(after=PATIENCE_S)
+    world.look(after=IMAGE_PATIENCE_S)
     world.says = failing()
-    world.look(after=PATIENCE_S)
-    world.look(after=PATIENCE_S)
+    world.look(after=IMAGE_PATIENCE_S)
+    world.look(after=IMAGE_PATIENCE_S)
 
 
 @pytest.mark.parametrize("says", [GOOD, failing("fetching"), failing(candidate=True), None])
