@@ -23,6 +23,8 @@ from triton_sdk.contract import ModelContract
 from triton_sdk.errors import TritonError
 
 CALL_TIMEOUT_S = 60.0
+# While a server takes a version out of use, it says for about a second that it is not ready.
+SETTLES_S, _AGAIN_S = 5.0, 0.25
 # A server ends connections after the age that its command line says, and many callers then ask again at once.
 RETRY = RetryPolicy(max_attempts=5, budget=1.0)
 
@@ -130,7 +132,10 @@ def _expect_ok(answer: Answer) -> str:
 
 
 def _health(endpoint: Endpoint, probe: str) -> str:
-    return _expect_ok(endpoint.get(f"/v2/health/{probe}"))
+    end = time.monotonic() + SETTLES_S
+    while (answer := endpoint.get(f"/v2/health/{probe}")).status == 400 and time.monotonic() < end:
+        time.sleep(_AGAIN_S)
+    return _expect_ok(answer)
 
 
 def _served(endpoint: Endpoint, packaged: Collection[tuple[str, int]]) -> set[tuple[str, int]]:
