@@ -38,9 +38,6 @@ def user(plane: ControlPlane, digests: dict[str, str], archive: Archive) -> Iter
     values = {
         "gpu.enabled": "false",
         "replicas": "2",
-        "readiness.model": MODEL,
-        "readiness.version": "1",
-        f"models.{MODEL}.versions": "2",
         "image.repository": archive.first.partition(":")[0],
         "image.digest": digests[archive.first],
         "resources.requests.cpu": "50m",
