@@ -25,7 +25,7 @@ from tests.waiting import wait_until
 from triton_sdk.errors import LocalServerError
 from triton_sdk.local import LocalTriton, Runtime, _interpreters, _ports, provision
 from triton_sdk.local._checks import SHARED_MEMORY
-from triton_sdk.local._supervisor import has_busy_child
+from triton_sdk.local._supervisor import ENVIRONMENTS, TEMPORARY, has_busy_child
 
 ROOT = Path(__file__).parents[2]
 # A program that serves, tells the server's process id, and waits.
@@ -382,6 +382,16 @@ def test_an_idle_connection_does_not_hold_the_end_for_long(repository: Path, run
         server.stop()
         assert time.monotonic() - started < 20
         connection.close()
+
+
+def test_a_server_that_ends_takes_its_temporary_folder_along(repository: Path, runtime: Runtime) -> None:
+    """Triton itself forgets the one of its Python backend; others may start servers meanwhile, whose folders stay."""
+    tiny.write_model(repository)
+    before = set(TEMPORARY.glob(ENVIRONMENTS))
+    with LocalTriton(repository, runtime=runtime):
+        made = set(TEMPORARY.glob(ENVIRONMENTS)) - before
+        assert made
+    assert [folder for folder in made if not folder.exists()]
 
 
 def test_a_killed_server_leaves_nothing(repository: Path, runtime: Runtime) -> None:

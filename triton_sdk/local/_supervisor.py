@@ -18,9 +18,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Set
 from pathlib import Path
 
 SHARED_MEMORY = Path("/dev/shm")
+# Triton's Python backend makes a folder there for packages that a model brings along (ours bring none), and forgets it
+# when its server is killed. No name says whose it is: it is made within a few seconds of the server's start.
+TEMPORARY, ENVIRONMENTS, MADE_WITHIN_S = Path("/tmp"), "python_env_*", 10.0
 # <linux/prctl.h>
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -47,6 +51,7 @@ def main(prefix: str, grace_s: float, report: int, command: list[str]) -> int:
     for end in (wakeup, notify):
         os.set_blocking(end, False)
     signal.set_wakeup_fd(notify, warn_on_full_buffer=False)
+    there, started = set(TEMPORARY.glob(ENVIRONMENTS)), time.time()
     stopping: list[int] = []
     signal.signal(signal.SIGCHLD, lambda *_: None)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
@@ -66,6 +71,7 @@ def main(prefix: str, grace_s: float, report: int, command: list[str]) -> int:
     end_group(server)
     for file in SHARED_MEMORY.glob(f"{prefix}*"):
         file.unlink(missing_ok=True)
+    remove_environments(there, started)
     return server.returncode if server.returncode >= 0 else 128 - server.returncode
 
 
@@ -80,6 +86,14 @@ def ask_to_end(server: subprocess.Popen[bytes], grace_s: float) -> None:
         now = time.monotonic()
         if DRAINED not in os.pread(1, 1 << 20, position) or has_busy_child(server.pid):
             busy_at = now
+
+
+def remove_environments(there: Set[Path], started: float) -> None:
+    """Remove the empty folder that the server made when it *started*; those that were *there* belong to others."""
+    for folder in set(TEMPORARY.glob(ENVIRONMENTS)) - there:
+        with contextlib.suppress(OSError):  # gone, not empty, or somebody else's
+            if folder.stat().st_ctime < started + MADE_WITHIN_S:
+                folder.rmdir()
 
 
 def has_busy_child(pid: int) -> bool:
