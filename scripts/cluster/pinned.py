@@ -1,8 +1,11 @@
 """Which cluster a task acts on: read once, so that a kubeconfig that changes under the task is not its concern."""
 
 import contextlib
+import fcntl
 import json
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,9 @@ from scripts.host.shell import Runner
 # What a pod that has no kubeconfig reaches its own cluster with.
 OWN = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 IN_CLUSTER = "in-cluster"
+_PREFIX = "triton-kubeconfig-"
+# A copy that is younger may be of a task that is about to lock it.
+_ABANDONED_AFTER_S = 60.0
 
 
 @contextlib.contextmanager
@@ -33,12 +39,24 @@ def pinned(runner: Runner, *, context: str | None = None) -> Iterator[Where]:
     cluster = (found.get("clusters") or [{}])[0].get("cluster") or {}
     if not cluster.get("server"):
         raise ClusterFailure(f"The context {chosen} of the kubeconfig names no server.", cause="context")
-    with tempfile.TemporaryDirectory(prefix="triton-kubeconfig-") as folder:
+    remove_abandoned(Path(tempfile.gettempdir()))
+    with tempfile.TemporaryDirectory(prefix=_PREFIX) as folder:
         file = Path(folder) / "config"
         file.touch(mode=0o600)
         file.write_text(json.dumps(found), encoding="utf-8")
         name = cluster.get("tls-server-name", "")
-        yield Where(context=chosen, server=cluster["server"], tls_name=name, kubeconfig=file)
+        with file.open("rb") as held:
+            fcntl.flock(held, fcntl.LOCK_SH)
+            yield Where(context=chosen, server=cluster["server"], tls_name=name, kubeconfig=file)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the copies below *folder* of tasks that were killed: they hold logins, and nobody else will."""
+    for left in folder.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError), (left / "config").open("rb") as file:  # somebody else's, or one in use
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if time.time() - left.stat().st_mtime > _ABANDONED_AFTER_S:
+                shutil.rmtree(left)
 
 
 def _read(runner: Runner, context: str | None) -> dict[str, Any]:

@@ -1,7 +1,10 @@
 """The cluster of a task is read once: what happens to the kubeconfig later does not matter."""
 
+import fcntl
 import json
+import os
 import stat
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -105,3 +108,28 @@ def test_a_pod_without_a_kubeconfig_reaches_its_own_cluster(monkeypatch: pytest.
         assert (where.context, where.server) == ("in-cluster", "https://10.0.0.1:443")
         assert where.kubeconfig is not None
         assert json.loads(where.kubeconfig.read_text())["users"][0]["user"] == {"tokenFile": str(tmp_path / "token")}
+
+
+def test_the_copy_of_a_task_that_was_killed_goes_with_the_next_one(tmp_path: Path) -> None:
+    """One that a task uses stays, and one that may be about to be used."""
+    used, abandoned, young = (tmp_path / f"triton-kubeconfig-{name}" for name in ("used", "abandoned", "young"))
+    for folder in (used, abandoned, young):
+        folder.mkdir()
+        (folder / "config").write_text("a login", encoding="utf-8")
+    for folder in (used, abandoned):
+        os.utime(folder, (0, 0))
+    with (used / "config").open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_SH)
+        module.remove_abandoned(tmp_path)
+    assert sorted(tmp_path.iterdir()) == [used, young]
+
+
+def test_a_copy_in_use_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another task beside it leaves it alone, however long it takes."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pinned(Cluster(answers={"kubectl config view": config()})) as where:
+        assert where.kubeconfig is not None
+        os.utime(where.kubeconfig.parent, (0, 0))
+        module.remove_abandoned(tmp_path)
+        assert where.kubeconfig.exists()
+    assert list(tmp_path.iterdir()) == []
