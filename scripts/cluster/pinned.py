@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -53,10 +54,14 @@ def pinned(runner: Runner, *, context: str | None = None) -> Iterator[Where]:
 def remove_abandoned(folder: Path) -> None:
     """Remove the copies below *folder* of tasks that were killed: they hold logins, and nobody else will."""
     for left in folder.glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError), (left / "config").open("rb") as file:  # somebody else's, or one in use
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if time.time() - left.stat().st_mtime > _ABANDONED_AFTER_S:
-                shutil.rmtree(left)
+        # Whatever lies in somebody else's is not opened; one that is in use is not to be locked.
+        with contextlib.suppress(OSError):
+            if left.lstat().st_uid != os.getuid() or left.is_symlink():
+                continue
+            with (left / "config").open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if time.time() - left.stat().st_mtime > _ABANDONED_AFTER_S:
+                    shutil.rmtree(left)
 
 
 def _read(runner: Runner, context: str | None) -> dict[str, Any]:

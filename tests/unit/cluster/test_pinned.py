@@ -133,3 +133,21 @@ def test_a_copy_in_use_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         module.remove_abandoned(tmp_path)
         assert where.kubeconfig.exists()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_others_left_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A named pipe in somebody else's folder would hold the task up for ever; a link leads to what is no copy."""
+    others, target = tmp_path / "triton-kubeconfig-others", tmp_path / "mine"
+    for folder in (others, target):
+        folder.mkdir()
+    os.mkfifo(others / "config")
+    (target / "config").touch()
+    os.utime(target, (0, 0))
+    (tmp_path / "triton-kubeconfig-link").symlink_to(target)
+    owner = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: owner + 1)
+    module.remove_abandoned(tmp_path)
+    monkeypatch.setattr(os, "getuid", lambda: owner)
+    (others / "config").unlink()
+    module.remove_abandoned(tmp_path)
+    assert (target / "config").exists()
