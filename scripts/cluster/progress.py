@@ -71,10 +71,9 @@ class State:
         if found is None:
             return None
         metadata, status, wanted = found["metadata"], found.get("status") or {}, found["spec"].get("replicas", 1)
-        sets = [i for i in items if i["kind"] == "ReplicaSet" and _owned(i, metadata["uid"])]
+        sets = _replica_sets(found, items)
         seen = status.get("observedGeneration", 0) >= metadata.get("generation", 0)
-        # By what they say, as the controller does: its numbers come later, and until then old pods would pass for new.
-        newest = [s for s in sets if _template(s) == _template(found)]
+        newest = _newest(found, sets)
         pods = [
             parse_pod(item, new=_owned(item, *(s["metadata"]["uid"] for s in newest)), events=events)
             for item in items
@@ -94,7 +93,7 @@ class State:
             ready=sum(p.ready and p.new for p in pods),
             serving=sum(p.ready for p in pods),
             whole=whole,
-            proven=whole or is_proven(found),
+            proven=whole or is_proven(found, items),
             pods=pods,
             trouble=sorted(trouble, key=lambda pair: not pair[1].hopeless),
         )
@@ -106,12 +105,32 @@ class State:
         return f"{self.name}: {self.ready} of {self.wanted} new pods ready{f', {old} old' if old else ''}"
 
 
-def is_proven(deployment: Object) -> bool:
-    """Say whether all pods that a Deployment asks for now were once ready, be it that some have gone since."""
-    metadata, status = deployment.get("metadata") or {}, deployment.get("status") or {}
+def is_proven(deployment: Object, items: Sequence[Object]) -> bool:
+    """Say whether all pods that a Deployment asks for now were once ready, be it that some have gone since.
+
+    Its ReplicaSets are among *items*.
+    """
+    metadata, status = deployment["metadata"], deployment.get("status") or {}
     seen = status.get("observedGeneration", 0) >= metadata.get("generation", 0)
-    # Kubernetes says so when all new pods are there, and until the next change.
-    return bool(seen and condition(status, "Progressing").get("reason") == "NewReplicaSetAvailable")
+    progressing = condition(status, "Progressing")
+    # Kubernetes says so when all new pods are there. After the next change it may go on saying so, if that goes back to
+    # pods of an earlier kind: the message then still has the name of those before.
+    available = progressing.get("reason") == "NewReplicaSetAvailable"
+    names = [each["metadata"]["name"] for each in _newest(deployment, _replica_sets(deployment, items))]
+    return seen and available and any(f'"{name}"' in progressing.get("message", "") for name in names)
+
+
+def _replica_sets(deployment: Object, items: Sequence[Object]) -> list[Object]:
+    uid = deployment["metadata"]["uid"]
+    return [each for each in items if each["kind"] == "ReplicaSet" and _owned(each, uid)]
+
+
+def _newest(deployment: Object, replica_sets: Sequence[Object]) -> list[Object]:
+    """Return those that make the pods of now.
+
+    By what they say, as the controller does: its numbers come later, and until then old pods would pass for new.
+    """
+    return [each for each in replica_sets if _template(each) == _template(deployment)]
 
 
 def _owned(item: Object, *owners: str) -> bool:

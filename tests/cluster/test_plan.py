@@ -1,6 +1,7 @@
 """The agent in a pod: a plan that comes with the release alone is followed, over restarts of either container."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
@@ -13,6 +14,8 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.timeout(300, func_only=True)
 # kubelet brings a changed ConfigMap with its next look at the pod: 10 s on the tests' node, a minute elsewhere.
 WITHIN_S = 120.0
+# An agent that ends sooner ends its container, too: it cannot run, most likely.
+RAN_S = 12.0
 
 
 def test_a_plan_of_the_release_is_followed_without_a_restart(access: Access, offer: Offer) -> None:
@@ -34,6 +37,7 @@ def test_a_plan_of_the_release_is_followed_without_a_restart(access: Access, off
         wait_until(lambda: made.ask() == first, "version 1 for all", within_s=WITHIN_S, every_s=0.5)
         assert made.pods() == before
 
+        wait_until(lambda: _age_s(made, pod) > RAN_S, "an agent that ran for a while", within_s=WITHIN_S, every_s=0.5)
         made.user.kubectl("exec", pod, "--container=agent", "--", "sh", "-c", "kill -9 $(cat /proc/1/task/1/children)")
         assert made.ask() == first, "a server does not need an agent to serve"
         wait_until(lambda: _settled(made), "the agent's next life", within_s=WITHIN_S, every_s=0.2)
@@ -53,6 +57,13 @@ def _settled(made: Deployment) -> bool:
         return bool(json.loads(made.user.kubectl("get", f"--raw={service}/v1/state"))["settled"])
     except AssertionError:
         return False
+
+
+def _age_s(made: Deployment, pod: str) -> float:
+    """Return for how long the agent's container has run."""
+    status = json.loads(made.user.kubectl("get", "pod", pod, "--output=json"))["status"]
+    (agent,) = (each for each in status["initContainerStatuses"] if each["name"] == "agent")
+    return (datetime.now(UTC) - datetime.fromisoformat(agent["state"]["running"]["startedAt"])).total_seconds()
 
 
 def _restarts(made: Deployment, pod: str) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """How a deployment is: its release, its pods, and what the servers in them say."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import partial
@@ -167,7 +167,7 @@ def look(
         servers=servers,
         plan=serving.told(plan) if plan else "",
         # Where nothing is written down, Kubernetes may have forgotten.
-        was_ready=not record.known or record.is_good(revisions[-1]) or all(map(is_proven, deployments)),
+        was_ready=not record.known or record.is_good(revisions[-1]) or _are_proven(kubectl, target, deployments),
         last_good=good.number if good else None,
     )
 
@@ -197,6 +197,11 @@ def _deployments(kubectl: Kubectl, target: Target) -> list[Object]:
     """Return the Deployments of a release's servers, by name: one, or in an umbrella several."""
     found = kubectl.json("get", "deployments", f"--selector={target.selector}", doing="look at the Deployments")
     return sorted((each for each in found["items"] if server_of(_pod(each))), key=lambda each: each["metadata"]["name"])
+
+
+def _are_proven(kubectl: Kubectl, target: Target, deployments: Sequence[Object]) -> bool:
+    replica_sets = _items(kubectl, "replicasets", f"--selector={target.selector}")
+    return all(is_proven(each, replica_sets) for each in deployments)
 
 
 def _pod(deployment: Object) -> Object:

@@ -50,6 +50,19 @@ def test_new_and_old_pods_are_told_apart() -> None:
     assert found.summary == f"{NAME}: 0 of 1 new pods ready, 1 old"
 
 
+@pytest.mark.parametrize(("named", "proven"), [("2", True), ("1", False)])
+def test_what_kubernetes_says_of_pods_before_proves_nothing(named: str, proven: bool) -> None:
+    """If a change goes back to a ReplicaSet that is there, the condition may stay as the one before left it."""
+    message = f'ReplicaSet "{NAME}-{named}" has successfully progressed.'
+    said = {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable", "message": message}
+    assert state(pod("new"), conditions=[said]).proven is proven
+    changed = rollout(conditions=[said])
+    changed["items"][0]["metadata"]["generation"] += 1
+    found = State.parse(NAME, changed)
+    assert found is not None
+    assert not found.proven
+
+
 def test_a_deployment_that_is_not_there_is_none() -> None:
     """Of another name."""
     assert State.parse("other", rollout()) is None

@@ -83,6 +83,7 @@ def deployed(*pods: dict[str, Any], **more: tuple[int, str]) -> Cluster:
         f"{GET} secret": (1, "Error from server (NotFound): secrets not found"),
         f"{GET} horizontalpodautoscalers": items(),
         f"{GET} events": items(),
+        f"{GET} replicasets": items(),
     }
     return Cluster({**answers, **{f"{GET} {name}": answer for name, answer in more.items()}})
 
@@ -258,7 +259,7 @@ def test_all_of_it_is_there_as_json() -> None:
 )
 def test_a_revision_that_helm_deployed_but_that_never_became_ready_is_told(ready: bool, good: str, shown: str) -> None:
     """And which one serves instead; Helm calls it deployed as soon as the API has taken its objects."""
-    noted = {**DEPLOYMENT, "metadata": {"name": "classifier", "annotations": {READY: good}}}
+    noted = {**DEPLOYMENT, "metadata": {"name": "classifier", "uid": "d", "annotations": {READY: good}}}
     earlier = [{"revision": n, "status": "superseded"} for n in (1, 2)]
     cluster = deployed(pod("a", ready=ready), **{f"deployments --selector={TARGET.selector}": items(noted)})
     history = {"helm history triton-infer": (0, json.dumps([*earlier, *DEPLOYED]))}
