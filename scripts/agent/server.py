@@ -1,11 +1,14 @@
 """The agent's HTTP API: health, state, plans and metrics."""
 
+import errno
 import hmac
 import json
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from typing import Any, TypeAlias
 
 from scripts.agent import metrics, outcomes
@@ -20,6 +23,9 @@ from scripts.agent.traffics import Traffics
 from scripts.agent.triton import KEY_HEADER
 
 SCHEMA = 1
+# All addresses of this machine: a pod has one of IPv4, of IPv6, or of both.
+EVERYWHERE = "::"
+_NO_IPV6 = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 PLAN_PATH, TRAFFIC_PATH, OUTCOMES_PATH = "/v1/plan", "/v1/traffic/", "/v1/outcomes/"
 Answer: TypeAlias = tuple[HTTPStatus, dict[str, Any]]
 _SILENCE_S = 30.0
@@ -184,7 +190,16 @@ def _answered(post: Callable[[], Plan | Traffic], followed: Callable[[], Plan | 
 
 
 def server(api: Api, *, host: str, port: int) -> ThreadingHTTPServer:
-    """Return a server for *api*, bound and not yet serving."""
+    """Return a server for *api*, bound and not yet serving.
+
+    Args:
+        api: What it answers.
+        host: The address to listen on; `EVERYWHERE`: all of IPv4 and of IPv6, if there is IPv6.
+        port: The port; 0: any free one.
+
+    Raises:
+        OSError: If it cannot listen there.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         """Answers one connection."""
@@ -244,8 +259,26 @@ def server(api: Api, *, host: str, port: int) -> ThreadingHTTPServer:
             self.end_headers()
             self.wfile.write(body)
 
-    made = ThreadingHTTPServer((host, port), Handler, bind_and_activate=False)
-    made.daemon_threads = True
-    made.server_bind()
-    made.server_activate()
-    return made
+    try:
+        return _Server(Handler, host=host, port=port)
+    except OSError as error:
+        if host != EVERYWHERE or error.errno not in _NO_IPV6:
+            raise
+        return _Server(Handler, host="0.0.0.0", port=port)
+
+
+class _Server(ThreadingHTTPServer):
+    """Listens; on an IPv6 address that stands for all, on those of IPv4 too."""
+
+    daemon_threads = True
+
+    def __init__(self, handler: type[BaseHTTPRequestHandler], *, host: str, port: int) -> None:
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        super().__init__((host, port), handler)
+
+    def server_bind(self) -> None:
+        """Bind, and ask no name server for the name of this machine, as the base class does."""
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])

@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
@@ -60,6 +61,12 @@ def test_the_agent_fetches_no_more_than_its_volume_takes(library: Library, size:
     (volume,) = (volume for volume in rendered.pod["volumes"] if volume["name"] == "served")
     assert volume["emptyDir"] == {"sizeLimit": size}
     assert f"--room={room}" in rendered.agent["args"]
+
+
+def test_the_agent_listens_on_all_addresses_of_its_pod(library: Library, helm: Program) -> None:
+    """YAML reads a word that ends in a colon as a key, so this one is quoted."""
+    for engine in (library, helm):
+        assert "--host=::" in engine.render(LEAST).agent["args"]
 
 
 def test_the_plan_is_what_the_agent_reads(library: Library, helm: Program) -> None:
@@ -242,10 +249,20 @@ class _Answers(http.server.BaseHTTPRequestHandler):
         """Keep quiet."""
 
 
-@pytest.fixture
-def asked() -> Iterator[http.server.HTTPServer]:
-    """Give a server that answers as its attribute ``answers`` says."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Answers)
+class _OnIPv6(http.server.ThreadingHTTPServer):
+    """Listens on IPv6 alone."""
+
+    address_family = socket.AF_INET6
+
+
+@pytest.fixture(params=["127.0.0.1", "::1"])
+def asked(request: pytest.FixtureRequest) -> Iterator[http.server.HTTPServer]:
+    """Give a server that answers as its attribute ``answers`` says, on a loopback address."""
+    kind = _OnIPv6 if ":" in request.param else http.server.ThreadingHTTPServer
+    try:
+        server = kind((request.param, 0), _Answers)
+    except OSError as error:
+        pytest.skip(f"this machine has no {request.param}: {error}")
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield server
@@ -269,7 +286,10 @@ def test_the_agents_word_counts_and_its_absence_harms_nobody(
     passes: bool,
 ) -> None:
     """A probe passes if the agent says so or, where the agent is away, if the server lives; else it says why not."""
-    bash, option, script = library.render(LEAST).container[probe]["exec"]["command"]
+    host = str(asked.server_address[0])
+    rendered = library.render(merge(LEAST, {"extraArgs": ["--http-address=ipv6:::"]} if ":" in host else {}))
+    assert f"--http-host={host}" in rendered.agent["args"]
+    bash, option, script = rendered.container[probe]["exec"]["command"]
     answers = {path: (agent, "m version 1 is silent"), "/v2/health/live": (server, "")}
     asked.answers = {where: answer for where, answer in answers.items() if answer[0]}  # type: ignore[attr-defined]
     port = str(asked.server_address[1])

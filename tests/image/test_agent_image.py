@@ -97,7 +97,7 @@ def pod(engine: Engine, image: str, folder: Path, *, of_the_agent: str | None = 
         models = (f"--volume={folder / 'image'}:/models:ro",)
     port = free_ports(4)
     published = [f"--publish=127.0.0.1:{port + i}:{8000 + i}" for i in range(4)]
-    arguments = ("--host=0.0.0.0", "--image=/models", "--served=/served/models", "--work=/served/work")
+    arguments = ("--host=::", "--image=/models", "--served=/served/models", "--work=/served/work")
     agent = engine.docker(
         *("run", "--detach", *HARDENED, *published, f"--volume={folder}:/served", f"--env=TRITON_ADMIN_KEY={KEY}"),
         *(*models, "--entrypoint=sh", of_the_agent or image, "-c", START, "agent", *arguments),

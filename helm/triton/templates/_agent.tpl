@@ -70,7 +70,9 @@ nothing where it is not in there.
       done
     - agent
   args:
-    - --host=0.0.0.0
+    # The pod's addresses, of IPv4 and of IPv6.
+    - "--host=::"
+    - --http-host={{ include "triton.loopback" . }}
     - --image=/models
     - --served=/served/models
     - --work=/served/work
@@ -145,6 +147,17 @@ nothing where it is not in there.
 {{- end }}
 {{- end -}}
 
+{{/* Where the server's HTTP is within its pod: it listens on IPv4 alone, or by --http-address=ipv6:ADDRESS on IPv6 alone (Triton 24.10). */}}
+{{- define "triton.loopback" -}}
+{{- $loopback := "127.0.0.1" -}}
+{{- range .Values.extraArgs -}}
+{{- if hasPrefix "--http-address=" (toString .) -}}
+{{- $loopback = ternary "::1" "127.0.0.1" (hasPrefix "--http-address=ipv6:" (toString .)) -}}
+{{- end -}}
+{{- end -}}
+{{- $loopback -}}
+{{- end -}}
+
 {{- define "triton.agentImage" -}}
 {{- if .Values.agent.image -}}
 {{- include "triton.mirrored" (list . .Values.agent.image) -}}
@@ -165,16 +178,18 @@ nothing where it is not in there.
 {{- end -}}
 
 {{/*
-A probe of the server that asks the agent for a path: its word counts. Where it is away, which is no reason to take traffic or life from a server that
-serves, the server itself is asked whether it lives. What is wrong is printed, and so stands in the pod's events.
+A probe of the server that asks the agent for a path (from a list of $ and the path): its word counts. Where it is away, which is no reason to take
+traffic or life from a server that serves, the server itself is asked whether it lives. What is wrong is printed, and so stands in the pod's events.
 */}}
 {{- define "triton.agentProbe" -}}
+{{- $loopback := include "triton.loopback" (first .) -}}
+{{- $path := last . -}}
 exec:
   command:
     - bash
     - -c
     - |
-      ask() { exec 3<>"/dev/tcp/127.0.0.1/$1" && printf 'GET %s HTTP/1.0\r\n\r\n' "$2" >&3 && read -r -t 2 answer <&3; }
-      ask 8003 {{ . }} || ask 8000 /v2/health/live
+      ask() { exec 3<>"/dev/tcp/{{ $loopback }}/$1" && printf 'GET %s HTTP/1.0\r\n\r\n' "$2" >&3 && read -r -t 2 answer <&3; }
+      ask 8003 {{ $path }} || ask 8000 /v2/health/live
       [[ $answer == *' 200 '* ]] || { sed '1,/^\r$/d' <&3; exit 1; }
 {{- end -}}
