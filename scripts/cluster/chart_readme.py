@@ -18,8 +18,9 @@ CHART = ROOT / "helm" / "triton"
 HEAD = """\
 # The chart `triton`
 
-{description}, behind one Service, with an agent that switches
-versions without a restart, rollouts that fit scarce GPUs, and everything around them behind flags.
+{description}, behind one Service. An agent switches versions
+without a restart, and rollouts work with few GPUs. Values turn on what else you need: autoscaling, alerts, a dashboard,
+an Ingress.
 
 ```
 helm upgrade --install triton-infer helm/triton --namespace triton --create-namespace -f helm/values.yaml \\
@@ -27,14 +28,14 @@ helm upgrade --install triton-infer helm/triton --namespace triton --create-name
 helm test triton-infer --namespace triton
 ```
 
-`invoke deploy-triton` does the same and watches over it. Kubernetes {kubernetes}, Helm 3 or 4. Pod Security's level
-`restricted` takes the pods.
+`invoke deploy-triton` does the same, watches the pods, and goes back if they do not come up. You need Kubernetes
+{kubernetes}, and Helm 3 or 4. The pods pass Pod Security's level `restricted`.
 
 ## Values
 
-`python -m scripts.cluster.chart_readme` writes this page from [values.yaml](values.yaml).
-[values.schema.json](values.schema.json) refuses what is not in it. A section or a value with nothing
-behind it (`gpu:`) means its default.
+`python -m scripts.cluster.chart_readme` writes this page from [values.yaml](values.yaml). If your values have a
+name that is not in [values.schema.json](values.schema.json), Helm refuses them. If a section or a value has nothing
+behind it (`gpu:`), it has its default.
 """
 DEFAULTS_PATH = "templates/_defaults.tpl"
 DEFAULTS = """\
