@@ -48,6 +48,7 @@ MAY = {
     "cluster": {"host", "registry", "agent", "image", "server"},
     "versions": {"host", "registry", "agent", "repository", "server", "cluster"},
     "compare": {"triton_sdk", "triton_sdk.local", "agent", "host", "repository", "packaging", "server"},
+    "canary": {"agent"},
     "generate_input": {"server"},
     "check_env": {
         "triton_sdk", "triton_sdk.local", "host", "registry", "agent", "repository", "image", "cluster", "versions",
