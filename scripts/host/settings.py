@@ -142,6 +142,7 @@ VARIABLES: Mapping[str, Callable[[str], str]] = {
     "TRITON_BASE_IMAGE": _pattern(r"[\w./:@-]+", "is not an image such as HOST/NAME:TAG@sha256:DIGEST"),
     "TRITON_CHART": _chart,
     "TRITON_CHART_REPO": _endpoint,
+    "TRITON_CHART_VERSION": _pattern(r"\d+\.\d+\.\d+([-+][\w.+-]+)?", "is not a version such as 0.3.0"),
     "TRITON_NAMESPACE": _pattern(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", "is not a name: a-z, 0-9 and - between them"),
     "TRITON_PLAN_FILE": _pattern(r"[\w.~/][\w./@+~-]*", "is not the path of a file"),
     # Helm's own limit is 53.

@@ -245,7 +245,7 @@ class Release:
                 f"beside the plan it would change {', '.join(sorted(others))}" if others else "it takes no such plan"
             )
             raise TaskFailure(
-                f"The chart here ({self.chart.name}) is not the one that the {self.name} was deployed with: {wrong}. "
+                f"The chart here ({self.chart}) is not the one that the {self.name} was deployed with: {wrong}. "
                 "Nothing was changed. Deploy this chart first (invoke deploy-triton), or use the sources that deployed "
                 "it."
             )

@@ -22,8 +22,9 @@ from tests.image.ground import Missing
 pytestmark = pytest.mark.timeout(2400, func_only=True)
 NO_SUCH = f"triton@sha256:{'0' * 64}"
 HELM, NEW_POD = rf"helm upgrade --install {RELEASE}", r"pod \S+ \(new\)"
-# What is printed, and so many seconds after that.
-MOMENTS = [("image  ", 0.0), *((HELM, after_s) for after_s in (0.0, 0.5, 1.0, 2.0)), (NEW_POD, 0.0), (NEW_POD, 2.0)]
+# What is printed, and so many seconds after that; for each signal a little later than for the one before: 21 in all.
+MOMENTS = [("image  ", 0.0), *((HELM, after_s) for after_s in (0.0, 0.5, 1.0, 1.7)), (NEW_POD, 0.0), (NEW_POD, 1.7)]
+LATER_S = {signal.SIGTERM: 0.0, signal.SIGHUP: 0.15, signal.SIGKILL: 0.3}
 WITHIN_S = 180.0
 
 
@@ -72,7 +73,7 @@ def stopped(on: Deployment, image: str, number: signal.Signals, *, after: str, w
     return task.returncode, said
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL], ids=lambda number: number.name)
+@pytest.mark.parametrize("number", LATER_S, ids=lambda number: number.name)
 def test_what_served_before_serves_afterwards(serving: Deployment, broken: str, number: signal.Signals) -> None:
     """At each moment; then after the same command again, which fails, and after one that deploys what was there."""
     before, stable = serving.pods(), serving.offer.versions[0]
@@ -83,7 +84,7 @@ def test_what_served_before_serves_afterwards(serving: Deployment, broken: str, 
         assert serving.ask(version=stable) == str(stable)
 
     for after, wait_s in MOMENTS:
-        status, said = stopped(serving, broken, number, after=after, wait_s=wait_s)
+        status, said = stopped(serving, broken, number, after=after, wait_s=wait_s + LATER_S[number])
         if number != signal.SIGKILL:
             assert status == 130, said
             assert "Stopped." in said

@@ -24,10 +24,12 @@ class Chart:
     Attributes:
         name: A folder, an archive, ``REPOSITORY/NAME`` or ``oci://HOST/NAME``.
         repository: The address of the repository, which then must be made known to Helm first.
+        version: Which of those that are there; None for the newest, and for what lies in a folder or an archive.
     """
 
     name: str = CHART
     repository: str | None = None
+    version: str | None = None
 
     @classmethod
     def from_settings(cls, settings: Settings, *, root: Path = ROOT) -> Self:
@@ -37,15 +39,21 @@ class Chart:
             TaskFailure: If they name none that can be.
         """
         name, repository = settings.get("TRITON_CHART") or CHART, settings.get("TRITON_CHART_REPO")
+        version = settings.get("TRITON_CHART_VERSION")
         if repository:
             if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name) or name == CHART:
                 raise TaskFailure(
                     "With TRITON_CHART_REPO, TRITON_CHART is REPOSITORY/NAME, for example nvidia/triton: a name of "
                     "yours for the repository, and the chart's name in it."
                 )
-            return cls(name=name, repository=repository)
+            return cls(name=name, repository=repository, version=version)
         if name.startswith("oci://"):
-            return cls(name=name)
+            return cls(name=name, version=version)
+        if version:
+            raise TaskFailure(
+                f"TRITON_CHART_VERSION={version} chooses among the versions of a chart in a registry or a repository, "
+                f"and {name} lies on this machine. Take the variable out, or set TRITON_CHART to oci://HOST/NAME."
+            )
         # As `.env`, which names it, it lies here and not where the task is called.
         if not (found := root / Path(name).expanduser()).exists():
             raise TaskFailure(
@@ -54,11 +62,20 @@ class Chart:
         return cls(name=str(found))
 
     @property
+    def by_name(self) -> tuple[str, ...]:
+        """As Helm takes it once its repository is known to it."""
+        return (self.name, *([f"--version={self.version}"] if self.version else []))
+
+    @property
     def by_address(self) -> tuple[str, ...]:
         """As Helm takes it to look at it only: its repository need not be made known first."""
+        name, *version = self.by_name
         if self.repository is None:
-            return (self.name,)
-        return (self.name.rpartition("/")[2], f"--repo={self.repository}")
+            return (name, *version)
+        return (name.rpartition("/")[2], f"--repo={self.repository}", *version)
+
+    def __str__(self) -> str:
+        return " ".join((self.name, *([self.version] if self.version else [])))
 
     def preparation(self, helm: Helm) -> tuple[Command, ...]:
         """Return the commands that must run before Helm can use it."""
@@ -88,7 +105,7 @@ class Installation:
     @property
     def by_name(self) -> tuple[str, ...]:
         """The chart and its values, as Helm takes them once the chart's repository is known to it."""
-        return (self.chart.name, *self.options)
+        return (*self.chart.by_name, *self.options)
 
     @property
     def by_address(self) -> tuple[str, ...]:

@@ -175,7 +175,7 @@ class Deployer:
     def _announce(self) -> None:
         self.show.line(f"context    {self.where}")
         self.show.line(f"namespace  {self.target.namespace}, release {self.target.release}")
-        self.show.line(f"chart      {self.installation.chart.name}, values {', '.join(self.installation.files)}")
+        self.show.line(f"chart      {self.installation.chart}, values {', '.join(self.installation.files)}")
         self.show.line(f"image      {self.installation.image}")
 
     def _examine(self) -> Planned:

@@ -278,7 +278,7 @@ def say_render(done: Completed, *, installation: Installation) -> str:
         return "\n    ".join([f"The chart does not take these values ({files} and --set):", *lines])
     # Helm says first where in the chart it gave up, which is of no use to who writes values.
     said = re.sub(r"^execution error at \(.*?\): *", "", said)
-    return f"The chart {installation.chart.name} cannot be used: {said.strip()}"
+    return f"The chart {installation.chart} cannot be used: {said.strip()}"
 
 
 def _list(problems: Sequence[str]) -> str:

@@ -73,6 +73,7 @@ def test_a_key_that_a_values_file_has_twice_is_refused(tmp_path: Path, text: str
         ("TRITON_RELEASE", ("a", "triton-infer", "a" * 53), ("-a", "a-", "A", "a" * 54, "a.b")),
         ("TRITON_NAMESPACE", ("a", "a" * 63), ("a_b", "a" * 64)),
         ("TRITON_CHART", ("helm/triton", "nvidia/triton", "oci://h:5000/x", "./x.tgz", "~/c"), ("-x", "a b", "oci://")),
+        ("TRITON_CHART_VERSION", ("0.3.0", "1.0.0-rc.1", "1.0.0+b.2"), ("1", ">=1.0.0", "-x", "1.0.0 --devel")),
         ("TRITON_CHART_REPO", ("https://h/charts",), ("h/charts", "https://u:p@h", "http://h.example")),
     ],
 )
@@ -118,7 +119,28 @@ def test_a_chart_of_a_repository_is_made_known_first() -> None:
         "helm repo update mine",
     ]
     assert chart.by_address == ("triton", "--repo=https://h/charts")
-    assert chart.name == "mine/triton"
+    assert chart.by_name == ("mine/triton",)
+
+
+@pytest.mark.parametrize(
+    ("variables", "name", "address"),
+    [
+        (
+            {"TRITON_CHART": "mine/triton", "TRITON_CHART_REPO": "https://h/charts"},
+            ("mine/triton",),
+            ("triton", "--repo=https://h/charts"),
+        ),
+        ({"TRITON_CHART": "oci://h/triton"}, ("oci://h/triton",), ("oci://h/triton",)),
+    ],
+)
+def test_a_version_is_chosen_for_every_command(
+    variables: dict[str, str], name: tuple[str, ...], address: tuple[str, ...]
+) -> None:
+    """A promotion must not meet a newer chart than the deployment did."""
+    chart = Chart.from_settings(settings(**variables, TRITON_CHART_VERSION="0.2.0"))
+    assert chart.by_name == (*name, "--version=0.2.0")
+    assert chart.by_address == (*address, "--version=0.2.0")
+    assert str(chart) == f"{name[0]} 0.2.0"
 
 
 def test_other_charts_need_no_repository(tmp_path: Path) -> None:
@@ -135,6 +157,7 @@ def test_other_charts_need_no_repository(tmp_path: Path) -> None:
     [
         ({"TRITON_CHART": "no/such"}, "There is no chart no/such"),
         ({"TRITON_CHART_REPO": "https://h/charts"}, "TRITON_CHART is REPOSITORY/NAME"),
+        ({"TRITON_CHART_VERSION": "0.3.0"}, "helm/triton lies on this machine. Take the variable out"),
         ({"TRITON_CHART": "oci://h/x", "TRITON_CHART_REPO": "https://h/charts"}, "TRITON_CHART is REPOSITORY/NAME"),
     ],
 )
