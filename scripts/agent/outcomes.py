@@ -187,7 +187,7 @@ class Outcomes:
             told = [(_version(name, stable), _Told.read(one)) for name, one in data["versions"].items()]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise PlanError(f"The report cannot be read: {error!r:.200}.") from error
-        now = int(self.clock())
+        now = self.clock()
         with self.lock:
             known = self.tallies.setdefault(model, {})
             if len(known.keys() | {name for name, _ in told}) > MOST_VERSIONS:
@@ -215,7 +215,7 @@ class _Told:
 
     counts: dict[str, int]
     failures: Counter[str]
-    ages: set[int]
+    ages: list[float]
     latency: Counter[int]
     shadow: Counter[str]
     shadow_failures: Counter[str]
@@ -234,20 +234,20 @@ class _Told:
         return cls(
             {name: _count(data[name]) for name in ("calls", "images", "passed_over")},
             _failures(data["failures"]),
-            {_count(age) for age in ages if _count(age) < _MOST_AGE_S},
+            [age for age in map(_age, ages) if age < _MOST_AGE_S],
             _buckets(data["latency"]),
             Counter({name: _count(shadow[name]) for name in SHADOW}),
             _failures(shadow["failures"]),
             _buckets(shadow["latency"]),
         )
 
-    def add_to(self, tally: Tally, now: int) -> None:
+    def add_to(self, tally: Tally, now: float) -> None:
         """Add it to what was told before."""
         tally.calls += self.counts["calls"]
         tally.images += self.counts["images"]
         tally.passed_over += self.counts["passed_over"]
         tally.failures += self.failures
-        tally.failed_at({now - age for age in self.ages}, now)
+        tally.failed_at({int(now - age) for age in self.ages}, int(now))
         tally.latency.buckets += self.latency
         tally.shadow += self.shadow
         tally.shadow_failures += self.shadow_failures
@@ -270,6 +270,12 @@ def _version(name: str, stable: int | None) -> str:
 
 def _count(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST:
+        raise ValueError(value)
+    return value
+
+
+def _age(value: object) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not value >= 0:
         raise ValueError(value)
     return value
 

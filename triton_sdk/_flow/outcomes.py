@@ -29,13 +29,15 @@ _MOST_AGES: Final = 60
 # From this probability on the caller's answer is a sure one: to differ from it is the sign of a broken candidate.
 SURE: Final = 0.9
 
+# The caller's own fault.
+_INVALID: Final = "invalid"
 _KINDS: Final = (
     (ServerUnavailableError, "unreachable"),
     (DeadlineExceededError, "late"),
     (ServerOverloadedError, "refused"),
     (InferenceFailedError, "failed"),
     (ModelNotFoundError, "missing"),
-    (InvalidRequestError, "invalid"),
+    (InvalidRequestError, _INVALID),
     (ContractError, "contract"),
     (ServerError, "denied"),
 )
@@ -138,7 +140,7 @@ class _Counts:
 
     def __init__(self) -> None:
         self.calls = self.images = self.passed_over = 0
-        self.failures, self.latency, self.ages = Counter[str](), Counter[int](), set[int]()
+        self.failures, self.latency, self.ages = Counter[str](), Counter[int](), dict[int, float]()
         self.shadow = Counter[str]()
         self.shadow_failures, self.shadow_latency = Counter[str](), Counter[int]()
 
@@ -150,7 +152,8 @@ class _Counts:
         elif isinstance(one, _Failed):
             self.calls += 1
             self.failures[one.kind] += 1
-            self.ages.add(max(0, int(now - one.at)))
+            if one.kind != _INVALID:
+                self.ages.setdefault(int(one.at), max(0.0, now - one.at))
         elif isinstance(one, _PassedOver):
             self.passed_over += 1
         elif one.kind:
@@ -165,8 +168,9 @@ class _Counts:
             "images": self.images,
             "passed_over": self.passed_over,
             "failures": dict(self.failures),
-            # One failing batch fails many calls: whoever judges counts the seconds in which something failed.
-            "failed_s_ago": sorted(self.ages)[:_MOST_AGES],
+            # One failing batch fails many calls: whoever judges counts the seconds in which something failed. Of each
+            # of them this is the first failure's age, to the hundredth: seconds of clients begin at different times.
+            "failed_s_ago": sorted(round(age, 2) for age in self.ages.values())[:_MOST_AGES],
             "latency": {str(place): count for place, count in self.latency.items()},
             "shadow": {
                 **{name: self.shadow[name] for name in ("images", "same", "sure", "sure_same")},

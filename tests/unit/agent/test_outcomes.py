@@ -91,6 +91,17 @@ def test_an_incident_is_a_second_in_which_something_failed() -> None:
     assert outcomes.tallies["cars"]["2"].incidents == 5
 
 
+def test_clients_tell_of_one_moment_at_different_times() -> None:
+    """What failed in one moment is one incident, however long each client waited with its report."""
+    clock = Clock()
+    outcomes = Outcomes(clock=clock)
+    failed = clock.now + 0.4
+    for waited in (0.1, 0.5, 0.7, 1.3, 2.0):
+        clock.now = failed + waited
+        outcomes.take("cars", report(v2=version(failed_s_ago=[waited])), stable=2)
+    assert outcomes.tallies["cars"]["2"].incidents == 1
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -112,6 +123,8 @@ def test_an_incident_is_a_second_in_which_something_failed() -> None:
         report(v2=version(failures=["failed"])),
         report(v2=version(failed_s_ago=[0] * 1000)),
         report(v2=version(failed_s_ago=[-1])),
+        report(v2=version(failed_s_ago=[float("nan")])),
+        report(v2=version(failed_s_ago=["1"])),
         report(v2=version(latency={"9999": 1})),
         report(v2=version(latency={"x": 1})),
         report(v2=version(latency={"0": 1.5})),

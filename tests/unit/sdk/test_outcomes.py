@@ -149,7 +149,7 @@ def test_a_failure_is_of_a_kind(caller: Caller, failure: Failure, kind: str) -> 
 
 
 def test_when_something_failed_is_told(caller: Caller) -> None:
-    """In seconds before the report, each once: a batch that fails fails many calls."""
+    """How long before the report, the first in each second: a batch that fails fails many calls."""
     for _ in range(3):
         caller.transport.fail(Failure("INTERNAL", "boom"))
         caller.fails()
@@ -157,7 +157,15 @@ def test_when_something_failed_is_told(caller: Caller) -> None:
     caller.transport.fail(Failure("INTERNAL", "boom"))
     caller.fails()
     told = caller.tell()["2"]
-    assert (told["calls"], told["failed_s_ago"]) == (4, [0, 1])
+    assert (told["calls"], told["failed_s_ago"]) == (4, [0.0, 1.5])
+
+
+def test_when_a_caller_was_at_fault_is_not_told(caller: Caller) -> None:
+    """It is counted, and is no incident."""
+    caller.transport.fail(Failure("INVALID_ARGUMENT", "no"))
+    caller.fails()
+    told = caller.tell()["2"]
+    assert (told["failures"], told["failed_s_ago"]) == ({"invalid": 1}, [])
 
 
 def test_what_was_never_sent_is_no_failure(caller: Caller) -> None:
