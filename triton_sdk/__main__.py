@@ -49,13 +49,13 @@ _OBEYED: Final = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2
 Write: TypeAlias = Callable[[Path, Prediction], None]
 
 _EPILOG: Final = f"""\
-Folders are searched for images ({", ".join(suffix[1:] for suffix in SUFFIXES)}) with all their subfolders. What
-cannot be read is a line on stderr and no reason to stop.
+If a PATH is a folder, its images ({", ".join(suffix[1:] for suffix in SUFFIXES)}) are classified, with those of its
+subfolders. If an image cannot be read, a line on stderr says why, and the program goes on with the next one.
 
-Without --url the address, TLS and token come from the environment: TRITON_GRPC_URL, TRITON_MODEL, TRITON_TIMEOUT_S,
-TRITON_TOKEN, TRITON_TLS, TRITON_TLS_CA, ...; without that, from {DEFAULT_URL}.
+If you do not give an option, it comes from TRITON_GRPC_URL, TRITON_MODEL or TRITON_TIMEOUT_S. TRITON_TOKEN, TRITON_TLS,
+TRITON_TLS_CA, ... are read too. If there is no address at all, the program asks {DEFAULT_URL}.
 
-Exit status: 0 all were classified, 1 some were not, 2 wrong usage, {_INTERRUPTED} interrupted.
+Exit status: 0 if all images were classified, 1 if some were not, 2 for wrong usage, {_INTERRUPTED} if interrupted.
 
   python -m triton_sdk predict photo.jpg
   python -m triton_sdk predict --url gpu:8001 --model mobilenetv2 --csv photos/ > labels.csv
@@ -131,13 +131,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="an image, or a folder of images")
     predict.add_argument("--url", metavar="HOST:PORT", help="the server's gRPC endpoint")
-    predict.add_argument("--model", metavar="NAME", help="the model's name; resnet50 unless given")
-    predict.add_argument("--version", type=_positive, metavar="N", help="the model's version; the server's choice")
-    predict.add_argument("--top-k", type=_positive, default=1, metavar="K", help="how many classes to name; 1")
-    predict.add_argument("--timeout", type=float, metavar="S", help="seconds for each batch, retries included; 30")
+    predict.add_argument("--model", metavar="NAME", help="the model's name (default: resnet50)")
+    predict.add_argument("--version", type=_positive, metavar="N", help="the version (default: the server chooses)")
+    predict.add_argument("--top-k", type=_positive, default=1, metavar="K", help="classes to name (default: 1)")
+    predict.add_argument("--timeout", type=float, metavar="S", help="seconds for each batch with retries (default: 30)")
     form = predict.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="print a JSON object for each image, on a line of its own")
-    form.add_argument("--csv", action="store_true", help="print CSV: path, label, probability and more, a row a class")
+    form.add_argument("--json", action="store_true", help="print one JSON object on a line for each image")
+    form.add_argument(
+        "--csv", action="store_true", help="print CSV: path, label, probability and more; a row per class"
+    )
     return parser
 
 

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 @task(
     help={
-        "values": "File with values of the chart; may be repeated, the last one wins (default: helm/values.yaml).",
-        "set_": "One value, KEY=VALUE; may be repeated, and wins over files.",
-        "image": "HOST/NAME@sha256:DIGEST (default: what push-triton wrote to build/image.json).",
+        "values": "File with values of the chart (default: helm/values.yaml). May be repeated; the last file wins.",
+        "set_": "One value, KEY=VALUE. May be repeated; wins over files.",
+        "image": "The image, HOST/NAME@sha256:DIGEST (default: the image that push-triton wrote to build/image.json).",
         "cpu": "Run without GPUs: --set gpu.enabled=false.",
-        "take_back": "Deploy the serving plan of the files even if a later one was promoted (else: ask, or keep that).",
-        "timeout": "Seconds that the pods may take to become ready.",
-        "dry_run": "Only print the commands, and what they would change.",
+        "take_back": "If a later plan was promoted: deploy the files' serving plan (default: ask, or keep the later).",
+        "timeout": "Seconds that the pods may take to become ready (default: 900).",
+        "dry_run": "Only print the commands, and the changes that they would make.",
         **WHERE,
     },
     iterable=["values", "set_"],
@@ -47,7 +47,7 @@ def deploy_triton(
     release: str = "",
     context: str = "",
 ) -> None:
-    """Deploy the pushed image to a cluster with Helm and wait; what fails is rolled back."""
+    """Deploy the pushed image to a cluster with Helm and wait for its pods; if they do not come up, go back."""
     from scripts.cluster import serving
     from scripts.cluster.helm import Helm
     from scripts.cluster.kubectl import Kubectl
@@ -123,11 +123,12 @@ def deployed(
         return (None, *deployer.plan()) if timeout_s is None else (deployer.deploy(timeout_s=timeout_s), [], [])
 
 
-@task(help={**WHERE, "json": "Print all of it as JSON instead, for scripts."})
+@task(help={**WHERE, "json": "Print everything as JSON, for scripts."})
 def status(c: Context, release: str = "", namespace: str = "", context: str = "", json: bool = False) -> None:
     """Show the deployment: release, image, pods, GPUs, autoscaler, serving plan, and each server's models and requests.
 
-    The exit status is 0 when the release is there, whatever its state, and 1 when it is not or cannot be asked.
+    If the release is there, the exit status is 0, whatever its state. If it is not there, or the cluster does not
+    answer, the exit status is 1.
     """
     from scripts.cluster.status import look, tables
     from scripts.host.terminal import reporting, say, step, table
@@ -147,7 +148,7 @@ def status(c: Context, release: str = "", namespace: str = "", context: str = ""
 @task(
     help={
         **WHERE,
-        "yes": "Do not ask.",
+        "yes": "Remove without asking.",
         "with_namespace": "Also remove the namespace, if deploy-triton made it and nothing else is in it.",
         "dry_run": "Only print the commands.",
     }
@@ -161,7 +162,7 @@ def destroy_triton(
     with_namespace: bool = False,
     dry_run: bool = False,
 ) -> None:
-    """Remove the deployment, after naming what goes, and check that nothing is left; doing it twice does no harm."""
+    """Name everything that the deployment has made, ask, remove it, and check that nothing is left."""
     from scripts.cluster.release import destroy, namespaces
     from scripts.host.terminal import confirm, is_asked, reporting, say, step, table
 

@@ -7,9 +7,9 @@ from scripts.tasks.calling import task
 from scripts.tasks.flags import REPOSITORY, path
 
 
-@task(help={"repository": "Folder with the packaged models."})
+@task(help={"repository": "Folder with the packaged models (default: model_repository)."})
 def check_env(c: Context, repository: str = REPOSITORY) -> None:
-    """Look at the tools, settings and models here, and say what to do about each gap."""
+    """Check the tools, settings and models on this machine, and say what to do about each gap."""
     from scripts.check_env import check
     from scripts.host import settings
     from scripts.host.shell import LocalRunner

@@ -14,7 +14,7 @@ REPOSITORY, INPUT = str(root.REPOSITORY), str(root.INPUT)
 # The options by which the tasks for a cluster find the deployment.
 WHERE = {
     "release": "Name of the release (default: TRITON_RELEASE, or triton-infer).",
-    "namespace": "Its namespace (default: TRITON_NAMESPACE, or triton).",
+    "namespace": "Namespace of the release (default: TRITON_NAMESPACE, or triton).",
     "context": "Context of the kubeconfig (default: KUBE_CONTEXT, or the current one).",
 }
 

@@ -10,12 +10,12 @@ from scripts.tasks.flags import REPOSITORY, path
 @task(
     help={
         "cpu": "Build the small image with the pip wheel's Triton, for laptops and tests, instead of NVIDIA's.",
-        "slim": "Put only the server and its ONNX Runtime backend on NVIDIA's -min image.",
-        "base": "The image to build on, NAME:TAG or NAME:TAG@sha256:DIGEST (default: TRITON_BASE_IMAGE, or NVIDIA's).",
+        "slim": "Build a smaller image: only the server and its ONNX Runtime backend, on NVIDIA's -min image.",
+        "base": "The base image, NAME:TAG or NAME:TAG@sha256:DIGEST (default: TRITON_BASE_IMAGE, or NVIDIA's).",
         "minimal": "With --slim: the -min image (default: the base's name with -min).",
-        "platform": "Such as linux/amd64 (default: the engine's own).",
+        "platform": "The platform of the image, such as linux/amd64 (default: the platform of the Docker engine).",
         "tag": "NAME:TAG of the image (default: triton-infer:REVISION-MODELS, triton-infer-slim:... or -cpu:...).",
-        "repository": "Folder with the packaged models.",
+        "repository": "Folder with the packaged models (default: model_repository).",
         "dry_run": "Only print the commands.",
     }
 )
@@ -30,7 +30,7 @@ def build_image(
     repository: str = REPOSITORY,
     dry_run: bool = False,
 ) -> None:
-    """Build the image that serves the packaged models: each version a layer of its own."""
+    """Build the container image that serves the packaged models; each version is a layer of its own."""
     from scripts.host import settings
     from scripts.host.shell import LocalRunner
     from scripts.host.terminal import reporting, say, step, table
@@ -67,9 +67,9 @@ def build_image(
             )
 
 
-@task(help={"chart": "The repository for the chart, below the one for the images."})
+@task(help={"chart": "Make the repository for the Helm chart, which lies below the repository for the images."})
 def create_repository(c: Context, chart: bool = False) -> None:
-    """Create the image repository in ECR, or bring the one that is there up to date, and print its address."""
+    """Create the image repository in ECR, or update its settings if it is already there, and print its address."""
     from scripts.cluster.chart_archive import Packed
     from scripts.host import settings
     from scripts.host.terminal import reporting, say, step
@@ -88,9 +88,9 @@ def create_repository(c: Context, chart: bool = False) -> None:
 @task(
     help={
         "cpu": "Build and push the CPU image.",
-        "image": "Push this image, which is there already, instead of building one.",
+        "image": "Push this image, which is already built, instead of building one.",
         "tag": "Tag in the registry (default: IMAGE_TAG, or the git revision and a digest of the models).",
-        "repository": "Folder with the packaged models.",
+        "repository": "Folder with the packaged models (default: model_repository).",
         "dry_run": "Only print the commands.",
     }
 )
@@ -102,7 +102,7 @@ def push_triton(
     repository: str = REPOSITORY,
     dry_run: bool = False,
 ) -> None:
-    """Push the image to ECR, built if need be, and write its digest to build/image.json."""
+    """Push the image to ECR and write its digest to build/image.json; if there is no image yet, build it first."""
     from scripts.host import settings
     from scripts.host.shell import LocalRunner
     from scripts.host.terminal import layer_bar, reporting, say, step
@@ -130,8 +130,8 @@ def push_triton(
 @task(
     help={
         "registry": "Push to oci://HOST/PREFIX (default: below ECR_REPOSITORY, with AWS's login).",
-        "key": "Sign with this key, a part of its name (default: CHART_KEY, or not signed).",
-        "keyring": "File with the secret key, of gpg --export-secret-keys (default: CHART_KEYRING).",
+        "key": "Sign with the key of this name, or a part of its name (default: CHART_KEY; without one, do not sign).",
+        "keyring": "File with the secret key, made by gpg --export-secret-keys (default: CHART_KEYRING).",
         "passphrase_file": "File with the key's passphrase (default: CHART_PASSPHRASE_FILE).",
         "dry_run": "Only print the commands.",
     }
@@ -144,7 +144,7 @@ def push_chart(
     passphrase_file: str = "",
     dry_run: bool = False,
 ) -> None:
-    """Package the Helm chart and push it to an OCI registry, signed if there is a key; a version never changes."""
+    """Package the Helm chart and push it to an OCI registry; if you have a key, the chart is signed."""
     from scripts.cluster.chart_archive import Packed, Signing
     from scripts.cluster.chart_push import ChartPush
     from scripts.host import settings

@@ -29,15 +29,15 @@ THROUGH_A_FORWARD = (
 
 @task(
     help={
-        "model": "The packaged model.",
-        "repository": "Folder with the packaged models.",
+        "model": "Name of the packaged model.",
+        "repository": "Folder with the packaged models (default: model_repository).",
     }
 )
 def tune_gpu(c: Context, model: str = "", repository: str = REPOSITORY) -> None:
     """Time FP32 and FP16, NCHW and NHWC, and 1 to 4 instances on this machine's GPU, and keep what is fastest.
 
-    What is fastest goes into the model's configs/gpu.pbtxt, with the figures as comments. If the gain is within the
-    noise, nothing is changed.
+    The task writes the fastest setting into the model's configs/gpu.pbtxt, with the figures as comments. If the gain is
+    within the noise, the task changes nothing.
     """
     from scripts.host.terminal import reporting, say, step, table
     from scripts.repository.versions import packaged
@@ -84,19 +84,19 @@ def tune_gpu(c: Context, model: str = "", repository: str = REPOSITORY) -> None:
 @task(
     help={
         "model": "The model's name.",
-        "baseline": "The version that the other is held against.",
-        "candidate": "The other version: one of the model's, or the one that is served as its candidate.",
-        "images": "Your pictures: a folder, of folders named by class if you know the classes, or a .csv list.",
-        "labels": "Names of the classes, a line for each, if the server does not know them.",
+        "baseline": "The version with which the candidate is compared.",
+        "candidate": "The other version: one of the model, or the version that is served as the model's candidate.",
+        "images": "Your pictures: a folder, a folder of folders named by class, or a .csv list with classes.",
+        "labels": "If the server does not know the names of the classes: a file with one on each line.",
         "local": "Start a server on this machine for the two versions, and stop it afterwards.",
-        "gpu": "With --local: start it on the NVIDIA GPUs of this machine.",
+        "gpu": "With --local: start the server on the NVIDIA GPUs of this machine.",
         "url": "Ask a running server: HOST or HOST:HTTP_PORT (default: TRITON_URL, port 8000).",
-        "repository": "With --local: folder with the packaged models.",
-        "max_disagreement": "Fail if a larger share of the pictures gets another answer: 0.02.",
-        "max_loss": "Fail if the accuracy is smaller by more than this: 0.01 is one point.",
-        "callers": "Callers at once for the throughput; 0 leaves it out, since it loads the server.",
-        "report": "The HTML report (default: build/compare/MODEL-BASELINE-CANDIDATE.html).",
-        "json": "Print all of it as JSON instead of tables, for scripts.",
+        "repository": "With --local: folder with the packaged models (default: model_repository).",
+        "max_disagreement": "Fail if a larger share of the pictures gets another answer, for example 0.02.",
+        "max_loss": "Fail if the accuracy is smaller by more than this; 0.01 is one point.",
+        "callers": "Callers at once for the throughput, which loads the server (default: 8); 0 leaves it out.",
+        "report": "File for the HTML report (default: build/compare/MODEL-BASELINE-CANDIDATE.html).",
+        "json": "Print everything as JSON instead of tables, for scripts.",
         **WHERE,
     }
 )
@@ -122,8 +122,9 @@ def compare(
 ) -> None:
     """Ask two versions about your pictures: how often they agree, which is right more often, and which is faster.
 
-    Exit status 1: beyond --max-disagreement or --max-loss. 3: the pictures are too few to tell. Without --local, --url
-    and TRITON_URL, a pod of the deployment is asked through a port-forward.
+    If --max-disagreement or --max-loss is broken, the exit status is 1. If the pictures are too few to tell, it is 3.
+    If you give neither --local nor --url, and TRITON_URL is not set, the task asks a pod of the deployment through a
+    port-forward.
     """
     from scripts.compare.run import Wanted
     from scripts.compare.run import compare as compared

@@ -14,32 +14,32 @@ from scripts.tasks.flags import INPUT, REPOSITORY
 
 @task(
     help={
-        "model": "Name on the server; resnet50 and mobilenetv2 are known (default with --onnx: the file's name).",
+        "model": "Name on the server (default with --onnx: the file's name). Known: resnet50, mobilenetv2.",
         "onnx": "Package this ONNX file instead of a known model.",
-        "weights": "zoo (downloaded, the default), seeded (made here, no internet), or the name of a file of the zoo.",
-        "seed": "Seed of seeded weights (default: 1).",
-        "version": "Version number (default: the next one).",
-        "repository": "Folder to package into.",
-        "labels": "File with the name of each class, a line each.",
+        "weights": "zoo (downloaded, the default), seeded (made up, no download), or the name of a file of the zoo.",
+        "seed": "With --weights seeded: the seed (default: 1).",
+        "version": "Version number (default: the next free one).",
+        "repository": "Folder into which the version is written (default: model_repository).",
+        "labels": "File with the name of each class, one on each line.",
         "colour": "Order of the channels that the model takes: rgb, bgr or gray.",
-        "scale": "What pixels from 0 to 255 are multiplied by, before mean and std: 1/255, 1/127.5 or 1.",
-        "mean": "Subtracted afterwards: one number, or one for each channel in the model's order.",
-        "std": "What is divided by in the end, likewise.",
-        "size": "Height and width of the pictures that the model sees, such as 224x224, if the graph leaves them open.",
+        "scale": "Pixels from 0 to 255 are multiplied by this number, before mean and std: 1/255, 1/127.5 or 1.",
+        "mean": "This is subtracted after --scale: one number, or one for each channel in the model's order.",
+        "std": "The result is divided by this: one number, or one for each channel in the model's order.",
+        "size": "If the graph leaves height and width open: the size that the model gets, such as 224x224.",
         "resize": "Length of the shorter side before the centre crop, in pixels.",
         "interpolation": "How pictures are resized: bilinear, bicubic or nearest.",
-        "fit": "What happens to pictures of other proportions: crop, squash or pad.",
+        "fit": "What happens to a picture of other proportions: crop (the middle), squash, or pad (black bars).",
         "scores": "What the model gives: logits, probabilities, log-probabilities or multi-label.",
-        "output": "Name of the output, or of a value inside, that holds the scores.",
-        "freeze": "INPUT=VALUE, or several VALUES with commas: makes a constant of another input; may be repeated.",
-        "images": "Prove it on your pictures: a folder (of folders named by class), or a .csv, .json or .npz list.",
-        "min_accuracy": "Share of the pictures that has to be right, from 0 to 1 (default: more than chance).",
-        "image_hashes": "Keep hashes of the pictures in the manifest, and no picture in the golden data.",
-        "strict": "Refuse what neither a flag nor the file nor a file beside it tells.",
-        "keep_input": "Keep the graph's own FP32 input: clients then normalise.",
-        "max_batch": "Most images in one request (default: 32, or what the model's other versions have).",
-        "gpu_precision": "Of the graph for GPUs: fp32 (default), fp16, or none to leave that graph out.",
-        "buckets": "Batch sizes that the graph for GPUs has a branch for (default: 1,2,4,... up to --max-batch).",
+        "output": "If the graph has several outputs: name of the output (or of a value inside) with the scores.",
+        "freeze": "Make a constant of another input: INPUT=VALUE, or VALUES with commas. May be repeated.",
+        "images": "Check it on your pictures: a folder (of folders named by class), or a .csv, .json or .npz list.",
+        "min_accuracy": "With --images: share of answers that must be right, 0 to 1 (default: more than chance).",
+        "image_hashes": "With --images: keep hashes of the pictures in the manifest, and no pictures.",
+        "strict": "Assume nothing: each setting must come from a flag, the ONNX file or a file beside it.",
+        "keep_input": "Keep the graph's own FP32 input. Clients must then normalise the pixels.",
+        "max_batch": "The most images in one request (default: 32, or as the model's other versions).",
+        "gpu_precision": "Precision of the graph for GPUs: fp32 (default) or fp16; none makes no graph for GPUs.",
+        "buckets": "Batch sizes for which the graph for GPUs has a branch (default: 1,2,4,... up to --max-batch).",
     },
     iterable=["freeze"],
     # With so many flags Invoke would hand out letters that nobody guesses, -h among them, and an empty one.
@@ -74,7 +74,7 @@ def package_model(
     gpu_precision: str = "",
     buckets: str = "",
 ) -> None:
-    """Turn a classifier into a version that Triton serves: preprocessing in the graph, config, labels, golden data."""
+    """Turn an ONNX classifier into a version that Triton serves, with preprocessing, configuration and golden data."""
     from scripts.host import settings
     from scripts.host.terminal import download_bar, reporting, say, step, table
     from scripts.packaging.gpu import PRECISIONS, wish
@@ -158,9 +158,9 @@ def named_after(file: Path) -> str:
     return file.stem
 
 
-@task(help={"repository": "Folder to look at."})
+@task(help={"repository": "Folder with the models to check (default: model_repository)."})
 def lint_repository(c: Context, repository: str = REPOSITORY) -> None:
-    """Find, without a server, what Triton would refuse or silently do otherwise."""
+    """Check a model repository without a server: find what Triton would refuse or silently do otherwise."""
     from scripts.host import settings
     from scripts.host.terminal import reporting, say, table
     from scripts.repository.lint.gpu import check_base
@@ -180,13 +180,13 @@ def lint_repository(c: Context, repository: str = REPOSITORY) -> None:
 
 @task(
     help={
-        "image": "A picture (default: a generated one).",
-        "model": "The packaged model that it is for.",
-        "version": "Ask this version (default: the latest).",
+        "image": "A picture (default: a generated picture).",
+        "model": "The packaged model to which the request goes (default: resnet50).",
+        "version": "The version to which the request goes (default: the latest).",
         "output": "File to write (default: input.json in the repository).",
-        "batch": "Images in the request.",
+        "batch": "How many images the request has (default: 1).",
         "raw": "Ask for every probability instead of the five best classes with their names.",
-        "repository": "Folder with the packaged models.",
+        "repository": "Folder with the packaged models (default: model_repository).",
     },
 )
 def generate_input(

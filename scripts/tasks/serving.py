@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 @task(
     help={
-        "repository": "Folder with the packaged models.",
-        "http_port": "Port of the HTTP API; 0 takes a free one.",
-        "grpc_port": "Port of the gRPC API; 0 takes a free one.",
-        "metrics_port": "Port of the metrics; 0 takes a free one.",
-        "agent_port": "Port of the agent that loads versions (default: the HTTP port and three).",
-        "docker": "Serve with TRITON_BASE_IMAGE, or NVIDIA's image, instead of the pip wheel's server.",
+        "repository": "Folder with the packaged models (default: model_repository).",
+        "http_port": "Port of the HTTP API (default: 8000); 0 takes a free port.",
+        "grpc_port": "Port of the gRPC API (default: 8001); 0 takes a free port.",
+        "metrics_port": "Port of the metrics (default: 8002); 0 takes a free port.",
+        "agent_port": "Port of the agent that loads versions (default: the HTTP port plus 3).",
+        "docker": "Serve with a container of TRITON_BASE_IMAGE (or NVIDIA's image), not with the pip wheel's server.",
         "gpu": "Serve on the NVIDIA GPUs of this machine; with --docker: give the container the GPUs.",
         "dry_run": "With --docker: only print the command.",
     }
@@ -38,7 +38,7 @@ def serve(
     gpu: bool = False,
     dry_run: bool = False,
 ) -> None:
-    """Serve the packaged models on a real Triton on this machine until Ctrl-C; promote changes what it serves."""
+    """Serve the packaged models with a real Triton on this machine, until you press Ctrl-C."""
     from scripts.host import settings
     from scripts.host.terminal import reporting, say, step, table
     from scripts.repository.versions import packaged, require
@@ -90,10 +90,10 @@ def serve(
 @task(
     help={
         "local": "Start a server on this machine for the check, and stop it afterwards.",
-        "gpu": "With --local: start it on the NVIDIA GPUs of this machine.",
+        "gpu": "With --local: start the server on the NVIDIA GPUs of this machine.",
         "url": "Check a running server: HOST or HOST:HTTP_PORT (default: TRITON_URL, port 8000).",
-        "all_pods": "Check every pod of the deployment in turn, instead of one that is ready.",
-        "repository": "Folder with the packaged models: their golden data says what is right.",
+        "all_pods": "Check every pod of the deployment in turn, instead of one ready pod.",
+        "repository": "Folder with the packaged models, whose golden data is used (default: model_repository).",
         "picture": "Also draw the table in this SVG file.",
         **WHERE,
     }
@@ -112,7 +112,8 @@ def smoke_test(
 ) -> None:
     """Check the deployment (or --url, --local): health, contracts, versions, golden numbers, batching, latency, GPU.
 
-    Without --local, --url and TRITON_URL, the deployment in the cluster is checked through a port-forward to its pods.
+    If you give neither --local nor --url, and TRITON_URL is not set, the task checks the deployment in the cluster,
+    through a port-forward to its pods.
     """
     from scripts.cluster import pod_checks
     from scripts.host import settings

@@ -9,7 +9,7 @@ from scripts.tasks.flags import REPOSITORY, named, optional_number, path
 
 @task
 def create_store(c: Context) -> None:
-    """Make the model store that MODEL_STORE names, or check the one that is there: encrypted, private, versioned."""
+    """Make the model store that MODEL_STORE names, a bucket or a folder; if the bucket is already there, check it."""
     from scripts.agent.folder import folder_of
     from scripts.agent.s3 import bucket_of
     from scripts.host import settings
@@ -46,12 +46,12 @@ def create_store(c: Context) -> None:
 @task(
     help={
         "model": "The model's name.",
-        "version": "Its number (default: the highest that is packaged).",
-        "repository": "Folder with the packaged models.",
+        "version": "Number of the version (default: the highest that is packaged).",
+        "repository": "Folder with the packaged models (default: model_repository).",
     }
 )
 def publish_model(c: Context, model: str = "", version: str = "", repository: str = REPOSITORY) -> None:
-    """Upload a packaged version to the model store; what is there already is not sent again, and never replaced."""
+    """Upload a packaged version to the model store; a published version is never replaced."""
     from scripts.host import settings
     from scripts.host.terminal import reporting, say, upload_bar
     from scripts.versions.publish import publish

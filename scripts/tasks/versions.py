@@ -18,13 +18,18 @@ if TYPE_CHECKING:
     from scripts.versions.release import Release
     from scripts.versions.target import OneServer
 
-URL = "A server that `invoke serve` runs, instead of the release: HOST or HOST:HTTP_PORT."
-TIMEOUT = "Seconds that the change may take before it is put back."
-ONLY_FILE = "Only write the plan into the file for git (TRITON_PLAN_FILE, or helm/serving.yaml); no cluster is touched."
+URL = "Use a server that `invoke serve` runs, instead of the release in the cluster: HOST or HOST:HTTP_PORT."
+TIMEOUT = "Seconds that the change may take (default: 600). If it takes longer, the task puts the former plan back."
+ONLY_FILE = "Only write the plan into the file for git (TRITON_PLAN_FILE, or helm/serving.yaml), and touch no cluster."
 
 
 @task(
-    help={"url": URL, "model": "Only this model's.", "json": "Print all of it as JSON instead, for scripts.", **WHERE}
+    help={
+        "url": URL,
+        "model": "Show only the versions of this model.",
+        "json": "Print everything as JSON, for scripts.",
+        **WHERE,
+    }
 )
 def versions(
     c: Context,
@@ -61,8 +66,8 @@ def versions(
 @task(
     help={
         "model": "The model's name.",
-        "version": "The version that callers who name none get from now on.",
-        "keep": "How many former versions stay served, so that going back takes no time.",
+        "version": "The version that callers get from now on if they name none.",
+        "keep": "How many former versions stay served, and can answer at once after a rollback (default: 1).",
         "url": URL,
         "timeout": TIMEOUT,
         "only_file": ONLY_FILE,
@@ -81,7 +86,7 @@ def promote(
     namespace: str = "",
     context: str = "",
 ) -> None:
-    """Serve a version to all callers who name none, once it has answered its golden images; no pod is restarted."""
+    """Check a version on its golden images, then serve it to all callers who name none; no pod restarts."""
     from scripts.host import settings
     from scripts.host.terminal import reporting, step
     from scripts.versions import change
@@ -109,7 +114,7 @@ def promote(
 @task(
     help={
         "model": "The model's name.",
-        "to": "The version to go back to (default: what was served before the last change).",
+        "to": "The version to go back to (default: the version before the last change).",
         "url": URL,
         "timeout": TIMEOUT,
         "only_file": ONLY_FILE,
@@ -127,7 +132,7 @@ def rollback(
     namespace: str = "",
     context: str = "",
 ) -> None:
-    """Serve an older version to all callers who name none; at once, where it is still served."""
+    """Go back to an older version for all callers who name none; if it is still served, it answers at once."""
     from scripts.host.terminal import reporting
     from scripts.versions import change
     from scripts.versions.target import OneServer
