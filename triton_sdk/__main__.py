@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 DEFAULT_URL: Final = "localhost:8001"
-SUFFIXES: Final = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
+SUFFIXES: Final = (".avif", ".bmp", ".gif", ".heic", ".heif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 # What the next image would meet as well.
 _FINAL: Final = (ClientClosedError, ConfigurationError, ContractError, ModelNotFoundError, TransportError)
 # As shells report a program that Ctrl-C ended.
@@ -49,8 +49,9 @@ _OBEYED: Final = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2
 Write: TypeAlias = Callable[[Path, Prediction], None]
 
 _EPILOG: Final = f"""\
-If a PATH is a folder, its images ({", ".join(suffix[1:] for suffix in SUFFIXES)}) are classified, with those of its
-subfolders. If an image cannot be read, a line on stderr says why, and the program goes on with the next one.
+If a PATH is a folder, its images ({", ".join(suffix[1:] for suffix in SUFFIXES)})
+are classified, with those of its subfolders. If an image cannot be read, a line on stderr says why, and the program
+goes on with the next one.
 
 If you do not give an option, it comes from TRITON_GRPC_URL, TRITON_MODEL or TRITON_TIMEOUT_S. TRITON_TOKEN, TRITON_TLS,
 TRITON_TLS_CA, ... are read too. If there is no address at all, the program asks {DEFAULT_URL}.

@@ -15,7 +15,7 @@ from scripts.compare.sides import opened
 from scripts.compare.timing import Length, measure
 from scripts.compare.verdict import Limits
 from scripts.host.errors import TaskFailure
-from scripts.packaging.trial.pictures import read
+from scripts.packaging.trial.pictures import check, read
 from scripts.repository.versions import is_sane_name
 
 # Pictures that the times are measured with.
@@ -59,6 +59,7 @@ class Wanted:
             self.images.stat()
         except OSError as error:
             raise TaskFailure(f"--images {self.images} cannot be read: {error.strerror}.") from error
+        check(self.images)
         if self.images.is_file() and self.images.suffix.lower() != ".csv":
             raise TaskFailure(
                 f"--images {self.images} is neither a folder of pictures nor a .csv file that lists a picture and its "

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from scripts.host.errors import TaskFailure
 
-_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"})
+_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif"})
 _SHOWN = 5
 
 
@@ -40,13 +40,15 @@ class Pictures:
 
 
 def check(source: Path) -> None:
-    """Check that what ``--images`` names is there, before the minutes that a version takes.
+    """Check that what ``--images`` names is there, before the minutes that a version takes, or a server's start.
 
     Raises:
-        TaskFailure: If it is not.
+        TaskFailure: If it is not, or is a folder without pictures.
     """
     if not source.exists():
         raise TaskFailure(f"--images {source}: there is no such folder or file.")
+    if source.is_dir() and not any(_pictures_in(folder) for folder in (source, *_folders_in(source))):
+        raise _empty(source)
 
 
 def read(source: Path, *, names: Sequence[str] | None, classes: int) -> Pictures:
@@ -74,15 +76,19 @@ def read(source: Path, *, names: Sequence[str] | None, classes: int) -> Pictures
             f"--images {source} is neither a folder of pictures nor a .csv, .json or .npz file that lists them."
         )
     if not found.paths:
-        raise TaskFailure(
-            f"--images {source}: there is no picture in it. Pictures are {', '.join(sorted(_SUFFIXES))}; folders in it "
-            "are named by class."
-        )
+        raise _empty(source)
     return found
 
 
+def _empty(source: Path) -> TaskFailure:
+    return TaskFailure(
+        f"--images {source}: there is no picture in it. Pictures are {', '.join(sorted(_SUFFIXES))}; folders in it "
+        "are named by class."
+    )
+
+
 def _folder(source: Path, names: Sequence[str] | None, classes: int) -> Pictures:
-    folders = sorted(path for path in source.iterdir() if path.is_dir() and not path.name.startswith("."))
+    folders = _folders_in(source)
     filled = [(folder, pictures) for folder in folders if (pictures := _pictures_in(folder))]
     if not filled:
         return Pictures(paths=tuple(_pictures_in(source)))
@@ -95,6 +101,10 @@ def _folder(source: Path, names: Sequence[str] | None, classes: int) -> Pictures
         paths.extend(pictures)
         labels.extend([label] * len(pictures))
     return Pictures(paths=tuple(paths), labels=np.array(labels, np.int64), ordered=ordered)
+
+
+def _folders_in(source: Path) -> list[Path]:
+    return sorted(path for path in source.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def _pictures_in(folder: Path) -> list[Path]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests.doubles.pictures import png
 from triton_sdk import ClientConfig, ResNetClient
@@ -117,6 +118,16 @@ def test_what_cannot_be_read_is_a_line_and_no_end(run: Run, folder: Path) -> Non
     assert status == 1
     assert [line.partition(":")[0] for line in out.splitlines()] == [f"{folder}/a.png", f"{folder}/b/c.JPG"]
     assert [line.partition(":")[0] for line in err.splitlines()] == [f"{folder}/aa.png", f"{folder}/missing.png"]
+
+
+def test_whatever_the_client_reads_is_found_in_a_folder(run: Run, tmp_path: Path) -> None:
+    """TIFF and AVIF were passed over in silence once; HEIC without its plugin is a line that says so."""
+    for suffix in ("avif", "tif", "TIFF"):
+        Image.new("RGB", (40, 30)).save(tmp_path / f"a.{suffix}")
+    (tmp_path / "b.heic").write_bytes(b"no image")
+    status, out, err = run(tmp_path)
+    assert (status, len(out.splitlines())) == (1, 3)
+    assert err.startswith(f"{tmp_path}/b.heic: ")
 
 
 def test_a_folder_without_images_is_told(run: Run, tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ ASKED = {"model": "pets", "baseline": "1", "candidate": "2"}
         (ASKED | {"images": ".", "labels": "nowhere"}, "Cannot read the labels in 'HERE/nowhere'"),
         (ASKED | {"images": ".", "model": "../pets"}, "--model '../pets' cannot name a model"),
         (ASKED | {"images": ".", "local": True}, "No model version is packaged in HERE/models"),
+        (ASKED | {"images": "empty", "local": True}, "--images HERE/empty: there is no picture in it"),
     ],
 )
 def test_compare_refuses_before_it_asks(
@@ -61,8 +62,10 @@ def test_compare_refuses_before_it_asks(
 ) -> None:
     """One message with exit status 1, and nothing is written."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "a.jpg").touch()
     with pytest.raises(SystemExit) as ended:
         compare(Context(), repository="models", **flags)
     assert ended.value.code == 1
     assert words.replace("HERE", str(tmp_path)) in " ".join(capsys.readouterr().err.split())
-    assert list(tmp_path.iterdir()) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jpg", "empty"]

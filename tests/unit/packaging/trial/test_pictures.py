@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from scripts.host.errors import TaskFailure
-from scripts.packaging.trial.pictures import read
+from scripts.packaging.trial.pictures import check, read
 
 NAMES = ("Red car", "dog", "cat")
 
@@ -81,6 +81,24 @@ def test_the_owner_s_outputs_are_taken(folder: Path, kind: str) -> None:
     assert found.outputs is not None
     assert [path.name for path in found.paths] == ["a.jpg", "b.PNG"]
     np.testing.assert_allclose(found.outputs, list(rows.values()), atol=1e-7)
+
+
+def test_what_the_client_reads_is_a_picture(tmp_path: Path) -> None:
+    """TIFF, AVIF and HEIC as well as JPEG."""
+    for suffix in ("tif", "TIFF", "avif", "heic", "heif"):
+        (tmp_path / f"a.{suffix}").touch()
+    assert len(read(tmp_path, names=None, classes=3).paths) == 5
+
+
+def test_a_folder_without_pictures_is_refused_before_the_work(folder: Path) -> None:
+    """Before minutes of packaging, and before a server is started to compare on; pictures may lie in a class's."""
+    check(folder)
+    for name in ("a.jpg", "b.PNG", "red_car/c.jpg"):
+        (folder / name).unlink()
+    check(folder)
+    (folder / "CAT" / "d.webp").unlink()
+    with pytest.raises(TaskFailure, match="there is no picture in it"):
+        check(folder)
 
 
 @pytest.mark.parametrize(
