@@ -9,14 +9,15 @@ from scripts.host.errors import TaskFailure
 from scripts.packaging import gpu, staging
 from scripts.packaging.build import Built, build
 from scripts.packaging.gpu import GpuWish
-from scripts.packaging.publish import Publication, names_of_others, version_exists
+from scripts.packaging.publish import Publication, another_batch, names_of_others, version_exists
+from scripts.packaging.scaling import wished
 from scripts.packaging.trial.judge import Trial
 from scripts.packaging.trial.pictures import check, read
 from scripts.packaging.trial.run import run
 from scripts.packaging.wishes import Wishes
 from scripts.repository import config_pbtxt
 from scripts.repository.preprocessing import Preprocessing
-from scripts.repository.versions import CONFIG, PackagedVersion, is_sane_name
+from scripts.repository.versions import CONFIG, PackagedVersion, check_place, is_sane_name
 from scripts.sources.source import Progress, Source
 
 __all__ = ["Images", "Source", "Wishes", "package"]
@@ -81,6 +82,7 @@ def package(
     if images is not None:
         check(images.source)
     _check_request(repository / model, model=model, version=version, max_batch=max_batch)
+    wished(wishes)
     largest = max_batch or config_pbtxt.max_batch_of(repository / model / CONFIG)
     on_gpu = gpu.decided(repository / model, on_gpu, progress=progress)
     if on_gpu is not None:
@@ -135,6 +137,7 @@ def _try(built: Built, images: Images, *, progress: Progress, tried: Callable[[T
 
 def _check_request(target: Path, *, model: str, version: int | None, max_batch: int | None) -> None:
     """Refuse at once what can be refused before the work."""
+    check_place(target.parent)
     if not is_sane_name(model):
         raise TaskFailure(
             f"{model!r} cannot name a model: use up to 64 letters, digits, '_', '-' and '.', a letter or digit first."
@@ -145,3 +148,7 @@ def _check_request(target: Path, *, model: str, version: int | None, max_batch: 
         raise TaskFailure(f"The largest batch is a whole number from 1 on, not {max_batch}.")
     if version is not None and (target / str(version)).exists():
         raise version_exists(target, version)
+    if max_batch is not None and (target / CONFIG).is_file():
+        has = int(config_pbtxt.parse(target / CONFIG).get("max_batch_size", 0))
+        if max_batch != max(has, 1):
+            raise another_batch(target, has)

@@ -179,10 +179,7 @@ class Publication:
                 "Package it under another model name."
             )
         if self.max_batch not in (None, model.max_batch):
-            raise TaskFailure(
-                f"{self.target.name} takes up to {model.max_batch} images, for all its versions. Leave --max-batch "
-                f"out, or change max_batch_size in its {CONFIG} first."
-            )
+            raise another_batch(self.target, model.max_batch)
 
     def _names_of_model(self, label_file: str) -> tuple[str, ...] | None:
         """Return the names of the classes of the model that is there; refuse others."""
@@ -240,6 +237,14 @@ def version_exists(target: Path, version: int) -> TaskFailure:
     return TaskFailure(
         f"{target.name} version {version} exists, and versions never change. Leave --version out to take the next "
         "number."
+    )
+
+
+def another_batch(target: Path, most: int) -> TaskFailure:
+    """Return the refusal of another largest batch than the model has."""
+    return TaskFailure(
+        f"{target.name} takes up to {most} images, for all its versions. Leave --max-batch out, or change "
+        f"max_batch_size in its {CONFIG} first."
     )
 
 

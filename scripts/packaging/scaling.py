@@ -41,22 +41,28 @@ def decide_scaling(
         found = _fitted(claim.value, count, flag=f"{claim.where}, the mean and the std")
         _check_scaling(found, where=f"{claim.where}: ")
         return _three(found, lambda value: Decided(value=value, source=claim.kind, where=claim.where))
-    found = _fitted(
-        Scaling(
-            scale=1 / 255 if wishes.scale is None else wishes.scale,
-            mean=wishes.mean or (0.0,),
-            std=wishes.std or (1.0,),
-        ),
-        count,
-        flag="--mean and --std",
-    )
-    _check_scaling(found, where="")
+    found = _fitted(wished(wishes), count, flag="--mean and --std")
     unit = Decided(value=found.scale, source="flag", where="--scale, or 1/255 without it, as for --mean and --std")
     return (
         unit if wishes.scale is None and None not in given[1:] else _flagged(found.scale, wishes.scale, "--scale"),
         _flagged(found.mean, wishes.mean, "--mean"),
         _flagged(found.std, wishes.std, "--std"),
     )
+
+
+def wished(wishes: Wishes) -> Scaling:
+    """Return what the flags say; what they leave out changes nothing but the unit.
+
+    Raises:
+        TaskFailure: If that cannot be meant.
+    """
+    found = Scaling(
+        scale=1 / 255 if wishes.scale is None else wishes.scale,
+        mean=wishes.mean or (0.0,),
+        std=wishes.std or (1.0,),
+    )
+    _check_scaling(found, where="")
+    return found
 
 
 def _flagged(value: _T, wish: object, flag: str) -> Decided[_T]:

@@ -1,6 +1,7 @@
 """Which versions a model repository holds, as Triton reads its folders."""
 
 import re
+import shlex
 from pathlib import Path
 
 import attrs
@@ -52,15 +53,30 @@ def packaged(repository: Path) -> list[PackagedVersion]:
     ]
 
 
+def check_place(repository: Path) -> None:
+    """Check that *repository* can be a repository, which holds models, and is not the folder of one.
+
+    Raises:
+        TaskFailure: If it is.
+    """
+    if (repository / CONFIG).is_file():
+        raise TaskFailure(
+            f"{repository} is the folder of one model, since {CONFIG} lies in it. Name the folder that holds the "
+            f"models: --repository {shlex.quote(str(repository.parent))}"
+        )
+
+
 def require(repository: Path) -> list[PackagedVersion]:
     """Return the versions in *repository*, of which there must be one.
 
     Raises:
         TaskFailure: If there is none; the message says how to package one.
     """
+    check_place(repository)
     if not (found := packaged(repository)):
+        where = f"in {repository}" if repository.is_dir() else f"in {repository}, which is no folder"
         raise TaskFailure(
-            f"No model version is packaged in {repository}, so there is nothing to serve. Package one first:\n"
+            f"No model version is packaged {where}, so there is nothing to serve. Package one first:\n"
             "  invoke package-model --model resnet50                     (real weights, from the internet)\n"
             "  invoke package-model --model resnet50 --weights seeded    (made here, no internet needed)"
         )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scripts.host.errors import TaskFailure
 from scripts.host.root import INPUT, REPOSITORY
 from scripts.repository import config_pbtxt, golden
-from scripts.repository.versions import CONFIG, version_folders
+from scripts.repository.versions import CONFIG, check_place, version_folders
 from triton_sdk.contract import Framing, ModelContract
 from triton_sdk.errors import ContractError, InvalidImageError
 from triton_sdk.images import to_pixels, to_tensor
@@ -94,6 +94,7 @@ def generate(
 def _contract(model: str, *, repository: Path) -> ModelContract:
     config = repository / model / CONFIG
     if not config.is_file():
+        check_place(repository)
         there = ", ".join(sorted(path.parent.name for path in repository.glob("*/config.pbtxt"))) or "none"
         raise TaskFailure(
             f"No model {model!r} is packaged in {repository}; there: {there}. "

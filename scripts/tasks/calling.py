@@ -17,10 +17,13 @@ class Task(invoke.Task[Any]):
     """
 
     def arg_opts(self, name: str, default: Any, taken_names: set[str]) -> dict[str, Any]:
-        """Return what the parser is told of a flag: its default is the body's."""
+        """Return what the parser is told of a flag: its default is the body's, and one that is repeated has a list."""
         options = super().arg_opts(name, default, taken_names)
         if options.get("kind") is str:
             options["default"] = None
+        if name in self.iterable:
+            # Of a default that is a tuple Invoke would make the kind, and a tuple of the letters of what is given.
+            options |= {"kind": list, "default": []}
         return options
 
     def get_arguments(self, *args: Any, **kwargs: Any) -> Any:

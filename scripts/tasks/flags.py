@@ -20,7 +20,17 @@ WHERE = {
 
 
 def path(text: str) -> Path:
-    """Return the whole path that a person typed, as a message shows it; a shell leaves the ~ in ``--flag=~/x``."""
+    """Return the whole path that a person typed, as a message shows it; a shell leaves the ~ in ``--flag=~/x``.
+
+    Raises:
+        TaskFailure: If *text* is a URL.
+    """
+    # What stands behind the scheme may hold a password or a signature.
+    if scheme := re.match("[A-Za-z][A-Za-z0-9+.-]*://", text):
+        raise TaskFailure(
+            f"A URL, {scheme[0]}..., was given where a path on this machine is needed. If the file or the folder is "
+            "elsewhere, fetch it first; then give its path."
+        )
     return Path(text).expanduser().absolute()
 
 

@@ -19,7 +19,7 @@ from scripts.repository.lint.gpu import GPU_CONFIG, check_engine_names, check_gp
 from scripts.repository.lint.gpu_graphs import check_gpu_graphs
 from scripts.repository.lint.graphs import Graphs
 from scripts.repository.lint.version import check_version
-from scripts.repository.versions import CONFIG, version_folders
+from scripts.repository.versions import CONFIG, check_place, version_folders
 
 _OTHER_CONFIGS = "configs"
 _READABLE_BY_ALL = 0o004
@@ -32,10 +32,11 @@ def lint(repository: Path) -> list[Finding]:
     """Return what is wrong in *repository*, model by model; whatever lies in it, this never fails on it.
 
     Raises:
-        TaskFailure: If there is no such folder, or it cannot be listed.
+        TaskFailure: If there is no such folder, it is a model's own, or it cannot be listed.
     """
     if not repository.is_dir():
         raise TaskFailure(f"{repository} is no folder. Name the folder that holds the models.")
+    check_place(repository)
     try:
         folders = sorted(path for path in repository.iterdir() if path.is_dir())
     except OSError as problem:

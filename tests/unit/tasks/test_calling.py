@@ -103,6 +103,94 @@ def test_flags_that_contradict_or_cannot_be_are_refused(
     assert saying in refused(*line.split(), capsys=capsys)
 
 
+def test_a_flag_that_is_repeated_makes_a_list(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of `--freeze keep_prob=1` came a tuple of letters once, and a second one was no flag any more."""
+    line = ("package-model", "--onnx", "x.onnx", "--freeze", "keep_prob=1", "--freeze", "anchor")
+    assert "--freeze takes INPUT=VALUE once for each input" in (said := refused(*line, capsys=capsys))
+    assert said.rstrip().endswith("not 'anchor'.")
+    for task in namespace.tasks.values():
+        lists = [argument for argument in task.get_arguments() if argument.kind is list]
+        assert len(lists) == len(task.iterable)
+        for argument in lists:
+            argument.value = "a"
+            argument.value = "b"
+            assert argument.value == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "package-model --onnx https://u:hush@example.com/model.onnx",
+        "package-model --onnx x.onnx --model m --images s3://bucket/hush/",
+        "generate-input --image http://example.com/hush.jpg",
+        "lint-repository --repository gs://bucket/hush",
+        "smoke-test --url 127.0.0.1:1 --picture file:///tmp/hush.svg",
+        "compare --model m --baseline 1 --candidate 2 --local --images https://example.com/?hush",
+    ],
+)
+def test_a_url_is_no_path(capsys: pytest.CaptureFixture[str], line: str) -> None:
+    """It is said to be one, where the message once named a folder `https:` here; what it holds is not repeated."""
+    said = refused(*line.split(), capsys=capsys)
+    assert "://..., was given where a path on this machine is needed. If the file or the folder is elsewhere" in said
+    assert "hush" not in said
+
+
+@pytest.mark.parametrize(
+    ("flag", "saying"),
+    [
+        ("--std 0", "the std has to be a number above 0 for each channel, not 0"),
+        ("--scale 0", "the scale is 0"),
+        ("--scale 255", "the scale is 255"),
+        ("--mean 300", "the mean is 300"),
+    ],
+)
+def test_numbers_that_cannot_be_meant_are_refused_before_any_work(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, flag: str, saying: str
+) -> None:
+    """Once the weights were drawn first, or downloaded."""
+    line = f"package-model --model mobilenetv2 --weights seeded --repository {tmp_path / 'models'} {flag}"
+    assert saying in refused(*line.split(), capsys=capsys)
+
+
+def test_another_largest_batch_is_refused_before_any_work(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """All versions of a model share one; once the new version was built and proved first."""
+    folder = tmp_path / "models" / "mobilenetv2"
+    folder.mkdir(parents=True)
+    (folder / "config.pbtxt").write_text("max_batch_size: 2", encoding="utf-8")
+    line = f"package-model --model mobilenetv2 --weights seeded --max-batch 64 --repository {folder.parent}"
+    assert "Error: mobilenetv2 takes up to 2 images, for all its versions" in refused(*line.split(), capsys=capsys)
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        "lint-repository",
+        "serve",
+        "serve --docker",
+        "smoke-test --local",
+        "generate-input",
+        "build-image --dry-run",
+        "package-model --model resnet50 --weights seeded",
+        "compare --model cars --baseline 1 --candidate 2 --images {models} --local",
+    ],
+)
+def test_a_models_own_folder_is_no_repository(capsys: pytest.CaptureFixture[str], tmp_path: Path, task: str) -> None:
+    """It was once read as a repository whose versions are models: move them out, the linter said."""
+    folder = tmp_path / "models" / "cars"
+    (folder / "1").mkdir(parents=True)
+    (folder / "config.pbtxt").touch()
+    (tmp_path / "a.jpg").touch()
+    said = refused(*task.format(models=tmp_path).split(), "--repository", str(folder), capsys=capsys)
+    assert f"{folder} is the folder of one model, since config.pbtxt lies in it." in said
+    assert said.rstrip().endswith(f"--repository {folder.parent}")
+
+
+def test_a_repository_that_is_not_there_is_said_to_be_none(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A misspelt --repository reads like an empty one otherwise."""
+    said = refused("smoke-test", "--local", "--repository", str(tmp_path / "modles"), capsys=capsys)
+    assert f"in {tmp_path / 'modles'}, which is no folder, so there is nothing to serve" in said
+
+
 def test_a_picture_is_looked_at_before_the_checks(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """A folder that is not there, a folder in the file's place, and another kind of file: no check has run."""
     (tmp_path / "x.svg").mkdir()
