@@ -35,12 +35,14 @@ class PodAgent:
         pod: The pod's name.
         endpoint: Where the agent answers.
         triton: The server beside it.
+        plan: The ConfigMap that it reads the release's plan from.
         trouble: Why neither can be asked; empty where they can.
     """
 
     pod: str
     endpoint: Endpoint
     triton: Endpoint
+    plan: str = ""
     trouble: str = ""
 
     @classmethod
@@ -152,7 +154,7 @@ class Agents:
             )
         except TaskFailure as error:
             return PodAgent.out_of_reach(pod.name, str(error))
-        return PodAgent.behind(forwarding, pod.name, self._headers or {})
+        return attrs.evolve(PodAgent.behind(forwarding, pod.name, self._headers or {}), plan=pod.plan)
 
 
 @contextlib.contextmanager

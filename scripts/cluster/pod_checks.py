@@ -79,14 +79,14 @@ def served(
     Raises:
         TaskFailure: If the plan cannot be read.
     """
-    if (plan := serving.planned(kubectl, target)) is None:
+    if not (plans := serving.planned(kubectl, target)):
         return
-    progress(f"Asking the agents of all pods for the plan, {serving.told(plan)}")
+    progress(f"Asking the agents of all pods for the plan, {serving.all_told(plans)}")
     with agents(kubectl, target, progress=progress, forward=forward) as found:
         for agent in found.look():
             if agent.pod in ready:
                 try:
-                    follows = Follows.of(agent.state(), plan)
+                    follows = Follows.of(agent.state(), serving.read_by(agent.pod, plans, agent.plan))
                     result = _result("serving plan", "ok" if follows.mark == "ok" else "failed", str(follows))
                 except TaskFailure as error:
                     result = _result("serving plan", "failed", str(error))

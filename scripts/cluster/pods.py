@@ -12,7 +12,7 @@ from scripts.cluster.progress import parse_pod
 from scripts.cluster.target import Target
 from scripts.cluster.trouble import containers, shortened
 
-CONTAINER, AGENT_CONTAINER = "triton", "agent"
+CONTAINER, AGENT_CONTAINER, PLAN_VOLUME = "triton", "agent", "plan"
 # By which the server gets the key of its restricted APIs.
 _KEY = "TRITON_ADMIN_KEY"
 # The resources of NVIDIA's device plugin: nvidia.com/gpu, and nvidia.com/mig-... for parts of one.
@@ -36,6 +36,7 @@ class Pod:
         key: The Secret that the server has the key of its restricted APIs from; empty for none.
         running: Whether the server's container runs.
         agent: Whether an agent runs beside it, which makes it serve the plan.
+        plan: The ConfigMap that the agent reads the plan from; empty for none.
         reason: Why it is not ready, as far as the pod itself knows; empty where it is.
     """
 
@@ -51,6 +52,7 @@ class Pod:
     key: str
     running: bool
     agent: bool
+    plan: str
     reason: str
 
     @classmethod
@@ -73,6 +75,7 @@ class Pod:
             key=_key(spec),
             running="running" in server.get("state", {}),
             agent=any(c["name"] == AGENT_CONTAINER for c in spec.get("initContainers") or ()),
+            plan=_plan(spec),
             reason="" if state.ready else state.doing,
         )
 
@@ -90,6 +93,11 @@ def _key(spec: Mapping[str, Any]) -> str:
     variables = (each for container in found for each in container.get("env") or ())
     sources = (each.get("valueFrom") or {} for each in variables if each["name"] == _KEY)
     return next((each["secretKeyRef"]["name"] for each in sources if "secretKeyRef" in each), "")
+
+
+def _plan(spec: Mapping[str, Any]) -> str:
+    found = (each.get("configMap") or {} for each in spec.get("volumes") or () if each["name"] == PLAN_VOLUME)
+    return next((str(each["name"]) for each in found if "name" in each), "")
 
 
 def parse_pods(answer: Mapping[str, Any]) -> list[Pod]:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import yaml
 
@@ -15,6 +15,8 @@ from scripts.cluster.target import Target
 from scripts.host.errors import TaskFailure
 from scripts.host.settings import ROOT, Settings
 
+# By the ConfigMaps that pods read them from: one, or in an umbrella one for each of its charts.
+Plans: TypeAlias = Mapping[str, Plan]
 FILE = "helm/serving.yaml"
 KEY = "plan.json"
 # The keys of a model's values that are its part of the plan.
@@ -25,30 +27,42 @@ _HEAD = """\
 """
 
 
-def planned(kubectl: Kubectl, target: Target) -> Plan | None:
-    """Return the plan that the pods of a release read; None where there is none.
+def planned(kubectl: Kubectl, target: Target) -> Plans:
+    """Return the plans that the pods of a release read, as `rendered` does.
 
     Raises:
         TaskFailure: If the cluster cannot be asked, or the plan cannot be read.
     """
     selector = f"--selector={target.owned}"
-    return rendered(kubectl.json("get", "configmaps", selector, doing="read the serving plan")["items"])[1]
+    return rendered(kubectl.json("get", "configmaps", selector, doing="read the serving plan")["items"])
 
 
-def rendered(objects: Iterable[Object]) -> tuple[str, Plan | None]:
-    """Return the name of the ConfigMap among *objects* that pods read their plan from, and the plan; None without one.
+def rendered(objects: Iterable[Object]) -> Plans:
+    """Return the plans in *objects*.
 
     Raises:
-        TaskFailure: If the plan cannot be read.
+        TaskFailure: If one cannot be read.
     """
+    found = {}
     for each in objects:
         if each["kind"] == "ConfigMap" and KEY in (each.get("data") or {}):
             name = str(each["metadata"]["name"])
             try:
-                return name, Plan.parse(each["data"][KEY])
+                found[name] = Plan.parse(each["data"][KEY])
             except PlanError as error:
                 raise TaskFailure(f"The ConfigMap {name} holds no serving plan: {error}") from error
-    return "", None
+    return found
+
+
+def read_by(pod: str, plans: Plans, name: str) -> Plan:
+    """Return the plan that *pod* reads from the ConfigMap *name*.
+
+    Raises:
+        TaskFailure: If it is not there.
+    """
+    if name not in plans:
+        raise TaskFailure(f"Pod {pod} reads its serving plan from the ConfigMap {name or '(none)'}, which has none.")
+    return plans[name]
 
 
 def in_values(values: Mapping[str, Any], *, where: str) -> Plan:
@@ -100,6 +114,12 @@ def told(plan: Plan) -> str:
         served = f"{name} {', '.join(map(str, part.serve)) or 'all of the image'}"
         parts.append(served if part.candidate is None else f"{served}, candidate {part.candidate}")
     return f"generation {plan.generation}: {'; '.join(parts) or 'all of the image'}"
+
+
+def all_told(plans: Plans) -> str:
+    """Return in words what *plans* serve, each with its name if there are several."""
+    several = len(plans) > 1
+    return "; ".join(f"{name}, {told(plan)}" if several else told(plan) for name, plan in sorted(plans.items()))
 
 
 def serves_alike(one: Plan, other: Plan) -> bool:

@@ -70,7 +70,7 @@ class Release:
         self._history = self.helm.history(self.target.release)
         self._require_whole()
         self._values = self.helm.values(self.target.release)
-        self._planned()
+        self._require_one_plan()
         states = [agent.state() for agent in self.agents.look()]
         if not states:
             raise TaskFailure(f"No pod of the {self.name} runs, so none can follow a plan: `invoke status` says more.")
@@ -137,12 +137,12 @@ class Release:
         Raises:
             TaskFailure: If there is no plan, or the cluster cannot be asked.
         """
-        plan = self._planned()
-        self.progress(f"The {self.name} has {serving.told(plan)}")
+        plans = self._plans()
+        self.progress(f"The {self.name} has {serving.all_told(plans)}")
         found, absent = [], 0
         for agent in self.agents.look():
             try:
-                state = agent.state()
+                state, plan = agent.state(), serving.read_by(agent.pod, plans, agent.plan)
             except TaskFailure as error:
                 self.progress(f"{agent.pod}: {error}")
                 absent += 1
@@ -182,16 +182,25 @@ class Release:
         elif answer.status != 200:
             self.progress(f"Note: pod {agent.pod} does not take the plan: {answer}")
 
-    def _planned(self) -> Plan:
-        """Return the plan that the pods read."""
-        if (plan := serving.planned(self.kubectl, self.target)) is None:
+    def _plans(self) -> Mapping[str, Plan]:
+        """Return the plans that the pods read."""
+        if not (plans := serving.planned(self.kubectl, self.target)):
             raise TaskFailure(
                 f"The {self.name} has no serving plan in the namespace {self.target.namespace}. Is it deployed there "
                 "(invoke status)? Without an agent its pods serve every version of their image: deploy an image of "
                 "`invoke build-image` on Kubernetes 1.29 or later, with modelControl: agent (invoke deploy-triton). "
                 "For a server that `invoke serve` runs, give --url HOST."
             )
-        return plan
+        return plans
+
+    def _require_one_plan(self) -> None:
+        """Check that the release is of the chart itself, and of no umbrella that has it several times."""
+        if len(plans := self._plans()) > 1:
+            raise TaskFailure(
+                f"The {self.name} has several serving plans ({', '.join(sorted(plans))}): it is an umbrella chart with "
+                "several of this chart, whose values are not known here. Change `models` of one of them in the "
+                "umbrella's own values and upgrade it: the agents follow within two minutes, without new pods."
+            )
 
     def _require_whole(self) -> None:
         """Check that the release is there, and nobody is at work on it."""
@@ -236,7 +245,7 @@ class Release:
         if done.status:
             raise explain(done.errors or done.output, doing="change the plan of the release")
         made = Rendered.parse(json.loads(done.output[done.output.index("{") :])["manifest"])
-        name, found = serving.rendered(made.objects)
+        name, found = next(iter(serving.rendered(made.objects).items()), ("", None))
         others = made.changed(there) - {f"ConfigMap {name}"}
         if values.get("replicas") != self._values.get("replicas") and not made.replaces_pods(there):
             others = {each for each in others if each.partition(" ")[0] not in _COUNTED}

@@ -29,6 +29,7 @@ class HelmRelease:
         meanwhile: Called before an upgrade begins.
         afterwards: Called when it has ended.
         live: What the cluster has of the Deployment; None: what was deployed.
+        beside: Further ConfigMaps with plans, of other charts in one umbrella.
         ran: What was run.
     """
 
@@ -39,6 +40,7 @@ class HelmRelease:
     meanwhile: Callable[[], None] = lambda: None
     afterwards: Callable[[], None] = lambda: None
     live: dict[str, Any] | None = None
+    beside: Sequence[dict[str, Any]] = ()
     ran: list[str] = attrs.field(factory=list)
 
     @property
@@ -54,7 +56,7 @@ class HelmRelease:
     @property
     def plan(self) -> Plan:
         """The plan that the pods read."""
-        return Plan.parse(_plan(self.revisions[-1])["data"]["plan.json"])
+        return Plan.parse(plan_of(self.revisions[-1])["data"]["plan.json"])
 
     def capture(self, command: Command, *, timeout_s: float = 30.0) -> Completed:
         """Answer."""
@@ -94,7 +96,7 @@ class HelmRelease:
                 self.revisions.append(self.revisions[int(line.split()[3]) - 1])
                 return ""
             case ["kubectl", "get", "configmaps"]:
-                return json.dumps({"items": [_plan(values) for values in self.revisions[-1:]]})
+                return json.dumps({"items": [*map(plan_of, self.revisions[-1:]), *self.beside]})
             case ["kubectl", "get", "deployments"]:
                 return json.dumps({"items": [{"metadata": {"annotations": self.notes}}]})
             case ["kubectl", "get", what] if "/" in what:
@@ -109,15 +111,15 @@ class HelmRelease:
         raise AssertionError(f"no answer to: {line}")
 
     def _objects(self, values: Mapping[str, Any], *, image: str) -> Sequence[dict[str, Any]]:
-        return [deployment(image=image, replicas=values.get("replicas", 1)), _plan(values)]
+        return [deployment(image=image, replicas=values.get("replicas", 1)), plan_of(values)]
 
 
-def _plan(values: Mapping[str, Any]) -> dict[str, Any]:
+def plan_of(values: Mapping[str, Any], *, name: str = f"{NAME}-plan") -> dict[str, Any]:
     """Return the ConfigMap with the plan, as the chart renders it: every model that the values name."""
     parts = {
         name: {"serve": part.get("serve") or [], "candidate": part.get("candidate"), "digests": part.get("digests", {})}
         for name, part in values.get("models", {}).items()
     }
     plan = {"schema": 1, "generation": values.get("plan", {}).get("generation", 0), "models": parts}
-    metadata = {"name": f"{NAME}-plan"}
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"plan.json": json.dumps(plan)}}
+    data = {"plan.json": json.dumps(plan)}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}

@@ -8,7 +8,6 @@ from typing import Any
 
 import attrs
 
-from scripts.agent.plan import Plan
 from scripts.cluster import serving
 from scripts.cluster.admin import admin_headers
 from scripts.cluster.agents import AGENT, PodAgent
@@ -20,6 +19,7 @@ from scripts.cluster.pods import Pod, last_warning, server_of, server_pods
 from scripts.cluster.progress import is_proven
 from scripts.cluster.release.record import Record
 from scripts.cluster.says import ClusterFailure
+from scripts.cluster.serving import Plans
 from scripts.cluster.status.autoscaler import Autoscaler, autoscaler_of
 from scripts.cluster.status.warmup import WarmUp
 from scripts.cluster.target import Target
@@ -146,8 +146,8 @@ def look(
     containers = [server_of(_pod(each)) for each in deployments]
     pods = server_pods(kubectl, target)
     events = [] if all(pod.ready for pod in pods) else _items(kubectl, "events", "--field-selector=type=Warning")
-    plan = serving.planned(kubectl, target) if any(pod.agent for pod in pods) else None
-    ask = partial(_ask, kubectl, plan=plan, headers=admin_headers(kubectl, pods, progress=progress), forward=forward)
+    plans = serving.planned(kubectl, target) if any(pod.agent for pod in pods) else {}
+    ask = partial(_ask, kubectl, plans=plans, headers=admin_headers(kubectl, pods, progress=progress), forward=forward)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         servers = tuple(pool.map(ask, pods))
     record = Record.parse(deployments)
@@ -165,7 +165,7 @@ def look(
             {each["metadata"]["name"] for each in deployments}, _items(kubectl, "horizontalpodautoscalers")
         ),
         servers=servers,
-        plan=serving.told(plan) if plan else "",
+        plan=serving.all_told(plans),
         # Where nothing is written down, Kubernetes may have forgotten.
         was_ready=not record.known or record.is_good(revisions[-1]) or _are_proven(kubectl, target, deployments),
         last_good=good.number if good else None,
@@ -237,14 +237,15 @@ def gpu_model(labels: Mapping[str, str]) -> str:
     return next((labels[name] for name in GPU_LABELS if labels.get(name)), "")
 
 
-def _ask(kubectl: Kubectl, pod: Pod, *, plan: Plan | None, headers: Mapping[str, Secret], forward: Forward) -> Server:
+def _ask(kubectl: Kubectl, pod: Pod, *, plans: Plans, headers: Mapping[str, Secret], forward: Forward) -> Server:
     if not pod.running or pod.leaving:
         return Server(pod=pod.name, trouble="leaving" if pod.leaving else "its container does not run")
-    ports = (HTTP, METRICS, *([AGENT] if plan and pod.agent else []))
+    plan = plans.get(pod.plan) if pod.agent else None
+    ports = (HTTP, METRICS, *([AGENT] if plan else []))
     follows = None
     try:
         with forward(kubectl, f"pod/{pod.name}", ports, progress=lambda _: None, patience_s=PATIENCE_S) as forwarding:
-            if plan and pod.agent:
+            if plan:
                 follows = Follows.of(PodAgent.behind(forwarding, pod.name, headers).state(), plan)
             return Server(pod=pod.name, follows=follows, versions=tuple(_versions(forwarding.endpoint(headers))))
     except TaskFailure as error:

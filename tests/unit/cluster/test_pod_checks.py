@@ -264,13 +264,24 @@ def test_a_pod_that_was_deleted_meanwhile_is_the_cause_that_is_told(gone: bool) 
 
 
 def test_every_pod_that_gets_requests_must_serve_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also those whose server is not checked; a pod that starts is left out, and one that gives no answer is told."""
-    pods = [pod(name, ready=name != "d") for name in "abcd"]
+    """Also those whose server is not checked; a pod that starts is left out, and one that gives no answer is told.
+
+    Each by the plan that it reads: in an umbrella there may be several.
+    """
+    pods = [pod(name, ready=name != "d") for name in "abcde"]
     for each in pods:
         each["spec"]["initContainers"] = [{"name": "agent"}]
-    text = Plan(models={"cars": ModelPlan(serve=(2, 3))}, generation=5).to_json()
-    plan = {"kind": "ConfigMap", "metadata": {"name": "p"}, "data": {"plan.json": text}}
-    cluster = with_pods(*pods, **{f"kubectl --namespace=triton get configmaps --selector={TARGET.owned}": items(plan)})
+        name = "q" if each["metadata"]["name"] == "e" else "p"
+        each["spec"]["volumes"] = [{"name": "served"}, {"name": "plan", "configMap": {"name": name}}]
+    plans = [
+        {"kind": "ConfigMap", "metadata": {"name": name}, "data": {"plan.json": plan.to_json()}}
+        for name, plan in {
+            "p": Plan(models={"cars": ModelPlan(serve=(2, 3))}, generation=5),
+            "q": Plan(models={"cars": ModelPlan(serve=(1, 2))}, generation=4),
+        }.items()
+    ]
+    asked = f"kubectl --namespace=triton get configmaps --selector={TARGET.owned}"
+    cluster = with_pods(*pods, **{asked: items(*plans)})
 
     def state(agent: PodAgent) -> State:
         if agent.pod == "c":
@@ -278,8 +289,8 @@ def test_every_pod_that_gets_requests_must_serve_the_plan(monkeypatch: pytest.Mo
         return seen(2, 3, generation=5) if agent.pod == "a" else seen(1, 2, generation=4)
 
     monkeypatch.setattr(PodAgent, "state", state)
-    results, _ = run(cluster, forwards=[FORWARDS, *[[*FORWARDS[:1], "Forwarding from 127.0.0.1:41003 -> 8003"]] * 4])
+    results, _ = run(cluster, forwards=[FORWARDS, *[[*FORWARDS[:1], "Forwarding from 127.0.0.1:41003 -> 8003"]] * 5])
     found = [(r.pod, r.state, r.figure) for r in results if r.check == "serving plan"]
-    assert [each[:2] for each in found] == [("a", "ok"), ("b", "failed"), ("c", "failed")]
+    assert [each[:2] for each in found] == [("a", "ok"), ("b", "failed"), ("c", "failed"), ("e", "ok")]
     assert found[0][2] == "serves generation 5"
     assert "another plan, of generation 4" in found[1][2]

@@ -19,8 +19,8 @@ from scripts.versions.release import Release
 from scripts.versions.roll import Outcome, Roll
 from tests.doubles.disk_agent import World
 from tests.doubles.disk_triton import WRONG
-from tests.doubles.helm_release import TARGET, HelmRelease
-from tests.doubles.kubernetes import deployment
+from tests.doubles.helm_release import TARGET, HelmRelease, plan_of
+from tests.doubles.kubernetes import NAME, deployment
 from tests.unit.versions.test_roll import InProcess, sibling
 
 VALUES: dict[str, Any] = {"image": {"tag": "one"}, "models": {"cars": {"instances": 1}, "bikes": {}}}
@@ -32,15 +32,17 @@ class Pods:
     Attributes:
         inside: The agents.
         closed: What they answer to whoever posts a plan; 0: they take it.
+        reads: The ConfigMaps that they read their plans from, where it is not the usual one.
     """
 
     def __init__(self, **worlds: World) -> None:
         self.inside = InProcess(**worlds)
         self.closed = 0
+        self.reads: dict[str, str] = {}
 
     def look(self) -> list[Any]:
         """Return them."""
-        return [InPod(pod=name, pods=self) for name in self.inside.apis]
+        return [InPod(pod=name, pods=self, plan=self.reads.get(name, f"{NAME}-plan")) for name in self.inside.apis]
 
 
 @attrs.frozen(kw_only=True)
@@ -49,6 +51,7 @@ class InPod:
 
     pod: str
     pods: Pods
+    plan: str
     triton: Endpoint = attrs.field(factory=lambda: Endpoint(http="", grpc="", metrics=""))
 
     def state(self) -> State:
@@ -268,3 +271,25 @@ def test_what_pods_serve_is_measured_by_the_releases_plan(scene: Scene) -> None:
     found, absent = scene.target.look()
     assert ([name for name, _, _ in found], absent) == (["two"], 1)
     assert ATTEMPTED not in scene.release.notes
+
+
+def test_in_an_umbrella_each_pod_is_measured_by_its_own_charts_plan(scene: Scene) -> None:
+    """And a promotion is refused with the way: the umbrella's values are not those of this chart."""
+    values = {"models": {"cars": {"serve": [1]}}, "plan": {"generation": 4}}
+    scene.release.beside = [plan_of(values, name="second-plan")]
+    scene.pods.reads["two"] = "second-plan"
+    found, absent = scene.target.look()
+    assert ([state.part("cars").serve for _, state, _ in found], absent) == ([(1, 2), (1,)], 0)
+    assert f"{NAME}-plan, generation 0" in scene.said[0]
+    assert "second-plan, generation 4: cars 1" in scene.said[0]
+    with pytest.raises(TaskFailure, match=f"several serving plans \\(second-plan, {NAME}-plan\\)"):
+        scene.promote(3)
+    assert len(scene.release.revisions) == 1
+
+
+def test_a_pod_whose_plan_is_gone_is_told(scene: Scene) -> None:
+    """It counts as one that cannot be asked."""
+    scene.pods.reads["two"] = "gone"
+    found, absent = scene.target.look()
+    assert ([name for name, _, _ in found], absent) == (["one"], 1)
+    assert "two: Pod two reads its serving plan from the ConfigMap gone, which has none." in scene.said

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
+from scripts.agent.plan import Plan
 from scripts.cluster.follows import Follows
 from scripts.cluster.release.record import READY
 from scripts.cluster.status import tables
@@ -308,3 +309,15 @@ def test_without_agents_no_plan_is_asked_for() -> None:
     assert found.plan == ""
     assert tables.plan_rows(found) == []
     assert all(name != "plan" for name, *_ in tables.release_rows(found))
+
+
+def test_of_an_umbrella_all_plans_are_shown() -> None:
+    """One for each of its charts, by its name."""
+    there = pod("a")
+    there["spec"]["initContainers"] = [{"name": "agent"}]
+    plans = [
+        {"kind": "ConfigMap", "metadata": {"name": name}, "data": {"plan.json": Plan(generation=number).to_json()}}
+        for name, number in (("second", 7), ("first", 2))
+    ]
+    found = ask(deployed(there, configmaps=items(*plans)))
+    assert found.plan == "first, generation 2: all of the image; second, generation 7: all of the image"
