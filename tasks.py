@@ -2,7 +2,9 @@
 
 from invoke import Collection
 
-from scripts.tasks import cluster, environment, images, measuring, models, serving, store, versions
+from scripts.tasks import cluster, environment, images, measuring, models, printing, serving, store, versions
+
+printing.watch()
 
 namespace = Collection(
     # This machine.

@@ -67,6 +67,9 @@ Exit status: 0 if all images were classified, 1 if some were not, 2 for wrong us
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program, and return its exit status."""
     options = _parser().parse_args(arguments)
+    if sys.stdout is None:  # `>&-` of a shell
+        _say("The results cannot be written: standard output is closed.")
+        return 1
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_NAMES)
@@ -248,7 +251,7 @@ def _record(path: Path, found: Prediction) -> dict[str, object]:
 @contextmanager
 def _progress() -> Iterator[Callable[[int, int], None]]:
     """Show a bar on stderr, if that is a terminal and rich is installed."""
-    bar = _bar() if sys.stderr.isatty() else None
+    bar = _bar() if sys.stderr is not None and sys.stderr.isatty() else None
     if bar is None:
         yield lambda _done, _total: None
         return
@@ -283,7 +286,8 @@ def _json(record: Mapping[str, object]) -> str:
 def _say(line: str) -> None:
     # Nobody may read along any more; the exit status still tells.
     with suppress(OSError):
-        _line(sys.stderr, shown(line))
+        if sys.stderr is not None:
+            _line(sys.stderr, shown(line))
 
 
 def _line(out: TextIO, line: str) -> None:

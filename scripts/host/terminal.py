@@ -1,14 +1,13 @@
 """What a person sees: tables, progress, and one clear message when something fails."""
 
 import contextlib
+import errno
 import io
-import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TextIO
 
 import rich.box
 import rich.progress
@@ -17,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from scripts.host.errors import TaskFailure
+from scripts.host.output import forget, unwritten
 from scripts.host.stopping import stoppable
 from triton_sdk.errors import TritonError
 from triton_sdk.text import shown
@@ -36,6 +36,10 @@ STYLES = {
 
 def _console(*, stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
+    if stream is None:  # it is closed: `>&-` of a shell
+        if not stderr:
+            raise OSError(errno.EBADF, "It is closed")
+        stream = io.StringIO()
     if isinstance(stream, io.TextIOWrapper) and stream.errors != "backslashreplace":
         # A terminal that knows ASCII alone gets an escape for what it cannot show. A full disk is told by what follows.
         with contextlib.suppress(OSError):
@@ -59,10 +63,8 @@ def _result(what: RenderableType, *, soft_wrap: bool = False, least: int = 0) ->
         console.width = max(console.width, least)
         console.print(what, soft_wrap=soft_wrap)
     except OSError as error:
-        _forget(sys.stdout)
-        raise TaskFailure(
-            f"The result cannot be written to standard output: {error.strerror}. Write it elsewhere."
-        ) from error
+        forget(sys.stdout)
+        raise TaskFailure(unwritten(error)) from error
 
 
 def _note(text: Text) -> None:
@@ -70,15 +72,7 @@ def _note(text: Text) -> None:
     try:
         _console(stderr=True).print(text, soft_wrap=True)
     except OSError:
-        _forget(sys.stderr)
-
-
-def _forget(stream: TextIO) -> None:
-    """Send what is left in *stream* nowhere: Python would try to write it at exit, and complain once more."""
-    with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
+        forget(sys.stderr)
 
 
 def say(text: str) -> None:
@@ -108,7 +102,7 @@ def confirm(question: str, *, otherwise: str) -> bool:
 
 def is_asked() -> bool:
     """Say whether there is a terminal with somebody to ask."""
-    return sys.stdin.isatty() and sys.stderr.isatty()
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
 
 
 @contextlib.contextmanager
