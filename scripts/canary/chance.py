@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 # A number of one canary, or an array with the numbers of many.
 Number = NDArray[np.float64] | np.float64 | float
 
-RATIOS = np.array([1.5, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0])
+RATIOS = np.array([1.4, 2.0, 4.0, 8.0, 20.0])
 
 
 def zero() -> NDArray[np.float64]:

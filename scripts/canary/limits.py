@@ -5,8 +5,8 @@ import attrs
 OUTRIGHT, FAILURES, P75, P95, DISAGREEMENT = "outright", "failures", "slow p75", "slow p95", "disagreement"
 # The quantile of the stable version's latencies beyond which a call is slow.
 QUANTILES = {P75: 0.75, P95: 0.95}
-# Which part of alpha is whose.
-PARTS = {FAILURES: 0.5, P75: 0.15, P95: 0.15, DISAGREEMENT: 0.2}
+# Which part of alpha is whose, if all are judged.
+PARTS = {FAILURES: 0.4, P75: 0.2, P95: 0.1, DISAGREEMENT: 0.3}
 
 
 @attrs.frozen(kw_only=True)
@@ -36,5 +36,10 @@ class Limits:
     calibration: int = 1000
 
     def evidence(self, statistic: str) -> float:
-        """Return the evidence that ends a canary."""
-        return 1 / (self.alpha * PARTS[statistic])
+        """Return the evidence that ends a canary: all statistics that are judged share alpha."""
+        return sum(PARTS[name] for name in self.judged) / (self.alpha * PARTS[statistic])
+
+    @property
+    def judged(self) -> list[str]:
+        """The statistics that are judged."""
+        return [name for name in PARTS if name != DISAGREEMENT or self.most_disagreement is not None]

@@ -7,7 +7,7 @@ import pytest
 
 from scripts.agent.outcomes import Latency, Tally
 from scripts.canary.judge import Counts, Judge, Look
-from scripts.canary.limits import DISAGREEMENT, FAILURES, OUTRIGHT, P75, P95, PARTS, QUANTILES, Limits
+from scripts.canary.limits import DISAGREEMENT, FAILURES, OUTRIGHT, P75, P95, QUANTILES, Limits
 
 # What a version takes: twenty buckets from 32 ms, the same number of calls in each.
 TAKES = Latency(Counter(dict.fromkeys(range(-80, -60), 50)))
@@ -46,10 +46,12 @@ def test_a_call_that_was_the_callers_fault_counts_for_nothing() -> None:
     )
 
 
-def test_alpha_is_divided_among_the_statistics() -> None:
+@pytest.mark.parametrize("bound", [None, 0.02])
+def test_alpha_is_divided_among_what_is_judged(bound: float | None) -> None:
     """All together may end at most alpha of the canaries of good versions."""
-    assert sum(PARTS.values()) == pytest.approx(1)
-    assert 1 / Limits(alpha=0.02).evidence(FAILURES) == pytest.approx(0.02 * PARTS[FAILURES])
+    limits = Limits(alpha=0.03, most_disagreement=bound)
+    assert (DISAGREEMENT in limits.judged) == (bound is not None)
+    assert sum(1 / limits.evidence(name) for name in limits.judged) == pytest.approx(0.03)
 
 
 def test_a_good_candidate_is_judged_on_and_on() -> None:
@@ -75,7 +77,7 @@ def test_a_candidate_that_fails_more_often_is_found_and_said_with_figures() -> N
         "900) of the stable version's. If the candidate were good enough, chance would do this in at most 1 of "
         f"{evidence:,.0f} canaries."
     )
-    assert evidence > finding.figures["limit"] == pytest.approx(200)
+    assert evidence > finding.figures["limit"] == pytest.approx(175)
 
 
 def test_calls_that_fail_together_are_one_incident() -> None:
