@@ -120,7 +120,9 @@ def _entry(value: Value) -> str:
     entry = f"- **`{value.name}`** (`{value.default}`):"
     for example, lines in itertools.groupby(value.comment, key=lambda line: line.startswith("  ")):
         text = list(lines)
-        entry += "\n\n".join(["", "\n".join(["  ```yaml", *text, "  ```"]), " "]) if example else " " + " ".join(text)
+        # Four spaces: with fewer, not every Markdown takes the lines for a part of the item.
+        shown = "\n".join(["    ```yaml", *(f"  {line}" for line in text), "    ```"])
+        entry += f"\n\n{shown}\n\n   " if example else " " + " ".join(text)
     return entry
 
 
