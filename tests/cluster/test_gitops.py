@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from typing import Any
 
 import attrs
@@ -34,6 +35,7 @@ class Place:
         """Run a program, which must succeed, and return its standard output."""
         done = subprocess.run(
             arguments,
+            cwd=ROOT,
             env=self.plane.environment(self.helm),
             input=stdin,
             capture_output=True,
@@ -70,7 +72,10 @@ def place(request: pytest.FixtureRequest, plane: ControlPlane, namespace: str) -
 
 
 def test_applying_twice_is_applying_once(place: Place) -> None:
-    """`helm template | kubectl apply` goes to the right namespace, starts no test, and finds nothing to do again."""
+    """`helm template | kubectl apply` goes to the right namespace, starts no test, and finds nothing to do again.
+
+    `invoke status` shows it, though Helm knows of no release.
+    """
     template = ("helm", "template", "x", CHART, f"--namespace={place.namespace}", "--kube-version=1.34", OWN, *IMAGE)
     first = place.run(*template)
     assert first == place.run(*template)
@@ -81,6 +86,10 @@ def test_applying_twice_is_applying_once(place: Place) -> None:
     assert [line for line in again.splitlines() if not line.endswith(" unchanged")] == []
     assert place.get("deployment", "x-triton")["metadata"]["generation"] == made["generation"]
     assert place.get("pods")["items"] == []
+    command = (sys.executable, "-m", "invoke", "status", "--release=x", f"--namespace={place.namespace}", "--json")
+    said = place.run(*command)
+    found = json.loads(said[said.index("{\n") :])
+    assert (found["revisions"], found["chart"].partition("-")[0], found["replicas"]) == ([], "triton", 0)
 
 
 def test_a_generated_key_is_kept_until_it_is_deleted(place: Place) -> None:

@@ -94,7 +94,8 @@ class Status:
 
     Attributes:
         target: Which.
-        revisions: The revisions of the release, the oldest first.
+        revisions: The revisions of the release, the oldest first; none where Helm did not install it.
+        chart: Name and version of the chart.
         image: The image that the pods shall run.
         probes: What kubelet asks the server, by the kind of probe.
         replicas: How many pods there shall be.
@@ -110,6 +111,7 @@ class Status:
 
     target: Target
     revisions: tuple[Revision, ...]
+    chart: str
     image: str
     probes: Mapping[str, str]
     replicas: int
@@ -122,11 +124,6 @@ class Status:
     was_ready: bool = True
     last_good: int | None = None
 
-    @property
-    def revision(self) -> Revision:
-        """The last revision."""
-        return self.revisions[-1]
-
 
 def look(
     kubectl: Kubectl, helm: Helm, target: Target, *, progress: Callable[[str], None], forward: Forward = forward
@@ -137,12 +134,14 @@ def look(
         TaskFailure: If it is not deployed, or the cluster cannot be asked.
     """
     revisions = helm.history(target.release)
-    if not revisions or revisions[-1].status == "uninstalled":  # with a history that was kept
+    if revisions and revisions[-1].status == "uninstalled":  # with a history that was kept
+        revisions = ()
+    deployments = _deployments(kubectl, target)
+    if not revisions and not deployments:
         raise TaskFailure(
             f"There is no release {target.release} in the namespace {target.namespace}. "
             "`helm list --all-namespaces` shows those there are; `invoke deploy-triton` deploys it."
         )
-    deployments = _deployments(kubectl, target)
     containers = [server_of(_pod(each)) for each in deployments]
     pods = server_pods(kubectl, target)
     events = [] if all(pod.ready for pod in pods) else _items(kubectl, "events", "--field-selector=type=Warning")
@@ -150,11 +149,12 @@ def look(
     ask = partial(_ask, kubectl, plans=plans, headers=admin_headers(kubectl, pods, progress=progress), forward=forward)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         servers = tuple(pool.map(ask, pods))
-    record = Record.parse(deployments)
+    record = Record.parse(deployments if revisions else ())
     good = record.last_good(revisions[:-1]) if record.known else None
     return Status(
         target=target,
         revisions=revisions,
+        chart=revisions[-1].chart if revisions else deployments[0]["metadata"]["labels"].get("helm.sh/chart", ""),
         image=", ".join(dict.fromkeys(str(each["image"]) for each in containers)),
         probes=_probes(containers[0]) if containers else {},
         replicas=sum(int(each["spec"].get("replicas", 1)) for each in deployments),

@@ -17,17 +17,10 @@ MODEL_COLUMNS = ("pod", "model", "version", "", "requests", "failures", "queue, 
 
 def release_rows(status: Status) -> Rows:
     """Return what there is to say about the release as a whole, as name and value."""
-    last, ready = status.revision, sum(pod.ready for pod in status.pods)
-    revision = f"{last.number}, {last.status} {_when(last.updated)}"
-    if not status.was_ready and last.status == "deployed":
-        serves = f"{status.last_good or 'an older one'} serves" if ready else "nothing serves"
-        revision += f"; revision {last.number} never became ready; {serves}"
-    if last.status != "deployed":
-        serving = [revision.number for revision in status.revisions if revision.status == "deployed"]
-        revision += f"; deployed before: {serving[-1] if serving else 'none'}. {last.description}"
+    ready = sum(pod.ready for pod in status.pods)
     rows: Rows = [
-        ("release", f"{status.target.release}, revision {revision}"),
-        ("chart", last.chart),
+        ("release", f"{status.target.release}, {_revision(status, ready=ready)}"),
+        ("chart", status.chart),
         ("image", status.image or "unknown: there is no such deployment"),
         ("pods", f"{ready} of {status.replicas} ready"),
     ]
@@ -40,6 +33,21 @@ def release_rows(status: Status) -> Rows:
         text = f"{scaler.current} now, {scaler.wanted} wanted, {scaler.least} to {scaler.most}"
         rows.append(("autoscaler", f"{text}; {figures}" if figures else text))
     return rows
+
+
+def _revision(status: Status, *, ready: int) -> str:
+    """Return what there is to say about the last revision."""
+    if not status.revisions:
+        return "which Helm did not install, but Argo CD, kubectl apply or the like"
+    last = status.revisions[-1]
+    said = f"revision {last.number}, {last.status} {_when(last.updated)}"
+    if not status.was_ready and last.status == "deployed":
+        serves = f"{status.last_good or 'an older one'} serves" if ready else "nothing serves"
+        said += f"; revision {last.number} never became ready; {serves}"
+    if last.status != "deployed":
+        serving = [revision.number for revision in status.revisions if revision.status == "deployed"]
+        said += f"; deployed before: {serving[-1] if serving else 'none'}. {last.description}"
+    return said
 
 
 def pod_rows(status: Status, *, now: datetime) -> Rows:

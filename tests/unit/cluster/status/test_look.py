@@ -58,6 +58,7 @@ SCALER = {
         ],
     },
 }
+NOTHING = {f"{GET} deployments --selector={TARGET.selector}": items()}
 PAGE = """\
 # TYPE nv_inference_request_success counter
 nv_inference_request_success{model="m",version="2"} 4
@@ -106,16 +107,28 @@ def row(rows: list[tuple[str, ...]], name: str) -> str:
 
 def test_not_deployed_is_one_message() -> None:
     """With the next command."""
-    nothing = Cluster({"helm history": (1, "Error: release: not found")})
+    nothing = Cluster({**NOTHING, "helm history": (1, "Error: release: not found")})
     with pytest.raises(TaskFailure, match=r"no release triton-infer in the namespace triton.*invoke deploy-triton"):
         ask(nothing)
 
 
 def test_an_uninstalled_release_is_not_deployed() -> None:
     """Helm can keep the history of what it removed."""
-    gone = Cluster({"helm history": (0, json.dumps([{**DEPLOYED[0], "status": "uninstalled"}]))})
+    gone = Cluster({**NOTHING, "helm history": (0, json.dumps([{**DEPLOYED[0], "status": "uninstalled"}]))})
     with pytest.raises(TaskFailure, match="no release triton-infer"):
         ask(gone)
+
+
+def test_what_helm_did_not_install_is_shown_too() -> None:
+    """Argo CD applies what Helm renders, and keeps no release."""
+    labelled = {**DEPLOYMENT, "metadata": {"name": "classifier", "labels": {"helm.sh/chart": "triton-0.3.0"}}}
+    cluster = deployed(pod("a"), **{f"deployments --selector={TARGET.selector}": items(labelled)})
+    found = ask(Cluster({**cluster.answers, "helm history triton-infer": (1, "Error: release: not found")}))
+    rows = tables.release_rows(found)
+    assert row(rows, "release") == "triton-infer, which Helm did not install, but Argo CD, kubectl apply or the like"
+    assert row(rows, "chart") == "triton-0.3.0"
+    assert row(rows, "pods") == "1 of 2 ready"
+    assert json.loads(tables.as_json(found))["revisions"] == []
 
 
 def test_a_deployment_is_shown() -> None:
