@@ -123,7 +123,8 @@ def _entry(value: Value) -> str:
         # Four spaces: with fewer, not every Markdown takes the lines for a part of the item.
         shown = "\n".join(["    ```yaml", *(f"  {line}" for line in text), "    ```"])
         entry += f"\n\n{shown}\n\n   " if example else " " + " ".join(text)
-    return entry
+    # A blank line, or the next item is taken for a part of the text.
+    return f"{entry.rstrip()}\n" if "\n" in entry else entry
 
 
 def defaults(chart: Path = CHART) -> str:
