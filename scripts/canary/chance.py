@@ -37,7 +37,7 @@ class Evidence:
     logs: NDArray[np.float64] = attrs.field(factory=zero, eq=attrs.cmp_using(eq=np.array_equal))
 
     def compare(self, hits: Number, calls: Number, stable_hits: Number, stable_calls: Number) -> None:
-        """Add a look at two versions whose calls came at the same time, of which none may have a greater share of hits.
+        """Add a look at the calls of both versions, of which the candidate may not have the greater share of hits.
 
         Args:
             hits: What counts against the candidate.

@@ -20,7 +20,7 @@ class Limits:
         most_disagreement: Which share of the shadowed images, of which the caller's answer was sure, may get another
             best class; None: any.
         least_sure: How many such images are needed before a canary may pass.
-        hard_share: The share of failed calls that ends a canary at once,
+        hard_share: The share of failed calls, beyond what the stable version fails too, that ends a canary at once,
         hard_calls: of at least so many calls of the candidate,
         hard_looks: in at least so many looks, and with failures in as many.
         calibration: How many calls of the stable version tell what it usually takes.

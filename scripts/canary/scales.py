@@ -67,6 +67,7 @@ class Block:
         failed: How many of them failed.
         looks: In how many looks it had calls,
         failing: and in how many it failed.
+        expected: How many would have failed at the stable version's share of each look.
         stable_calls: Of the stable version, in the same time.
         stable_failed: How many of them failed.
     """
@@ -75,6 +76,7 @@ class Block:
     failed: Number = 0.0
     looks: Number = 0.0
     failing: Number = 0.0
+    expected: Number = 0.0
     stable_calls: Number = 0.0
     stable_failed: Number = 0.0
 
@@ -86,6 +88,7 @@ class Block:
             failed=np.add(self.failed, candidate.failed),
             looks=np.add(self.looks, np.greater(candidate.calls, 0)),
             failing=np.add(self.failing, np.greater(candidate.failed, 0)),
+            expected=self.expected + np.multiply(candidate.calls, stable.failed) / np.maximum(stable.calls, 1.0),
             stable_calls=np.add(self.stable_calls, stable.calls),
             stable_failed=np.add(self.stable_failed, stable.failed),
         )
@@ -95,8 +98,11 @@ class Block:
         return np.greater_equal(self.calls, limits.hard_calls) & np.greater_equal(self.looks, limits.hard_looks)
 
     def fails(self, limits: Limits) -> NDArray[np.bool_]:
-        """Say whether the candidate fails outright, and the stable version at most a third as often."""
-        often = np.greater(self.failed, np.multiply(limits.hard_share, self.calls))
+        """Say whether the candidate fails outright, and the stable version less than a third as often.
+
+        What a pod that was away failed is not the candidate's fault: the expected failures do not count.
+        """
+        often = np.greater(self.failed - self.expected, np.multiply(limits.hard_share, self.calls))
         worse = np.multiply(3.0, self.stable_failed) * self.calls < self.failed * np.maximum(self.stable_calls, 1.0)
         return often & worse & np.greater_equal(self.failing, limits.hard_looks)
 
