@@ -92,10 +92,20 @@ class BaseClient:
         top_k: int,
         deadline: float,
         first: int | None = None,
+        around: routing.Around | None = None,
     ) -> Flow[list[Prediction]]:
         whole(top_k, "top_k")
         asked = self._traffic if version is None else version
-        return routing.predict(self._session, images, version=asked, key=key, top=top_k, deadline=deadline, first=first)
+        return routing.predict(
+            self._session,
+            images,
+            version=asked,
+            key=key,
+            top=top_k,
+            deadline=deadline,
+            first=first,
+            around=around,
+        )
 
     def _many(
         self, *, version: Version, key: Key | None, top_k: int, timeout: float | None

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple, TypeAlias, cast
 
 import attrs
 import numpy as np
@@ -40,6 +40,9 @@ from triton_sdk.versions import Key, Shadow, ShadowReport, Version
 _MISSING_S: Final = 1.0
 _ONCE: Final = RetryPolicy(max_attempts=1, budget=0, burst=0)
 
+# Takes what asks about images, and images.
+Around: TypeAlias = Callable[[Callable[[Sequence[ImageLike]], Flow["_Answer"]], Sequence[ImageLike]], Flow["_Answer"]]
+
 
 def predict(
     session: Session,
@@ -50,6 +53,7 @@ def predict(
     top: int,
     deadline: float,
     first: int | None = None,
+    around: Around | None = None,
 ) -> Flow[list[Prediction]]:
     """Return a prediction for each of *images*, all from the one version that *version* and *key* decide on.
 
@@ -61,6 +65,7 @@ def predict(
         top: How many classes to name for each.
         deadline: When the clock reads this, the call is over.
         first: The place of the first image in the user's list; None where there is only one.
+        around: Asks about *images* what it is given, and may then ask about some of them only; it is one call for all.
 
     Raises:
         ConfigurationError: If *version* or *key* cannot be used.
@@ -74,8 +79,9 @@ def predict(
         if version._followed.begin():
             yield Work(version._followed.wait)
     chosen = route(version, key=key, uniform=session.uniform)
+    answer = partial(_answer, session, chosen=chosen, deadline=deadline, first=first)
     found, predictions, images = yield from observed(
-        _answer(session, images, chosen, deadline=deadline, first=first),
+        answer(images) if around is None else around(answer, images),
         session,
         operation="predict",
         version=chosen.versions[0],

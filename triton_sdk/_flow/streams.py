@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TypeVar
 
 from triton_sdk._flow import tensors
 from triton_sdk._flow.failures import for_each
@@ -11,14 +12,16 @@ from triton_sdk.errors import ClientClosedError, ConfigurationError, ContractErr
 from triton_sdk.images import ImageLike
 from triton_sdk.predictions import Prediction
 
+_T = TypeVar("_T")
+
 
 def outcomes(
-    session: Session, images: Sequence[ImageLike], predict: Callable[[Sequence[ImageLike]], Flow[list[Prediction]]]
+    session: Session, images: Sequence[ImageLike], predict: Callable[..., Flow[list[Prediction]]]
 ) -> Flow[list[Prediction | TritonError]]:
-    """Return for each of *images* what *predict* gives, or why there is nothing.
+    """Return for each of *images* what *predict*, given images and ``around=``, gives, or why there is nothing.
 
-    Images that cannot be used are found one by one only where *predict* refused the batch, for most batches have none;
-    the rest is then predicted without them. What concerns not these images but every call is raised.
+    Images that cannot be used are found one by one only where the batch is refused, for most batches have none; the
+    rest is then predicted without them, as the same call. What concerns not these images but every call is raised.
     """
     images = yield Work(partial(_read, images))
     results: list[Prediction | TritonError] = [_UNKNOWN] * len(images)
@@ -28,24 +31,31 @@ def outcomes(
             results[place] = image
         else:
             places.append(place)
-    sifted = False
-    while places:
+
+    def sifted(answer: Callable[[Sequence[ImageLike]], Flow[_T]], given: Sequence[ImageLike]) -> Flow[_T]:
+        nonlocal places
         try:
-            found: Sequence[Prediction | TritonError] = yield from predict([images[place] for place in places])
+            return (yield from answer(given))
+        except InvalidImageError:
+            reasons: list[InvalidImageError | None] = yield Work(partial(_sift, session, given))
+            for place, reason in zip(places, reasons, strict=True):
+                results[place] = reason or _UNKNOWN
+            places = [place for place, reason in zip(places, reasons, strict=True) if reason is None]
+            if not places:
+                raise
+        return (yield from answer([images[place] for place in places]))
+
+    if places:
+        try:
+            found: Sequence[Prediction | TritonError] = yield from predict(
+                [images[place] for place in places], around=sifted
+            )
         except (ClientClosedError, ConfigurationError, ContractError):
             raise
         except TritonError as error:
-            if isinstance(error, InvalidImageError) and not sifted:
-                sifted = True
-                reasons = yield Work(partial(_sift, session, [images[place] for place in places]))
-                for place, reason in zip(places, reasons, strict=True):
-                    results[place] = reason or _UNKNOWN
-                places = [place for place, reason in zip(places, reasons, strict=True) if reason is None]
-                continue
-            found = for_each(error, len(places))
+            found = for_each(error, len(places)) if places else ()
         for place, result in zip(places, found, strict=True):
             results[place] = result
-        break
     return results
 
 

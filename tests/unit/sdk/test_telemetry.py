@@ -110,6 +110,42 @@ class TestReports:
         assert [type(error) for error in raised] == [ServerOverloadedError, InvalidImageError, ModelNotFoundError]
         assert [report.model_version for report in reports] == [None] * 3
 
+    def test_a_bad_image_in_a_stream_makes_no_second_call(
+        self, client: ResNetClient, transport: ScriptedTransport, reports: list[CallReport]
+    ) -> None:
+        """Its batch is one call that went well; a batch of bad ones alone is one that failed, as predict's is."""
+        bad = b"no image"
+        streams: list[tuple[list[ImageLike], int]] = [
+            ([image(1), bad, image(2)], 2),
+            ([bad, bad], 0),
+            ([bad], 0),
+            ([image(1)], 1),
+        ]
+        for images, good in streams:
+            reports.clear()
+            asked = len(transport.requests)
+            results = dict(client.predict_stream(images))
+            assert [isinstance(results[place], InvalidImageError) for place in range(len(images))] == [
+                one is bad for one in images
+            ]
+            (report,) = reports
+            assert (report.call.operation, report.call.images) == ("predict", len(images))
+            assert (report.model_version, type(report.error)) == (
+                (2, type(None)) if good else (None, InvalidImageError)
+            )
+            assert [len(request.images) for request in transport.requests[asked:]] == ([good] if good else [])
+
+    def test_a_stream_that_fails_after_a_bad_image_is_one_call_that_failed(
+        self, client: ResNetClient, transport: ScriptedTransport, reports: list[CallReport]
+    ) -> None:
+        """The bad image keeps its own error, and the others have the server's."""
+        client.contract()
+        transport.fail("failed")
+        results = dict(client.predict_stream([image(1), b"no image"]))
+        assert [type(results[place]) for place in (0, 1)] == [InferenceFailedError, InvalidImageError]
+        (report,) = reports
+        assert isinstance(report.error, InferenceFailedError)
+
     @pytest.mark.parametrize("fault", [InferenceFailedError, ModelNotFoundError])
     def test_a_call_that_a_fallback_saved_is_one_that_went_well(
         self, client: ResNetClient, transport: ScriptedTransport, reports: list[CallReport], fault: type[TritonError]
