@@ -94,15 +94,15 @@ def instance(value: object, kind: type[_T], what: str, example: str) -> _T:
     return value
 
 
-def path(value: object, what: str, expected: str) -> None:
-    """Check that *value* can name a file, or is None.
+def path(value: object, what: str, expected: str, *, needed: bool = False) -> None:
+    """Check that *value* can name a file, or is None where it is not *needed*.
 
     Raises:
         ConfigurationError: If it cannot; the message does not repeat it, for it may be a key.
     """
     if isinstance(value, str) and "-----BEGIN" in value:
         raise ConfigurationError(f"{what} is the content of a file; {expected} was expected.")
-    if value is not None and not (isinstance(value, str | os.PathLike) and os.fspath(value)):
+    if (value is not None or needed) and not (isinstance(value, str | os.PathLike) and os.fspath(value)):
         raise ConfigurationError(f"{what} is {_kind(value)}; {expected} was expected.")
 
 
@@ -184,10 +184,23 @@ def check_transport(value: object) -> None:
     Raises:
         ConfigurationError: If it cannot.
     """
-    if value is not None and not all(callable(getattr(value, verb, None)) for verb in ("send", "close")):
+    fits = not isinstance(value, type) and all(callable(getattr(value, verb, None)) for verb in ("send", "close"))
+    if value is not None and not fits:
+        shown = f"the class {value.__name__}" if isinstance(value, type) else _kind(value)
         raise ConfigurationError(
-            f"transport is {_kind(value)}; what has send() and close() was expected, as triton_sdk.transport says."
+            f"transport is {shown}; what has send() and close() was expected, as triton_sdk.transport says."
         )
+
+
+def several(value: object, what: str, expected: str) -> list[Any]:
+    """Return *value* as a list, where a text or a mapping is taken for one thing and not for several.
+
+    Raises:
+        ConfigurationError: If it is none; the message says what was *expected*.
+    """
+    if not isinstance(value, Iterable) or isinstance(value, str | bytes | Mapping):
+        raise ConfigurationError(f"{what} is {_kind(value)}; {expected} was expected.")
+    return list(value)
 
 
 def _kind(value: object) -> str:

@@ -187,6 +187,10 @@ class ClientConfig:
         Raises:
             ConfigurationError: If variables are missing or cannot be used: all of them, by name.
         """
+        if not isinstance(environ, Mapping):
+            raise ConfigurationError(
+                f"environ is {environ!r}; a mapping of variables was expected, such as os.environ."
+            )
         problems: list[str] = []
         tls_wanted = _take(environ, "TRITON_TLS", _flag, problems) or False
         tls_parts = {name: environ.get(f"TRITON_TLS_{name.upper()}") or None for name in attrs.fields_dict(Tls)}

@@ -6,7 +6,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from triton_sdk._checks import whole
+from triton_sdk._checks import number, whole
 from triton_sdk.contract import Scores
 from triton_sdk.errors import ConfigurationError, InferenceFailedError
 
@@ -71,7 +71,11 @@ class Prediction:
         """Return every class with at least the probability *threshold*, the best first; it may be none.
 
         For models of several labels, where each class is true or not by itself: more may be true than `top` holds.
+
+        Raises:
+            ConfigurationError: If *threshold* is no number from 0 to 1.
         """
+        number(threshold, "threshold", most=1.0)
         if self.probabilities is None:
             return tuple(score for score in self.top if score.probability >= threshold)
         count = int((self.probabilities >= threshold).sum())

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triton_sdk import labels as class_names
+from triton_sdk._checks import instance, names, several, whole
 from triton_sdk._flow.failures import Failure
 from triton_sdk._flow.steps import Reply, Send
 from triton_sdk._wire.memory import MemoryTriton, Refused, asks_for_labels, parsed, tensor
@@ -90,12 +91,15 @@ class ScriptedTransport:
                 when None: UINT8 ``(224, 224, 3)``, 8 images in a request.
 
         Raises:
-            ConfigurationError: If the labels, the contract and the answers do not fit each other.
+            ConfigurationError: If one cannot be used, or labels, contract and answers do not fit each other.
         """
+        if contract is not None:
+            instance(contract, ModelContract, "contract", "ModelContract(model='resnet50', ...)")
+        labels = names(labels)
         if labels is None:
             labels = class_names.imagenet() if contract is None else [f"class {i}" for i in range(contract.classes)]
         self.contract: ModelContract = contract or _packaged(model, classes=len(labels))
-        self.versions: tuple[int, ...] = tuple(versions)
+        self.versions: tuple[int, ...] = tuple(several(versions, "versions", "a list of numbers, such as (1, 2),"))
         self.requests: list[ScriptedRequest] = []
         self.closed: bool = False
         self._labels = tuple(labels)
@@ -117,11 +121,11 @@ class ScriptedTransport:
         `InferenceFailedError`, ``"invalid"`` an `InvalidRequestError`, and ``"denied"`` a plain `ServerError`.
 
         Raises:
-            ConfigurationError: If there is no such fault.
+            ConfigurationError: If there is no such fault, or *times* is no whole number from 1.
         """
         if fault not in _FAULTS:
             raise ConfigurationError(f"There is no fault {fault!r}; one of {', '.join(_FAULTS)} was expected.")
-        self._faults += [_FAULTS[fault]] * times
+        self._faults += [_FAULTS[fault]] * whole(times, "times")
 
     def stop(self) -> None:
         """Be a server that cannot be reached, until `start`: nothing is answered, readiness included."""
@@ -170,7 +174,8 @@ class ScriptedTransport:
         return np.stack([self._row(self._answer(image, version)) for image in images])
 
     def _in_turn(self, answers: Iterable[Answer]) -> Callable[[NDArray[Any], int], Answer]:
-        rows = [self._row(answer) for answer in answers]
+        expected = "a list with an answer for each image, such as [{'goldfish': 0.9}], or a function"
+        rows = [self._row(answer) for answer in several(answers, "answers", expected)]
         if not rows:
             raise ConfigurationError("There are no answers; at least one was expected.")
         turns = cycle(rows)
@@ -179,6 +184,7 @@ class ScriptedTransport:
     def _row(self, answer: Answer) -> NDArray[np.float32]:
         """Return *answer* as probabilities ``(classes,)``."""
         if not isinstance(answer, Mapping):
+            answer = several(answer, "An answer", "a dict of probabilities by name, or a list of all")
             if len(answer) != len(self._labels):
                 raise ConfigurationError(
                     f"An answer has {len(answer)} probabilities, where there are {len(self._labels)} classes."

@@ -42,7 +42,7 @@ def contract(session: Session, *, deadline: float) -> Flow[ModelContract]:
 def infer(session: Session, batch: NDArray[Any], *, version: int | None, deadline: float) -> Flow[Inference]:
     """Return the scores of *batch*; if it takes several requests, the version that answers the first answers all."""
     flow = _infer(session, batch, version=version, deadline=deadline)
-    images = len(batch) if np.ndim(batch) else 0
+    images = len(batch) if isinstance(batch, np.ndarray) and batch.ndim else 0
     return observed(flow, session, operation="infer", version=version, images=images, answered=_version_of)
 
 

@@ -89,6 +89,8 @@ def _read_to_end(file: BinaryIO | io.FileIO, what: str) -> bytes:
     """Read in steps: a raw file gives what it has at the moment, and a device may never end."""
     chunks, size = [], 0
     while chunk := file.read(_CHUNK):
+        if isinstance(chunk, str):
+            raise InvalidImageError(f"Cannot read {what}: it is open as text; open it with open(PATH, 'rb').")
         chunks.append(chunk)
         size += len(chunk)
         if size > MAX_BYTES:

@@ -14,6 +14,7 @@ from typing import IO, Any, Self
 
 import attrs
 
+from triton_sdk._checks import path, seconds, several, whole
 from triton_sdk.errors import LocalServerError
 from triton_sdk.local import _logs
 from triton_sdk.local._checks import check_repository, check_shared_memory, model_choice
@@ -65,6 +66,9 @@ class LocalTriton:
         progress: Called with a line for each stage.
         runtime: An installed runtime; :func:`provision` is asked where None.
         gpu: Whether to serve on NVIDIA's GPUs.
+
+    Raises:
+        ConfigurationError: If an argument cannot be used.
     """
 
     def __init__(
@@ -80,10 +84,13 @@ class LocalTriton:
         runtime: Runtime | None = None,
         gpu: bool = False,
     ) -> None:
+        path(repository, "repository", "the path of the folder that holds the models", needed=True)
+        for name, port in (("http_port", http_port), ("grpc_port", grpc_port), ("metrics_port", metrics_port)):
+            whole(port, name, least=0)
         self._repository = Path(repository).absolute()
         self._wanted = Ports(http=http_port, grpc=grpc_port, metrics=metrics_port)
-        self._args = tuple(args)
-        self._start_timeout = start_timeout
+        self._args = tuple(several(args, "args", "a list of arguments, such as ['--log-verbose=1'],"))
+        self._start_timeout = seconds(start_timeout, "start_timeout")
         self._progress = progress
         self._runtime = runtime
         self._gpu = gpu

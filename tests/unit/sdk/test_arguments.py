@@ -18,11 +18,25 @@ from tests.doubles.blocking import Blocking
 from tests.doubles.fake_triton import image
 from tests.doubles.scripted import ScriptedTransport
 from tests.properties import examples
-from triton_sdk import AsyncResNetClient, ClientConfig, ConfigurationError, InvalidImageError, ResNetClient, Tls
+from triton_sdk import (
+    AsyncResNetClient,
+    ClientConfig,
+    ConfigurationError,
+    InvalidImageError,
+    InvalidRequestError,
+    ResNetClient,
+    Tls,
+)
 from triton_sdk.config import Coalesce, RetryPolicy
 from triton_sdk.images import to_pixels
+from triton_sdk.local import LocalTriton
+from triton_sdk.testing import ScriptedTransport as InMemory
 
 URL = "triton:8001"
+# As mypy would find these mistakes.
+MEMORY: Any = InMemory
+LOCAL: Any = LocalTriton
+CLIENT: Any = ResNetClient
 
 
 @pytest.mark.parametrize("kind", [ResNetClient, AsyncResNetClient])
@@ -58,6 +72,7 @@ URL = "triton:8001"
         ({"model": np.zeros(2)}, r"model is array\(\[0\., 0\.\]\); the name of a served model"),
         ({"decode": np.zeros(2)}, r"decode is array\(\[0\., 0\.\]\); 'exact' or 'fast' was expected"),
         ({"transport": 5}, r"transport is of type int; what has send\(\) and close\(\)"),
+        ({"transport": ScriptedTransport}, "transport is the class ScriptedTransport; what has send"),
     ],
 )
 def test_a_setting_of_another_kind_is_told(
@@ -103,6 +118,69 @@ def test_a_value_of_another_kind_is_told(make: Callable[[], object], words: str)
     """So it is for the settings within settings."""
     with pytest.raises(ConfigurationError, match=words):
         make()
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: MEMORY("goldfish"), "answers is of type str; a list with an answer for each image, such as"),
+        (lambda: MEMORY({"goldfish": 0.9}), "answers is of type dict; a list with an answer for each image"),
+        (lambda: MEMORY([0.9, 0.1]), "An answer is of type float; a dict of probabilities by name, or a list of all"),
+        (lambda: MEMORY([None]), "An answer is of type NoneType; a dict"),
+        (lambda: MEMORY(versions=1), r"versions is of type int; a list of numbers, such as \(1, 2\), was expected"),
+        (lambda: MEMORY(labels="ab"), "labels is 'ab'; a list of names was expected"),
+        (lambda: MEMORY(contract={"model": "m"}), "contract is .*; a ModelContract was expected"),
+        (lambda: MEMORY().fail("slow", times=0), "times is 0; a whole number from 1"),
+        (lambda: MEMORY().fail("slow", times=1.5), r"times is 1\.5; a whole number from 1"),
+        (lambda: CLIENT.from_env(URL), "environ is 'triton:8001'; a mapping of variables was expected"),
+        (lambda: CLIENT.from_env(None), "environ is None; a mapping of variables was expected"),
+        (lambda: LOCAL(None), "repository is of type NoneType; the path of the folder that holds the models"),
+        (lambda: LOCAL(""), "repository is of type str; the path of the folder"),
+        (lambda: LOCAL("models", http_port="8000"), "http_port is '8000'; a whole number from 0"),
+        (lambda: LOCAL("models", metrics_port=2.5), r"metrics_port is 2\.5; a whole number from 0"),
+        (lambda: LOCAL("models", args="--log-verbose=1"), "args is of type str; a list of arguments"),
+        (lambda: LOCAL("models", start_timeout="1m"), "start_timeout is '1m'; a number of seconds"),
+    ],
+)
+def test_what_the_servers_for_tests_cannot_use_is_told(make: Callable[[], object], words: str) -> None:
+    """A single answer in the place of a list was once an answer of eight probabilities, and a text many letters."""
+    with pytest.raises(ConfigurationError, match=words):
+        make()
+
+
+def test_what_a_function_answers_is_checked() -> None:
+    """A function that forgets its return is the test's mistake, and named as one."""
+    answer: Any = lambda _pixels, _version: None  # noqa: E731
+    wanted = pytest.raises(ConfigurationError, match="An answer is of type NoneType")
+    with ResNetClient("s:1", transport=InMemory(answer)) as client, wanted:
+        client.predict(image(1))
+
+
+@pytest.mark.parametrize("batch", [Image.new("RGB", (4, 4)), (x for x in "ab"), 5, None, "a.jpg", [1, 2]])
+def test_what_is_no_tensor_is_told_what_the_model_takes(batch: Any) -> None:
+    """An image of Pillow's has a shape and no length, which was once Python's to tell."""
+    wanted = pytest.raises(InvalidRequestError, match=r"not a numpy array: .* takes image UINT8 \(n, 224, 224, 3\)")
+    with ResNetClient("s:1", transport=InMemory()) as client, wanted:
+        client.infer(batch)
+
+
+@pytest.mark.parametrize("threshold", [50, -0.1, "0.5", None, float("nan"), True])
+def test_a_threshold_is_a_probability(threshold: Any) -> None:
+    """50 is no half: nothing would ever reach it."""
+    with ResNetClient("s:1", transport=InMemory()) as client:
+        found = client.predict(image(1), top_k=2)
+    with pytest.raises(ConfigurationError, match=r"threshold is .*; a number from 0 to 1 was expected"):
+        found.above(threshold)
+    assert [score.index for score in found.above(1)] == [0]
+
+
+@pytest.mark.parametrize("name", ["a StringIO", "a text file"])
+def test_a_file_that_is_open_as_text_says_how_to_open_it(name: str, tmp_path: Path) -> None:
+    """Python's own words are about items of a sequence."""
+    (tmp_path / "a.jpg").write_text("text", encoding="utf-8")
+    file: Any = io.StringIO("text") if name == "a StringIO" else (tmp_path / "a.jpg").open(encoding="utf-8")
+    with file, pytest.raises(InvalidImageError, match=r"it is open as text; open it with open\(PATH, 'rb'\)"):
+        to_pixels(file, resize=8, height=8, width=8)
 
 
 def test_a_dict_of_metadata_is_taken() -> None:
