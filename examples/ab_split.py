@@ -7,7 +7,7 @@ import sys
 from collections import Counter, defaultdict
 from statistics import median
 
-from triton_sdk import ClientConfig, ImageLike, ResNetClient, Split, TritonError
+from triton_sdk import ClientConfig, ImageLike, InvalidImageError, ResNetClient, Split, TritonError
 from triton_sdk.telemetry import CallReport, on_call
 
 
@@ -25,10 +25,14 @@ class Comparison:
         else:
             self.errors[report.call.version] += 1
 
+    def _answered(self, version: int | None) -> str:
+        times = self.latencies.get(version)
+        return f"{len(times)} calls, {median(times) * 1000:.1f} ms median" if times else "0 calls"
+
     def __str__(self) -> str:
         return "\n".join(
-            f"version {version}: {len(times)} calls, {median(times) * 1000:.1f} ms median, {self.errors[version]} lost"
-            for version, times in sorted(self.latencies.items(), key=str)
+            f"version {version}: {self._answered(version)}, {self.errors[version]} lost"
+            for version in sorted({*self.latencies, *self.errors}, key=str)
         )
 
 
@@ -38,6 +42,8 @@ def serve_users(client: ResNetClient, image: ImageLike, *, split: Split, users: 
     for user in users:
         try:
             answered[user] = client.predict(image, version=split, key=user).model_version
+        except InvalidImageError:
+            raise  # the same for every user
         except TritonError:
             continue  # counted by the hook; a service would answer its user here
     return answered
@@ -47,6 +53,8 @@ def main(image: str, stable: str, candidate: str) -> None:
     """Serve a thousand users of the server that the environment names."""
     comparison = Comparison()
     split = Split({int(stable): 90, int(candidate): 10})
+    if stable == candidate:
+        raise ValueError(f"Version {stable} cannot be compared with itself.")
     with ResNetClient.from_config(ClientConfig.from_env(), hooks=[on_call(comparison.record)]) as client:
         serve_users(client, image, split=split, users=range(1000))
     print(comparison)  # noqa: T201
@@ -55,4 +63,7 @@ def main(image: str, stable: str, candidate: str) -> None:
 if __name__ == "__main__":
     if len(sys.argv) != 4:
         sys.exit(__doc__)
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except (TritonError, ValueError) as error:
+        sys.exit(str(error))

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from triton_sdk import InvalidImageError, Prediction, ResNetClient
+from triton_sdk import InvalidImageError, Prediction, ResNetClient, TritonError
 
 
 def pending(folder: Path, table: Path) -> Iterator[Path]:
@@ -47,6 +47,8 @@ def classify(client: ResNetClient, folder: Path, table: Path) -> tuple[int, int]
 
 def main(folder: str, table: str) -> None:
     """Run the job with the server that the environment names."""
+    if not Path(folder).is_dir():
+        sys.exit(f"There is no folder {folder}.")
     with ResNetClient.from_env() as client:
         client.wait_ready(timeout=60)
         good, bad = classify(client, Path(folder), Path(table))
@@ -56,4 +58,7 @@ def main(folder: str, table: str) -> None:
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit(__doc__)
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except (TritonError, OSError) as error:
+        sys.exit(str(error))

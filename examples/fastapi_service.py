@@ -5,6 +5,7 @@ Run:  pip install PATH_TO_THIS_REPOSITORY fastapi uvicorn
 Ask:  curl --data-binary @photo.jpg localhost:8000/predict
 """
 
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -77,3 +78,6 @@ def create_app(connect: Callable[[], AsyncResNetClient] = AsyncResNetClient.from
 
 
 app = create_app()
+
+if __name__ == "__main__":
+    sys.exit(__doc__)

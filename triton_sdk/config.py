@@ -7,7 +7,8 @@ from typing import Any, Self, TypedDict, TypeVar, cast, get_args
 import attrs
 
 from triton_sdk import _checks
-from triton_sdk._checks import address, choice, instance, joined, number, path, plan_source, seconds, text, whole
+from triton_sdk._addresses import address, joined
+from triton_sdk._checks import choice, instance, number, path, plan_source, seconds, text, whole
 from triton_sdk.errors import ConfigurationError
 from triton_sdk.images import Decode
 from triton_sdk.telemetry import Hook

@@ -86,6 +86,51 @@ class TestFastApi:
         service.__enter__()
 
 
+def run_example(name: str, *arguments: object, monkeypatch: pytest.MonkeyPatch) -> str | int | None:
+    """Run an example as a program, and return what it ends with: what it says, or a status."""
+    monkeypatch.setattr("sys.argv", [name, *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(Path(str(batch_job.__file__)).with_name(f"{name}.py")), run_name="__main__")
+    return ended.value.code
+
+
+def test_the_service_run_as_a_program_says_how_it_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It needs a server for ASGI, and once ended in silence."""
+    assert "uvicorn examples.fastapi_service:app" in str(run_example("fastapi_service", monkeypatch=monkeypatch))
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "url", "saying"),
+    [
+        ("batch_job", ["HERE", "HERE/a.csv"], "", "TRITON_GRPC_URL is not set"),
+        ("batch_job", ["HERE", "HERE/a.csv"], "triton", "The server's address is 'triton'"),
+        ("batch_job", ["HERE/photos", "HERE/a.csv"], "scripted:1", "There is no folder HERE/photos."),
+        ("batch_job", ["HERE", "HERE"], "scripted:1", "Is a directory: 'HERE'"),
+        ("batch_job", ["HERE", "HERE/no/a.csv"], "scripted:1", "No such file or directory: 'HERE/no/a.csv'"),
+        ("ab_split", ["a.jpg", "1", "2"], "", "TRITON_GRPC_URL is not set"),
+        ("ab_split", ["a.jpg", "one", "2"], "scripted:1", "invalid literal for int() with base 10: 'one'"),
+        ("ab_split", ["a.jpg", "0", "2"], "scripted:1", "A version of a Split is 0; a whole number from 1"),
+        ("ab_split", ["a.jpg", "1", "1"], "scripted:1", "Version 1 cannot be compared with itself"),
+        ("ab_split", ["HERE/a.jpg", "1", "2"], "scripted:1", "Cannot read 'HERE/a.jpg': No such file"),
+    ],
+)
+def test_what_an_example_cannot_use_is_one_message(
+    name: str,
+    arguments: list[str],
+    url: str,
+    saying: str,
+    transport: ScriptedTransport,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """Readers copy it: where nothing was classified, it says why, without a traceback and without success."""
+    monkeypatch.setattr("triton_sdk.client.GrpcTransport", lambda *_, **__: transport)
+    monkeypatch.setenv("TRITON_GRPC_URL", url)
+    here = [argument.replace("HERE", str(tmp_path)) for argument in arguments]
+    said = run_example(name, *here, monkeypatch=monkeypatch)
+    assert saying.replace("HERE", str(tmp_path)) in str(said)
+
+
 @pytest.mark.parametrize("name", ["batch_job", "ab_split"])
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["1", "2", "3", "4", "5"]])
 def test_an_example_without_its_arguments_says_how_to_run_it(
@@ -143,4 +188,8 @@ class TestAbSplit:
             2: 2 * candidates,
         }
         assert sum(comparison.errors.values()) == 1
+        with ResNetClient("scripted:1", transport=transport, hooks=[on_call(comparison.record)]) as client:
+            ab_split.serve_users(client, image(1), split=Split({3: 1}), users=range(5))
+        # What answered nobody is what a comparison is for.
+        assert str(comparison).endswith("version 3: 0 calls, 5 lost")
         assert "version 1: " in str(comparison)

@@ -6,7 +6,7 @@ from typing import Any
 import grpc
 from grpc import aio
 
-from triton_sdk._checks import endpoints
+from triton_sdk._addresses import endpoints
 from triton_sdk._flow.failures import about
 from triton_sdk._flow.steps import Reply, Send
 from triton_sdk._wire import proxy

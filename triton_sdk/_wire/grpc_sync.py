@@ -7,8 +7,8 @@ import attrs
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from triton_sdk._addresses import endpoints
 from triton_sdk._bounds import REPLY_BYTES
-from triton_sdk._checks import endpoints
 from triton_sdk._flow.codec import serialise
 from triton_sdk._flow.failures import Failure, about, judge
 from triton_sdk._flow.steps import Reply, Send

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Final
 
-from triton_sdk._checks import SCHEMES
+from triton_sdk._addresses import SCHEMES
 
 # In the order in which gRPC looks: https://grpc.github.io/grpc/core/md_doc_environment_variables.html
 _PROXY: Final = ("grpc_proxy", "https_proxy", "http_proxy")

@@ -3,7 +3,9 @@
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
+from triton_sdk._checks import path, seconds, several
 from triton_sdk.errors import LocalServerError
 
 SHARED_MEMORY = Path("/dev/shm")
@@ -11,6 +13,17 @@ SHARED_MEMORY = Path("/dev/shm")
 REGION_BYTES = 1 << 20
 # Below this for each version, batches of images may not fit: 32 FP32 images of 224 x 224 take 20 MiB.
 COMFORT_BYTES = 32 << 20
+
+
+def usable(repository: object, args: object, start_timeout: float) -> tuple[Path, tuple[str, ...], float]:
+    """Return the arguments of a server as it uses them.
+
+    Raises:
+        ConfigurationError: If one cannot be used.
+    """
+    path(repository, "repository", "the path of the folder that holds the models", needed=True)
+    given = several(args, "args", "a list of arguments, such as ['--log-verbose=1'],")
+    return Path(cast(str, repository)).absolute(), tuple(given), seconds(start_timeout, "start_timeout")
 
 
 def check_repository(repository: Path, args: Sequence[str], *, progress: Callable[[str], None]) -> None:

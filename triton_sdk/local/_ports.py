@@ -4,6 +4,7 @@ import socket
 
 import attrs
 
+from triton_sdk._checks import whole
 from triton_sdk.errors import LocalServerError
 
 LOOPBACK = "127.0.0.1"
@@ -16,6 +17,10 @@ class Ports:
     http: int = 0
     grpc: int = 0
     metrics: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        for name, port in attrs.asdict(self).items():
+            whole(port, f"{name}_port", least=0)
 
     @property
     def fixed(self) -> bool:

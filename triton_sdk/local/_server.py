@@ -14,10 +14,9 @@ from typing import IO, Any, Self
 
 import attrs
 
-from triton_sdk._checks import path, seconds, several, whole
 from triton_sdk.errors import LocalServerError
 from triton_sdk.local import _logs
-from triton_sdk.local._checks import check_repository, check_shared_memory, model_choice
+from triton_sdk.local._checks import check_repository, check_shared_memory, model_choice, usable
 from triton_sdk.local._driver import gpu_choice
 from triton_sdk.local._ports import LOOPBACK, Ports
 from triton_sdk.local._runtime import Progress, Runtime, provision
@@ -51,7 +50,8 @@ class _Process:
 class LocalTriton:
     """A Triton server that serves a model repository on the loopback interface; a context manager.
 
-    It needs no GPU, no container and no rights. It ends with this process, however that ends.
+    It needs no GPU, no container and no rights. It ends with this process, however that ends. An argument that cannot
+    be used is a ConfigurationError.
 
     On GPUs a model is served by its ``configs/gpu.pbtxt`` where it has one, elsewhere by its ``config.pbtxt``. One
     without a version is left out, unless *args* say which are loaded.
@@ -66,9 +66,6 @@ class LocalTriton:
         progress: Called with a line for each stage.
         runtime: An installed runtime; :func:`provision` is asked where None.
         gpu: Whether to serve on NVIDIA's GPUs.
-
-    Raises:
-        ConfigurationError: If an argument cannot be used.
     """
 
     def __init__(
@@ -84,13 +81,8 @@ class LocalTriton:
         runtime: Runtime | None = None,
         gpu: bool = False,
     ) -> None:
-        path(repository, "repository", "the path of the folder that holds the models", needed=True)
-        for name, port in (("http_port", http_port), ("grpc_port", grpc_port), ("metrics_port", metrics_port)):
-            whole(port, name, least=0)
-        self._repository = Path(repository).absolute()
+        self._repository, self._args, self._start_timeout = usable(repository, args, start_timeout)
         self._wanted = Ports(http=http_port, grpc=grpc_port, metrics=metrics_port)
-        self._args = tuple(several(args, "args", "a list of arguments, such as ['--log-verbose=1'],"))
-        self._start_timeout = seconds(start_timeout, "start_timeout")
         self._progress = progress
         self._runtime = runtime
         self._gpu = gpu

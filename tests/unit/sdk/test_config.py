@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from triton_sdk import ClientConfig, Coalesce, ConfigurationError, RetryPolicy, Tls
-from triton_sdk._checks import endpoints
+from triton_sdk._addresses import endpoints
 
 TOKEN = "s3cret-t0ken"
 
