@@ -153,8 +153,12 @@ def rollback(
 
 
 @contextlib.contextmanager
-def served(url: str, release: str, namespace: str, context: str) -> "Iterator[OneServer | Release]":
+def served(
+    url: str, release: str, namespace: str, context: str, *, only_looks: bool = False
+) -> "Iterator[OneServer | Release]":
     """Give what serves the versions: the server at *url*, or the release in the cluster.
+
+    What a killed deployment left in the release is mended first, unless the caller *only_looks*.
 
     Raises:
         TaskFailure: If both are named, or what is named cannot be reached.
@@ -182,7 +186,8 @@ def served(url: str, release: str, namespace: str, context: str) -> "Iterator[On
         reached(release, namespace, context) as (target, kubectl, helm),
         agents(kubectl, target, progress=step) as found,
     ):
-        mend(helm, kubectl, target, show=Show(line=step, status=lambda _: None), clock=Clock())
+        if not only_looks:
+            mend(helm, kubectl, target, show=Show(line=step, status=lambda _: None), clock=Clock())
         yield Release(target=target, kubectl=kubectl, helm=helm, chart=chart, agents=found, progress=step)
 
 
@@ -197,7 +202,7 @@ def seen(url: str, release: str, namespace: str, context: str) -> "Iterator[tupl
     from scripts.host.terminal import step
     from scripts.versions.target import OneServer
 
-    with served(url, release, namespace, context) as target:
+    with served(url, release, namespace, context, only_looks=True) as target:
         if isinstance(target, OneServer):
             state = target.state()
             step(f"{target.name} follows {told(state.plan)}")
