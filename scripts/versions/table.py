@@ -32,7 +32,7 @@ class Known:
         planned: ``"serve"``, ``"candidate"`` or None.
         stable: Whether callers who name no version get it.
         served: On how many servers it is served.
-        servers: How many servers there are.
+        servers: How many servers there are that follow the same plan.
         sha256: What names its bytes, where that is known.
         source: Where the servers have it from, where that is known.
         requests: How many requests it has answered since it was loaded.
@@ -101,6 +101,8 @@ def look(
         found = {key: Known(model=key[0], version=key[1], **_in_store(store, *key)) for key in stored} if store else {}
     unpublished = None if store is None else False
     for state, triton in servers:
+        # In an umbrella the pods of another chart follow another plan, and serve other models.
+        alike = sum(other.plan == state.plan for other, _ in servers)
         for name, seen in state.models.items():
             if model not in ("", name):
                 continue
@@ -118,7 +120,7 @@ def look(
                     planned="serve" if number in part.serve else "candidate" if number == part.candidate else None,
                     stable=known.stable or number == seen.stable,
                     served=known.served + (one is not None and one.phase == "serving"),
-                    servers=len(servers) + absent,
+                    servers=alike + absent,
                     sha256=known.sha256 or (one.digest if one else None),
                     source=known.source or (one.source if one else None),
                     requests=known.requests + requests,

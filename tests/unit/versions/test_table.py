@@ -5,7 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+import attrs
+
 from scripts.agent.folder import Folder
+from scripts.agent.plan import ModelPlan, Plan
 from scripts.agent.store import Store
 from scripts.server.endpoint import Answer, Endpoint
 from scripts.versions.table import as_json, look
@@ -50,6 +53,17 @@ def test_every_version_is_listed_once(world: World) -> None:
     assert found[3].row[-1] == "callers who name none get it"
     assert json.loads(as_json(list(found.values())))[2]["version"] == 3
     assert look(store, [server], model="bikes") == []
+
+
+def test_only_servers_of_one_plan_are_counted_together(world: World) -> None:
+    """In an umbrella the pods of another chart are no servers of this model that fail to serve it."""
+    target = InProcess(one=world)
+    target.roll().to(promoted(target, 2))
+    state, triton = target.state(), cast(Endpoint, Counting({}))
+    other = attrs.evolve(state, plan=Plan(models={"bikes": ModelPlan(serve=(1,))}, generation=9), models={})
+    for servers, shown in (([state, other], "1 of 1"), ([state, state, other], "2 of 2")):
+        found = {one.version: one for one in look(None, [(each, triton) for each in servers])}
+        assert found[2].row[5] == shown
 
 
 def test_without_a_server_the_store_is_listed(world: World) -> None:
