@@ -163,7 +163,9 @@ def destroy_triton(
     dry_run: bool = False,
 ) -> None:
     """Name everything that the deployment has made, ask, remove it, and check that nothing is left."""
+    from scripts.cluster import serving
     from scripts.cluster.release import destroy, namespaces
+    from scripts.host import settings
     from scripts.host.terminal import confirm, is_asked, reporting, say, step, table
 
     with reporting(), reached(release, namespace, context) as (target, kubectl, helm):
@@ -187,6 +189,11 @@ def destroy_triton(
                 raise TaskFailure("Nothing was removed.")
             destroy.remove(removal, kubectl=kubectl, helm=helm, progress=step)
             say(f"{target.release} is removed, and nothing of it is left.")
+            if (plan := serving.place(settings.load())).exists():
+                say(
+                    f"{serving.shown(plan)} stays: a next deployment serves the versions that it names. Remove the "
+                    "file if you do not want that."
+                )
 
         def agree(question: str) -> bool:
             return not yes and is_asked() and confirm(question, otherwise="")
