@@ -175,7 +175,7 @@ def _http(endpoint: Endpoint, client: ResNetClient, path: str, number: int) -> s
         raise Failed(f"version {answer.body.get('model_version')} answered, not {number}")
     output = answer.body["outputs"][0]
     if len(output["data"]) != contract.classes:
-        raise Failed(f"the output has shape {output['shape']}, where {contract.classes} scores were expected")
+        raise Failed(f"the output has shape {output['shape']}, but {contract.classes} scores were expected")
     return f"version {number} answered in {elapsed_ms:.0f} ms"
 
 
