@@ -144,7 +144,10 @@ def _served(endpoint: Endpoint, packaged: Collection[tuple[str, int]]) -> set[tu
         ready = {key: endpoint.get(f"/v2/models/{key[0]}/versions/{key[1]}/ready") for key in packaged}
         return {key for key, answer in ready.items() if answer.status == 200}
     if index.status != 200:
-        raise TaskFailure(f"{endpoint.http} does not tell its models ({index}).")
+        raise TaskFailure(
+            f"{endpoint.http} does not tell its models ({index}). If this is the port of the metrics, give the port of "
+            "HTTP, which is 8000 if nobody chose another."
+        )
     return {
         (item["name"], int(item["version"]))
         for item in index.body.get("items", ())
