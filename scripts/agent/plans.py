@@ -16,7 +16,8 @@ class Plans(Kept[Plan]):
     """The serving plan that is followed.
 
     Attributes:
-        before: The part of each model that was changed, as it was before its last change.
+        before: The part of each model that was changed, as it was before the last change of what it serves: a candidate
+            comes and goes, and nobody goes back to one.
     """
 
     parse: Callable[[bytes], Plan] = Plan.parse
@@ -42,7 +43,7 @@ class Plans(Kept[Plan]):
             changed = {
                 name: self.current.models.get(name, ModelPlan())
                 for name in {*plan.models, *self.current.models}
-                if plan.models.get(name) != self.current.models.get(name)
+                if plan.models.get(name, ModelPlan()).serve != self.current.models.get(name, ModelPlan()).serve
             }
             before = Plan(models={**self.before.models, **changed})
             write(self._kept_before, before)

@@ -64,7 +64,7 @@ class PodAgent:
         Raises:
             TaskFailure: If it does not answer, or is of another release.
         """
-        answer = self._asked(lambda: self.endpoint.get("/v1/state", timeout_s=ANSWER_S))
+        answer = self.get("/v1/state")
         if answer.status != 200:
             raise TaskFailure(f"The agent of pod {self.pod} answers {answer}.")
         return State.from_dict(answer.body, where=f"pod {self.pod}")
@@ -75,8 +75,23 @@ class PodAgent:
         Raises:
             TaskFailure: If it does not answer.
         """
-        body = json.dumps(plan.to_dict()).encode()
-        return self._asked(lambda: self.endpoint.post("/v1/plan", body, timeout_s=ANSWER_S))
+        return self.send("/v1/plan", json.dumps(plan.to_dict()).encode())
+
+    def get(self, path: str) -> Answer:
+        """Ask it for *path*.
+
+        Raises:
+            TaskFailure: If it does not answer.
+        """
+        return self._asked(lambda: self.endpoint.get(path, timeout_s=ANSWER_S))
+
+    def send(self, path: str, body: bytes) -> Answer:
+        """Post *body* to *path*.
+
+        Raises:
+            TaskFailure: If it does not answer.
+        """
+        return self._asked(lambda: self.endpoint.post(path, body, timeout_s=ANSWER_S))
 
     def _asked(self, ask: Callable[[], Answer]) -> Answer:
         if self.trouble:

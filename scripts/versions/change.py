@@ -58,13 +58,37 @@ def rolled_back(state: State, model: str, *, to: int | None) -> Plan:
     else:
         if to >= now:
             raise TaskFailure(
-                f"Version {now} of {model} is what callers get if they name none: {to} is no way back. To go "
+                f"Version {now} of {model} is what callers who name no version get, so {to} is no way back. To go "
                 f"forward: invoke promote --model {model} --version {to}"
             )
         serve = (*(version for version in part.serve if version < to), to)
         digests = dict(part.digests)
     candidate = None if part.candidate in serve else part.candidate
     return _with(state, model, serve, candidate, digests)
+
+
+def with_candidate(state: State, model: str, version: int | None, *, digest: str | None) -> Plan:
+    """Return the plan that serves what is served of *model*, and *version* as its candidate; None: no candidate.
+
+    Args:
+        state: What is served now.
+        model: The model's name.
+        version: The candidate.
+        digest: What its bytes must have; None: any.
+
+    Raises:
+        TaskFailure: If there is no such model.
+    """
+    part = state.part(model)
+    digests = {**part.digests, **({version: digest} if version is not None and digest else {})}
+    return _with(state, model, part.serve, version, digests)
+
+
+def without_candidate(plan: Plan, model: str) -> Plan:
+    """Return *plan* without a candidate of *model*."""
+    part = plan.models[model]
+    digests = {version: digest for version, digest in part.digests.items() if version in part.serve}
+    return Plan(models={**plan.models, model: ModelPlan(serve=part.serve, digests=digests)}, generation=plan.generation)
 
 
 def put_back(state: State, model: str, *, after: int) -> Plan:

@@ -73,7 +73,7 @@ class Release:
         self._require_one_plan()
         states = [agent.state() for agent in self.agents.look()]
         if not states:
-            raise TaskFailure(f"No pod of the {self.name} runs, and none can follow a plan: `invoke status` says more.")
+            raise TaskFailure(f"No pod of the {self.name} runs, so none can follow a plan: `invoke status` says more.")
         plan = serving.in_values(self._values, where=f"The values of the {self.name}")
         # A plan that somebody posted to a pod by hand has a higher number than the release's.
         latest = max(plan.generation, *(state.plan.generation for state in states))
@@ -94,7 +94,7 @@ class Release:
                 self.progress(f"Note: what revision {revision.number} served is not known. {error}")
                 break
             part = former.models.get(model, ModelPlan())
-            if (part.serve, part.candidate) != (now.serve, now.candidate):
+            if part.serve != now.serve:  # a candidate comes and goes, and nobody goes back to one
                 return attrs.evolve(state, before=Plan(models={model: part}))
         return state
 
@@ -154,10 +154,14 @@ class Release:
 
     def servers(self) -> Sequence[tuple[str, Callable[[], State]]]:
         """Return the pods that run now."""
-        return [(agent.pod, partial(self._ask, agent)) for agent in self.agents.look()]
+        return [(agent.pod, partial(self.ask, agent)) for agent in self.agents.look()]
 
-    def _ask(self, agent: PodAgent) -> State:
-        """Return what a pod serves; one that does not know the plan yet gets it."""
+    def ask(self, agent: PodAgent) -> State:
+        """Return what a pod serves; one that does not know the plan yet gets it.
+
+        Raises:
+            TaskFailure: If it does not answer.
+        """
         state, plan = agent.state(), self._wanted
         if plan is not None and state.plan.generation < plan.generation and not self._closed:
             self._post(agent, plan)
@@ -176,7 +180,7 @@ class Release:
             self._closed = True
         elif answer.status == _LATER:
             raise OvertakenError(
-                f"Pod {agent.pod} follows a later plan: somebody else has changed it meanwhile. Look at `invoke "
+                f"Pod {agent.pod} follows a later plan, so somebody else has changed it meanwhile: look at `invoke "
                 "versions`."
             )
         elif answer.status != 200:

@@ -73,6 +73,7 @@ class Roll:
         was: What was served before.
         timeout_s: Longest wait until every server follows, in seconds.
         progress: Called with a line for each step of each server.
+        candidate: Whether the servers follow only when they serve the plan's candidate too.
         clock: What is waited on.
     """
 
@@ -81,6 +82,7 @@ class Roll:
     was: State
     timeout_s: float
     progress: Callable[[str], None]
+    candidate: bool = False
     clock: Clock = attrs.field(factory=Clock)
 
     def to(self, plan: Plan) -> Outcome:
@@ -189,13 +191,13 @@ class Roll:
         Raises:
             TaskFailure: If they do not.
         """
-        for version in _wanted(plan, self.model):
-            found = {name: state.models[self.model].versions[version].digest for name, state in states.items()}
+        for version in (*_wanted(plan, self.model), *self._tried(plan)):
+            found = {name: _digest(state.models[self.model], version) for name, state in states.items()}
             if len(set(found.values())) > 1:
                 told = ", ".join(f"{name}: {(digest or '')[:12]}" for name, digest in sorted(found.items()))
                 raise TaskFailure(
                     f"The servers serve different bytes as version {version} of {self.model} ({told}): a version never "
-                    "changes: give the new one the next number."
+                    "changes, so give the new one the next number."
                 )
 
     def _step(self, name: str, plan: Plan, state: State) -> str:
@@ -212,16 +214,25 @@ class Roll:
         if state.followed != plan.digest or self.model not in state.models:
             return _TAKES
         model = state.models[self.model]
-        for version in wanted:
-            one = model.versions[version]
+        tried = self._tried(plan)
+        alone = [model.candidate] if tried and model.candidate is not None and model.candidate[0] in tried else []
+        for version, one in (*((version, model.versions[version]) for version in wanted), *alone):
             if one.phase == "failed":
                 raise TaskFailure(f"{name} cannot serve version {version} of {self.model}: {_sentence(one.why)}")
         if model.fault is not None:
             raise TaskFailure(f"{name}: {self.model}: {_sentence(model.fault)}")
+        if tried and [one.phase for _, one in alone] != ["serving"]:
+            phase = alone[0][1].phase if alone else "waiting"
+            return f"{phase} version {tried[0]} as the candidate"
         if {number for number, one in model.versions.items() if one.phase == "serving"} == set(wanted):
             return ""
         missing = [(number, model.versions[number].phase) for number in wanted]
         return ", ".join(f"{phase} version {number}" for number, phase in missing if phase != "serving") or "drops"
+
+    def _tried(self, plan: Plan) -> tuple[int, ...]:
+        """Return the candidate of *plan*, if it is waited for."""
+        part = plan.models.get(self.model, ModelPlan())
+        return (part.candidate,) if self.candidate and part.candidate is not None else ()
 
     def _rows(self, name: str, model: Model, switched_s: float) -> Sequence[tuple[str, ...]]:
         """Return a row for each version of a server that follows, and answered as planned after *switched_s*."""
@@ -247,6 +258,13 @@ class Roll:
 def _wanted(plan: Plan, model: str) -> tuple[int, ...]:
     """Return the versions of a model that *plan* names."""
     return plan.models.get(model, ModelPlan()).serve
+
+
+def _digest(model: Model, version: int) -> str | None:
+    """Return what names the bytes of a version, be it served or the candidate."""
+    if model.candidate is not None and model.candidate[0] == version and version not in model.versions:
+        return model.candidate[1].digest
+    return model.versions[version].digest
 
 
 def _sentence(words: str | None) -> str:

@@ -120,3 +120,13 @@ def test_a_damaged_file_changes_nothing(tmp_path: Path, clock: Clock) -> None:
     plans.look()
     assert plans.current == plan(1, 1)
     assert "schema" in plans.fault
+
+
+def test_a_candidate_that_comes_and_goes_is_nothing_to_go_back_to(tmp_path: Path, clock: Clock) -> None:
+    """A rollback after a canary goes to what was served before."""
+    plans = opened(tmp_path, clock)
+    plans.post(plan(1, 1))
+    plans.post(plan(2, 2))
+    plans.post(Plan(models={"cars": ModelPlan(serve=(2,), candidate=3)}, generation=3))
+    plans.post(plan(4, 2))
+    assert plans.before.models["cars"].serve == (1,)

@@ -293,3 +293,13 @@ def test_a_pod_whose_plan_is_gone_is_told(scene: Scene) -> None:
     found, absent = scene.target.look()
     assert ([name for name, _, _ in found], absent) == (["one"], 1)
     assert "two: Pod two reads its serving plan from the ConfigMap gone, which has none." in scene.said
+
+
+def test_a_rollback_after_a_canary_finds_what_was_served_before(scene: Scene) -> None:
+    """The candidate came and went in revisions of their own."""
+    scene.promote(3)
+    for version in (2, None):
+        scene.roll(lambda _, was, version=version: change.with_candidate(was, "cars", version, digest=None))  # type: ignore[misc]
+    assert len(scene.release.revisions) == 4
+    scene.roll_back()
+    assert scene.release.plan.models["cars"].serve == (1, 2)

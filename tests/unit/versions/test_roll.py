@@ -243,3 +243,19 @@ def test_a_plan_that_somebody_changes_meanwhile_is_theirs(world: World) -> None:
     with pytest.raises(TaskFailure, match="Somebody else has changed the plan"):
         roll.to(plan)
     assert target.state().plan.generation == 9
+
+
+def test_a_candidate_is_waited_for_where_that_is_asked(world: World) -> None:
+    """And one that does not answer right is put back, with what is served untouched."""
+    world.publish(3)
+    world.publish(4, WRONG)
+    target = InProcess(one=world)
+    roll = attrs.evolve(target.roll(), candidate=True)
+    roll.to(change.with_candidate(target.state(), "cars", 3, digest=None))
+    assert target.state().models["cars"].candidate is not None
+    assert world.triton.loaded["cars.candidate"] == {3}
+    again = attrs.evolve(target.roll(), candidate=True)
+    with pytest.raises(TaskFailure, match=r"one cannot serve version 4 of cars: .*its numbers are wrong.*put back"):
+        again.to(change.with_candidate(target.state(), "cars", 4, digest=None))
+    assert target.served() == [{1, 2}]
+    assert target.state().plan.models["cars"].candidate == 3
