@@ -2,7 +2,7 @@
 
 from invoke import Collection
 
-from scripts.tasks import cluster, environment, images, measuring, models, printing, serving, store, versions
+from scripts.tasks import canary, cluster, environment, images, measuring, models, printing, serving, store, versions
 
 printing.watch()
 
@@ -22,6 +22,7 @@ namespace = Collection(
     store.publish_model,
     versions.versions,
     measuring.compare,
+    canary.canary,
     versions.promote,
     versions.rollback,
     # The container image.

@@ -47,15 +47,15 @@ MAY = {
     "tuning": {"triton_sdk", "triton_sdk.local", "host", "graph", "repository", "server"},
     "cluster": {"host", "registry", "agent", "image", "server"},
     "versions": {"host", "registry", "agent", "repository", "server", "cluster"},
+    "canary": {"agent", "host", "server", "cluster", "versions"},
     "compare": {"triton_sdk", "triton_sdk.local", "agent", "host", "repository", "packaging", "server"},
-    "canary": {"agent"},
     "generate_input": {"server"},
     "check_env": {
         "triton_sdk", "triton_sdk.local", "host", "registry", "agent", "repository", "image", "cluster", "versions",
     },
     "tasks": {
         "triton_sdk", "triton_sdk.local", "host", "registry", "agent", "repository", "sources", "packaging", "image",
-        "server", "tuning", "versions", "cluster", "compare", "check_env",
+        "server", "tuning", "versions", "cluster", "canary", "compare", "check_env",
     },
     "tasks.py": {"tasks"},
     "benchmarks": {"triton_sdk", "triton_sdk.local", "packaging"},

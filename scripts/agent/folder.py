@@ -90,13 +90,8 @@ class Folder:
                 return sorted(path.name for path in (self.root / key).iterdir() if not path.is_symlink())
             except (FileNotFoundError, NotADirectoryError):
                 if not self.root.is_dir():
-                    raise self._away() from None
+                    raise StoreError(f"The store's folder {self.root} is not there.") from None
                 return []
-
-    def _away(self) -> StoreError:
-        return StoreError(
-            f"The store's folder {self.root} is not there. Mount what holds it, or make a new one: invoke create-store"
-        )
 
     @contextlib.contextmanager
     def _opened(self, key: str) -> Iterator[Any]:
@@ -110,7 +105,7 @@ class Folder:
             file = place.open("rb")
         except (FileNotFoundError, NotADirectoryError):
             if not self.root.is_dir():
-                raise self._away() from None
+                raise StoreError(f"The store's folder {self.root} is not there.") from None
             yield None
             return
         with file:
@@ -120,7 +115,7 @@ class Folder:
     def _written(self, key: str) -> Iterator[tuple[Path, Path]]:
         """Give an unfinished file's path and the final one, both on the store's file system."""
         if not self.root.is_dir():
-            raise self._away()
+            raise StoreError(f"The store's folder {self.root} is not there. Make it first.")
         path = self.root / key
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")

@@ -275,3 +275,8 @@ def served_folder(repository: Path) -> Path:
     """Return the folder that belongs to *repository* while it is served, always the same one, in the user's cache."""
     name = hashlib.sha256(os.fsencode(repository.resolve())).hexdigest()[:16]
     return platformdirs.user_cache_path("triton-sdk") / "served" / name
+
+
+def state_folder() -> Path:
+    """Return the folder for what tasks note down, in the user's folder for such things."""
+    return platformdirs.user_state_path("triton-sdk")

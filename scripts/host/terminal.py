@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import rich.box
+import rich.live
 import rich.progress
 from rich.console import Console, RenderableType
 from rich.table import Table
@@ -134,6 +135,23 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, 
     Raises:
         TaskFailure: If *picture* cannot be written.
     """
+    grid, least = _grid(title, columns, rows)
+    _result(grid, least=least)
+    if picture is not None:
+        grid.title = None  # the window of the picture has it
+        recorder = Console(record=True, width=PIPE_WIDTH, file=io.StringIO(), highlight=False)
+        recorder.width = recorder.measure(grid).maximum
+        recorder.print(grid)
+        # Without the fonts that rich would have a reader's browser fetch from elsewhere; any monospaced one will do.
+        drawing = re.sub(r"@font-face \{.*?\}\s*", "", recorder.export_svg(title=title), flags=re.DOTALL)
+        try:
+            picture.write_text(drawing, encoding="utf-8")
+        except OSError as error:
+            raise TaskFailure(f"Cannot write {picture}: {error.strerror}.") from error
+
+
+def _grid(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[Table, int]:
+    """Return a table, and how many columns of a terminal it needs."""
     heads = any(columns)
     box = rich.box.SIMPLE_HEAD if heads else rich.box.SIMPLE
     grid = Table(
@@ -147,18 +165,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, 
         grid.add_column(column, overflow="fold", min_width=width)
     for row in rows:
         grid.add_row(*(_text(cell, style=STYLES.get(cell, "")) for cell in row))
-    _result(grid, least=sum(max(width, len(name)) + 3 for width, name in zip(longest, columns, strict=True)))
-    if picture is not None:
-        grid.title = None  # the window of the picture has it
-        recorder = Console(record=True, width=PIPE_WIDTH, file=io.StringIO(), highlight=False)
-        recorder.width = recorder.measure(grid).maximum
-        recorder.print(grid)
-        # Without the fonts that rich would have a reader's browser fetch from elsewhere; any monospaced one will do.
-        drawing = re.sub(r"@font-face \{.*?\}\s*", "", recorder.export_svg(title=title), flags=re.DOTALL)
-        try:
-            picture.write_text(drawing, encoding="utf-8")
-        except OSError as error:
-            raise TaskFailure(f"Cannot write {picture}: {error.strerror}.") from error
+    return grid, sum(max(width, len(name)) + 3 for width, name in zip(longest, columns, strict=True))
 
 
 @contextlib.contextmanager
@@ -180,6 +187,25 @@ def waiting() -> Iterator[tuple[Callable[[str], None], Callable[[str], None]]]:
     with console.status("") as spinner:
         # Such a line may be cut, or the terminal would keep what is left of it.
         yield line, lambda text: spinner.update(_text(text[: console.width - 4], style="dim"))
+
+
+@contextlib.contextmanager
+def watching() -> Iterator[tuple[Callable[[str], None], Callable[[str, Sequence[str], Sequence[Sequence[str]]], None]]]:
+    """Give two functions that show progress on standard error: a line that stays, and a table that the next replaces.
+
+    The second is for terminals; in a pipe it shows nothing.
+    """
+    console = _console(stderr=True)
+
+    def line(text: str) -> None:
+        with contextlib.suppress(OSError):
+            console.print(_text(f"  {text}", style="dim"), soft_wrap=True)
+
+    if not console.is_terminal:
+        yield line, lambda *_: None
+        return
+    with rich.live.Live(console=console, transient=True, auto_refresh=False) as live:
+        yield line, lambda *shown: live.update(_grid(*shown)[0], refresh=True)
 
 
 def difference(lines: Sequence[str]) -> None:

@@ -122,6 +122,18 @@ def numbers(text: str, *, name: str) -> tuple[int, ...] | None:
     return tuple(number(part, name=name) for part in text.split(",")) if text else None
 
 
+def seconds(text: str, *, name: str) -> float:
+    """Parse a time: ``90s``, ``30m``, ``2h`` or ``1d``.
+
+    Raises:
+        TaskFailure: If *text* is something else, or no time at all.
+    """
+    found = re.fullmatch(r"([0-9]{1,6})([smhd])", text.strip().lower())
+    if found is None or not int(found[1]):
+        raise TaskFailure(f"--{name} takes a time, for example 90s, 30m or 2h, not {text!r}.")
+    return int(found[1]) * {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}[found[2]]
+
+
 def share(text: str, *, name: str) -> float | None:
     """Parse a number from 0 to 1; None where the flag is not given.
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from scripts.server.endpoint import Endpoint
     from scripts.server.seen import State
     from scripts.versions.release import Release
+    from scripts.versions.roll import Outcome
     from scripts.versions.target import OneServer
 
 URL = "Use a server that `invoke serve` runs, instead of the release in the cluster: HOST or HOST:HTTP_PORT."
@@ -57,9 +58,6 @@ def versions(
             step(f"Only the store is looked at. {error}")
             servers, absent = [], 0
         found = look(store, servers, absent=absent, model=model)
-        if model and not found:
-            known = ", ".join(sorted({one.model for one in look(store, servers)})) or "none"
-            raise TaskFailure(f"No version of a model {model!r} is known here. Known models: {known}.")
         if json:
             say(as_json(found))
         else:
@@ -111,7 +109,8 @@ def promote(
             return
         with served(url, release, namespace, context) as target:
             was = target.state()
-            roll(target, was, make(was), model, limit)
+            plan = without_canary(target, was, make(was), model, doing="promote")
+            roll(target, was, plan, model, limit)
 
 
 @task(
@@ -152,7 +151,8 @@ def rollback(
             was = target.state()
             if chosen is None and not isinstance(target, OneServer):
                 was = target.recall(was, model)
-            roll(target, was, change.rolled_back(was, model, to=chosen), model, limit)
+            plan = change.rolled_back(was, model, to=chosen)
+            roll(target, was, without_canary(target, was, plan, model, doing="rollback"), model, limit)
 
 
 @contextlib.contextmanager
@@ -240,16 +240,47 @@ def write_file(model: str, make: "Callable[[State], Plan]", elsewhere: str) -> N
     say("Commit it; the pods follow what Argo CD, Flux or `invoke deploy-triton` bring into the cluster.")
 
 
+def without_canary(target: "OneServer | Release", was: "State", plan: "Plan", model: str, *, doing: str) -> "Plan":
+    """End a canary of the model, if there is one, and return *plan* without its candidate.
+
+    Raises:
+        TaskFailure: If it cannot be ended everywhere.
+    """
+    from scripts.canary import ending
+    from scripts.canary.kept import keeper
+    from scripts.canary.routes import Routes
+    from scripts.canary.servers import servers
+    from scripts.host.terminal import say, step
+    from scripts.versions import change
+
+    if model not in was.models:
+        return plan
+    kept = keeper(target, model, line=step)
+    routes = Routes(servers=lambda: servers(target), model=model, keeper=kept, expires_s=0.0, line=step)
+    if told := ending.end_before(routes, doing=doing):
+        say(told)
+        return change.without_candidate(plan, model)
+    return plan
+
+
 def roll(target: "OneServer | Release", was: "State", plan: "Plan", model: str, timeout_s: int) -> None:
     """Let *target* follow *plan*, and print what came of it."""
-    from scripts.cluster import serving
-    from scripts.host import settings
     from scripts.host.terminal import say, step, table
     from scripts.versions.roll import COLUMNS, Roll
-    from scripts.versions.target import OneServer
 
     done = Roll(target=target, model=model, was=was, timeout_s=timeout_s, progress=step).to(plan)
     table(f"{model} on {target.name}", COLUMNS, done.rows)
+    changed(target, plan, done, model, say=say)
+
+
+def changed(
+    target: "OneServer | Release", plan: "Plan", done: "Outcome", model: str, *, say: "Callable[[str], None]"
+) -> None:
+    """Say since when *target* follows *plan*, and write the plan of a release into the file for git."""
+    from scripts.cluster import serving
+    from scripts.host import settings
+    from scripts.versions.target import OneServer
+
     highest = max(plan.models[model].serve)
     say(f"Callers who name no version of {model} get version {highest} since {done.switched_s:.2f} s after the order;")
     say(f"everything that is planned was served after {done.seconds:.2f} s.")

@@ -36,6 +36,7 @@ ELSEWHERE = {
     r"invoke serve|MODEL_STORE=": "the reader's other terminal and `.env`, which are the fixture's",
     r"invoke smoke-test --local": "the session smoke",
     r"invoke compare ": "an owner's pictures: tests/live/test_compare.py",
+    r"invoke canary ": "calls of several consumers: tests/live/versions/test_canary.py",
     r"invoke (check-env|create-repository|push-|deploy-|destroy-|status)": "an account or a cluster: tests/cluster",
     r"invoke (smoke-test|versions|promote --model cars --version 3|rollback --model cars)$": "a cluster: tests/cluster",
     r"git ": "the reader's own repository",

@@ -12,7 +12,7 @@ import tasks
 from scripts.cluster.target import NAMESPACE, RELEASE
 from scripts.host.errors import TaskFailure
 from scripts.server.endpoint import GRPC_OFFSET, HTTP_PORT, METRICS_OFFSET
-from scripts.tasks import cluster, environment, flags, images, measuring, models, serving, store, versions
+from scripts.tasks import canary, cluster, environment, flags, images, measuring, models, serving, store, versions
 
 ROOT = Path(__file__).parents[3]
 # As a release lives: what is here, a version, a server, an image, a cluster.
@@ -28,6 +28,7 @@ LIFE = [
     "publish-model",
     "versions",
     "compare",
+    "canary",
     "promote",
     "rollback",
     "build-image",
@@ -47,6 +48,7 @@ MODULES = {
     "cluster": cluster,
     "store": store,
     "versions": versions,
+    "canary": canary,
 }
 
 
@@ -111,6 +113,7 @@ def test_flags_of_the_preprocessing_are_read() -> None:
     """Fractions, sizes, words and numbers by name, as the messages show them."""
     assert flags.fraction("1/255", name="scale") == 1 / 255
     assert flags.fraction("0.5", name="scale") == 0.5
+    assert [flags.seconds(text, name="for") for text in ("90s", "30m", "2h", "1d")] == [90, 1800, 7200, 86400]
     assert flags.size("224x192", name="size") == (224, 192)
     assert flags.word("squash", ("crop", "squash"), name="fit") == "squash"
     assert flags.assignments(["keep_prob=1", "a:0=0,0.5"], name="freeze") == {"keep_prob": (1.0,), "a:0": (0.0, 0.5)}
@@ -129,6 +132,8 @@ def test_what_are_no_numbers_of_channels_is_refused(text: str) -> None:
         (flags.fraction, "1/0", "takes a number or a fraction, for example 1/255"),
         (flags.fraction, "1/255/2", "takes a number or a fraction"),
         (flags.share, "90", "takes a number from 0 to 1"),
+        (flags.seconds, "30", "takes a time, for example 90s, 30m or 2h"),
+        (flags.seconds, "0m", "takes a time"),
         (flags.size, "224", "for example 224x224"),
         (flags.size, "0x224", "for example 224x224"),
         (

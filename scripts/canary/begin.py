@@ -1,0 +1,110 @@
+"""Before a canary, and before each of its steps: whether it can be, what an earlier run left, and what to expect."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from scripts.agent.traffic import Traffic
+from scripts.canary.foretell import foretell, seconds
+from scripts.canary.judge import Judge
+from scripts.canary.kept import Record
+from scripts.canary.limits import Limits
+from scripts.canary.routes import told
+from scripts.canary.settings import Settings, Step
+from scripts.canary.view import duration
+from scripts.canary.watch import Watch
+from scripts.host.errors import TaskFailure
+from scripts.server.seen import State
+
+# What an earlier run knew is of use for so long.
+_FRESH = timedelta(hours=1)
+
+
+def stable(state: State, model: str, version: int, *, server: str) -> int:
+    """Return the version that callers of *model* get who name none, if *version* can be tried against it.
+
+    Raises:
+        TaskFailure: If it cannot.
+    """
+    seen = state.models.get(model)
+    if seen is None or seen.stable is None:
+        raise TaskFailure(f"No version of {model} is served by {server}: `invoke versions` says why.")
+    if version in state.part(model).serve:
+        raise TaskFailure(
+            f"Version {version} of {model} is served already, so there is nothing to try. A canary is for a version "
+            "that is published, or in the image, and that is not served yet."
+        )
+    return seen.stable
+
+
+def check_free(plan: Traffic, *, in_force: bool, version: int) -> None:
+    """Check that nobody else shares out the calls.
+
+    Raises:
+        TaskFailure: If somebody does.
+    """
+    if in_force and plan.candidate != version:
+        raise TaskFailure(
+            f"{plan.model} has a traffic plan ({told(plan)}) that no canary of version {version} made. Wait until it "
+            "is over. Or end what made it: another `invoke canary` by Ctrl-C, a plan that was set by hand as "
+            "docs/versions-in-production.md says (Share the traffic)."
+        )
+
+
+def goes_on(old: Record, new: Record, *, steps: Sequence[Step], now: datetime) -> bool:
+    """Return whether a canary goes on with what an earlier run of it left, since that was stopped in the middle."""
+    known = old.verdict is None and old.judge is not None and old.watch is not None and old.step < len(steps)
+    same = (old.model, old.version, old.stable, old.server) == (new.model, new.version, new.stable, new.server)
+    return known and same and now - datetime.fromisoformat(old.looked) <= _FRESH
+
+
+def taken_up(record: Record, limits: Limits, *, begun: datetime) -> tuple[Judge, Watch]:
+    """Return the judge and the counts that go with a record; *begun* is the time on the servers."""
+    judge = Judge(limits) if record.judge is None else Judge.from_dict(limits, record.judge)
+    if record.watch is None:
+        return judge, Watch(model=record.model, stable=record.stable, candidate=record.version, begun=begun)
+    return judge, Watch.from_dict(record.watch, model=record.model, stable=record.stable, candidate=record.version)
+
+
+def forecast(
+    number: int, record: Record, judge: Judge, *, settings: Settings, rate: float | None, left_s: float
+) -> list[str]:
+    """Return in sentences what a step is, how long it will take, and what will have been found by then.
+
+    Args:
+        number: Which step, from 0 on.
+        record: How far the canary is.
+        judge: What is known so far.
+        settings: How it goes about it.
+        rate: Calls in a second, as seen; None: nobody knows.
+        left_s: So long the canary may still take.
+    """
+    step, version = settings.steps[number], record.version
+    what = (
+        f"Step {number + 1} of {len(settings.steps)}: {_percent(step.share)} of the calls go to version {version}, "
+        f"until it had {step.calls:,} and {duration(step.seconds)} have passed."
+    )
+    if rate == 0:
+        return [
+            what,
+            f"No client tells of any call of {record.model}, so this would take for ever. Consumers have to follow the "
+            "plan: TrafficPlan, or TRITON_TRAFFIC (docs/versions.md).",
+        ]
+    failures = judge.figures()[0]
+    usual = failures.stable / failures.stable_of if failures.stable_of else 0.0
+    found = foretell(settings.limits, [(one.share, one.calls) for one in settings.steps[: number + 1]], failing=usual)
+    bad = [f"failed {_percent(found.failing)} of its calls"] if found.failing is not None else []
+    if found.slow is not None:
+        bad.append(
+            f"had {_percent(found.slow)} of them slower than {settings.limits.slower:g} times what three quarters of "
+            f"version {record.stable}'s take"
+        )
+    would = f"By then it is found in most cases if version {version} {' or '.join(bad)}." if bad else ""
+    if rate is None:
+        return [f"{what} {would}".strip()]
+    takes = seconds((step.share, max(step.calls - record.calls, 0)), rate=rate, least=step.seconds - record.seconds)
+    late = f" That is more than the {duration(left_s)} that are left of --for." if takes > left_s else ""
+    return [what, f"At {rate:.3g} calls/s, as seen, that takes about {duration(takes)}.{late} {would}".strip()]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g}%"

@@ -1,0 +1,259 @@
+"""Versions to try on a real Triton, good ones and bad ones, and processes that call as consumers do."""
+
+import contextlib
+import json
+import multiprocessing
+import os
+import queue
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from scripts.host.root import ROOT
+from scripts.packaging.package import package
+from scripts.sources.source import Source
+from scripts.versions.publish import publish
+from tests.doubles import tiny
+from tests.live.versions.scene import MODEL, Scene, Served
+from tests.waiting import wait_until
+from triton_sdk import ResNetClient, TrafficPlan
+
+PROCESSES = 4
+PAUSE_S = 0.01
+# Images by what they do to `brittle` and `picky`: nobody's golden images are so dark.
+FINE, FATAL = 250, 77
+# Short steps, and so few calls as a test can wait for.
+CONFIG = """
+every = 0.5
+expires = {expires}
+shadow = {shadow}
+[[steps]]
+share = 0.2
+calls = 40
+seconds = 2
+[[steps]]
+share = 0.5
+calls = 150
+seconds = 2
+[limits]
+calibration = 200
+most_disagreement = {disagreement}
+"""
+
+
+def brittle(seed: int) -> onnx.ModelProto:
+    """Return `tiny.classifier`, but it fails for an image whose brightest value is `FATAL`: with an inner error."""
+    wide = [
+        helper.make_node("ReduceMax", ["flag"], ["any"], keepdims=0),
+        helper.make_node("Mul", ["any", "more"], ["wider"]),
+        helper.make_node("Add", ["shape", "wider"], ["wrong"]),
+        # So many columns there are not.
+        helper.make_node("Reshape", ["right", "wrong"], ["probabilities"]),
+    ]
+    return _failing(seed, wide, {"shape": np.array([-1, 3], np.int64), "more": np.array([0, 100], np.int64)})
+
+
+def picky(seed: int) -> onnx.ModelProto:
+    """Return `tiny.classifier`, but it refuses an image whose brightest value is `FATAL`: with INVALID_ARGUMENT."""
+    rows = [
+        # There is no second row.
+        helper.make_node("Gather", ["table", "flag"], ["ones"], axis=0),
+        helper.make_node("Mul", ["right", "ones"], ["probabilities"]),
+    ]
+    return _failing(seed, rows, {"table": np.ones((1, 1), np.float32)})
+
+
+def _failing(seed: int, nodes: list[onnx.NodeProto], weights: Mapping[str, NDArray[Any]]) -> onnx.ModelProto:
+    """Return `tiny.classifier` with *nodes* behind it, which make ``probabilities`` of ``right`` and ``flag``."""
+    model = tiny.classifier(seed=seed)
+    model.graph.node[-1].output[0] = "right"
+    model.graph.node.extend(
+        [
+            helper.make_node("ReduceMax", ["pixels"], ["brightest"], axes=[1, 2, 3], keepdims=0),
+            helper.make_node("Equal", ["brightest", "fatal"], ["is_fatal"]),
+            helper.make_node("Cast", ["is_fatal"], ["flag"], to=TensorProto.INT64),
+            *nodes,
+        ]
+    )
+    arrays = {"fatal": np.array(FATAL, np.float32), **weights}
+    model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in arrays.items())
+    return model
+
+
+def offer(scene: Scene, number: int, model: onnx.ModelProto) -> None:
+    """Package *model* as version *number*, and publish it."""
+    path = scene.root / f"{number}.onnx"
+    onnx.save(model, path)
+    laptop = scene.root / "laptop"
+    package(Source.onnx(path), model=MODEL, repository=laptop, version=number, progress=lambda _: None)
+    publish(laptop, scene.store, model=MODEL, version=number, progress=lambda *_: None)
+
+
+@attrs.frozen(eq=False)
+class Orders:
+    """What the processes are told.
+
+    Attributes:
+        ended: Whether they shall end.
+        paused: Whether they shall make no calls.
+        fatal: The share of their images that is `FATAL`.
+    """
+
+    ended: Event
+    paused: Event
+    fatal: Any
+
+
+def work(grpc: str, source: str, number: int, orders: Orders, answers: Any) -> None:
+    """Classify, and put down when each call began, whom it should reach and what came of it."""
+    plan = TrafficPlan(source, model=MODEL)
+    images = {value: np.full((8, 8, 3), value, np.uint8) for value in (FINE, FATAL)}
+    with ResNetClient(grpc, model=MODEL) as client:
+        place, owed = 0, 0.0
+        while not orders.ended.is_set():
+            time.sleep(PAUSE_S)
+            if orders.paused.is_set():
+                continue
+            place, owed = place + 1, owed + orders.fatal.value
+            key, image = f"{number}-{place}", images[FATAL if owed >= 1 else FINE]
+            owed -= owed >= 1
+            begun, chosen = time.monotonic(), plan.choose(key)
+            try:
+                came: int | str = int(client.predict(image, version=plan, key=key).model_version)
+            except Exception as error:  # every failure counts
+                came = repr(error)
+            answers.put((begun, chosen, came))
+
+
+@attrs.define(eq=False)
+class Callers:
+    """Processes that call."""
+
+    orders: Orders
+    answers: Any
+    seen: list[tuple[float, int | None, int | str]] = attrs.field(factory=list)
+
+    @contextlib.contextmanager
+    def calling(self, *, fatal: float = 0.0) -> Iterator["Callers"]:
+        """Let them call until the block ends, with such a share of images that are `FATAL`."""
+        self.orders.fatal.value = fatal
+        self.orders.paused.clear()
+        self.read()
+        self.seen = []
+        try:
+            wait_until(lambda: len(self.read()) >= 50, within_s=60)
+            yield self
+        finally:
+            self.orders.paused.set()
+
+    def read(self) -> list[tuple[float, int | None, int | str]]:
+        """Return all calls so far: when each began, the version that it should reach, and who answered or how not."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self.seen.append(self.answers.get_nowait())
+        return self.seen
+
+    def failures(self, *, beside: int) -> list[tuple[float, int | None, int | str]]:
+        """Return the calls that failed, but those of version *beside*."""
+        return [one for one in self.read() if isinstance(one[2], str) and one[1] != beside]
+
+    def all_get(self, version: int, *, since: float) -> bool:
+        """Return whether the calls since a moment are many, and the last of them were all answered by *version*."""
+        found = [one for one in self.read() if one[0] >= since]
+        return len(found) > 100 and {came for *_, came in found[-100:]} == {version}
+
+
+@contextlib.contextmanager
+def callers_of(served: Served) -> Iterator[Callers]:
+    """Start four processes that call when they are told to."""
+    context = multiprocessing.get_context("spawn")
+    orders, answers = Orders(context.Event(), context.Event(), context.Value("d", 0.0)), context.Queue()
+    orders.paused.set()
+    source = served.target.agent.http
+    processes = [
+        context.Process(target=work, args=(served.server.grpc_url, source, number, orders, answers), daemon=True)
+        for number in range(PROCESSES)
+    ]
+    for process in processes:
+        process.start()
+    callers = Callers(orders, answers)
+    try:
+        yield callers
+    finally:
+        orders.ended.set()
+        until = time.monotonic() + 30
+        while any(process.is_alive() for process in processes) and time.monotonic() < until:
+            callers.read()  # a process does not end before its queue is empty
+            time.sleep(0.05)
+        assert not any(process.is_alive() for process in processes)
+
+
+@attrs.frozen(kw_only=True)
+class Judged:
+    """How a canary ended.
+
+    Attributes:
+        status: Its exit status.
+        found: What it printed as JSON; nothing where it could not.
+        said: What it said meanwhile.
+    """
+
+    status: int
+    found: Mapping[str, Any]
+    said: str
+
+    @property
+    def decisions(self) -> list[str]:
+        """What it decided, in order."""
+        return [one["decision"] for one in self.found["decisions"]]
+
+
+@contextlib.contextmanager
+def canary(
+    served: Served,
+    version: int,
+    folder: Path,
+    *options: str,
+    expires: float = 20.0,
+    shadow: float = 0.0,
+    disagreement: float = 1.0,
+) -> Iterator["subprocess.Popen[str]"]:
+    """Run `invoke canary` beside the block."""
+    config = folder / "canary.toml"
+    config.write_text(CONFIG.format(expires=expires, shadow=shadow, disagreement=disagreement))
+    environment = {
+        **os.environ,
+        "MODEL_STORE": f"file://{served.scene.root / 'store'}",
+        "XDG_STATE_HOME": str(folder / "state"),
+    }
+    command = [sys.executable, "-m", "invoke", "canary", f"--model={MODEL}", f"--version={version}", "--json"]
+    with subprocess.Popen(
+        [*command, f"--url={served.target.name}", f"--config={config}", *options],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def judged(process: "subprocess.Popen[str]") -> Judged:
+    """Wait until a canary has ended, and return how."""
+    out, errors = process.communicate(timeout=60)
+    sys.stdout.write(errors)
+    return Judged(status=process.returncode, found=json.loads(out or "{}"), said=errors)

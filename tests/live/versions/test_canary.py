@@ -1,0 +1,113 @@
+"""A canary judges itself on a real Triton, by what four processes see that follow its plan. Shown with -rP."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.doubles import tiny
+from tests.live.versions.canaries import Callers, brittle, callers_of, canary, judged, offer, picky
+from tests.live.versions.scene import MODEL, Scene, Served
+from tests.waiting import wait_until
+from triton_sdk.local import Runtime
+
+pytestmark = pytest.mark.timeout(300)
+
+GOOD, BRITTLE, PICKY = 41, 42, 43
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory, runtime: Runtime) -> Iterator[Served]:
+    """Serve versions 1 and 2; one that answers as 2 does, and two that fail for some images, are published."""
+    scene = Scene.made(tmp_path_factory.mktemp("canary"), runtime)
+    offer(scene, GOOD, tiny.classifier(seed=2))
+    offer(scene, BRITTLE, brittle(2))
+    offer(scene, PICKY, picky(2))
+    with scene.started() as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def callers(running: Served) -> Iterator[Callers]:
+    """Start the processes that call."""
+    with callers_of(running) as found:
+        yield found
+
+
+def test_a_good_version_is_promoted(served: Served, callers: Callers, tmp_path: Path) -> None:
+    """Step by step; no call fails, and then everybody gets it."""
+    with callers.calling():
+        with canary(served, GOOD, tmp_path) as process:
+            done = judged(process)
+        assert done.status == 0, done.said
+        promoted = time.monotonic()
+        wait_until(lambda: callers.all_get(GOOD, since=promoted), within_s=30)
+    assert done.decisions == ["begin", "pass", "begin", "pass", "promote"]
+    assert callers.failures(beside=0) == []
+    assert served.versions() == {2, GOOD}
+    assert not served.target.agent.get(f"/v1/traffic/{MODEL}").body["in_force"]
+
+
+@pytest.mark.parametrize(
+    ("version", "fatal"), [(BRITTLE, 1.0), (BRITTLE, 0.2), (PICKY, 1.0)], ids=["all fail", "a fifth fails", "refuses"]
+)
+def test_a_version_that_fails_is_aborted(
+    served: Served, callers: Callers, tmp_path: Path, version: int, fatal: float
+) -> None:
+    """Nobody but its own callers notices; when it has gone, all get what they got before."""
+    with callers.calling(fatal=fatal):
+        with canary(served, version, tmp_path) as process:
+            done = judged(process)
+        assert done.status == 1, done.said
+        ended = time.monotonic()
+        wait_until(lambda: callers.all_get(2, since=ended), within_s=30)
+    assert done.decisions[-1] == "aborted"
+    assert f"Version {version} is taken away." in done.said
+    assert callers.failures(beside=version) == []
+    assert served.versions() == {1, 2}
+    assert served.state().models[MODEL].candidate is None
+
+
+def test_without_traffic_nobody_can_tell(served: Served, tmp_path: Path) -> None:
+    """It says so beforehand, holds, says what is missing, and takes the version back."""
+    with canary(served, GOOD, tmp_path, "--for=8s") as process:
+        done = judged(process)
+    assert (done.status, done.found["verdict"], done.decisions) == (3, "inconclusive", ["begin", "inconclusive"])
+    assert "No client tells of any call" in done.said
+    assert "0 of 40 calls of version 41" in done.found["why"]
+    assert served.state().models[MODEL].candidate is None
+
+
+def test_a_judge_that_is_killed_ends_its_canary_and_the_next_goes_on(
+    served: Served, callers: Callers, tmp_path: Path
+) -> None:
+    """The plan is over by itself; another run takes the version up where it was."""
+    with callers.calling():
+        with canary(served, GOOD, tmp_path, expires=10) as process:
+            wait_until(lambda: any(came == GOOD for *_, came in callers.read()), within_s=60)
+            process.kill()
+        killed = time.monotonic()
+        wait_until(lambda: callers.all_get(2, since=killed + 1), within_s=20)
+        assert time.monotonic() - killed < 15
+        with canary(served, GOOD, tmp_path) as process:
+            done = judged(process)
+        assert done.status == 0, done.said
+    assert done.decisions[:2] == ["begin", "go on"]
+    assert callers.failures(beside=0) == []
+    assert served.versions() == {2, GOOD}
+
+
+def test_sigterm_takes_the_canary_back(served: Served, callers: Callers, tmp_path: Path) -> None:
+    """As Ctrl-C does; all of it is told."""
+    with callers.calling():
+        with canary(served, GOOD, tmp_path) as process:
+            wait_until(lambda: any(came == GOOD for *_, came in callers.read()), within_s=60)
+            process.terminate()
+            done = judged(process)
+        ended = time.monotonic()
+        wait_until(lambda: callers.all_get(2, since=ended), within_s=30)
+    assert done.status == 130
+    assert "Stopped. All calls go to version 2 again. Version 41 is taken away." in done.said
+    assert callers.failures(beside=0) == []
+    assert served.state().models[MODEL].candidate is None
