@@ -23,13 +23,19 @@ SAME_EXAMPLES = "--hypothesis-profile=ci"
 
 def _wait_for_other_runs() -> None:
     """Let one nox at a time use the environments of this clone; the lock ends with the process."""
-    (ROOT / ".nox").mkdir(exist_ok=True)
-    lock = FileLock(ROOT / ".nox" / "lock")
+    folder = ROOT / ".nox"
+    lock = FileLock(folder / "lock")
     try:
+        folder.mkdir(exist_ok=True)
         lock.acquire(blocking=False)
     except Timeout:
         sys.stderr.write("Another nox is at work in this folder; waiting for it to end.\n")
         lock.acquire()
+    except OSError as error:
+        sys.exit(
+            f"nox keeps its environments in {folder}, which cannot be used: {error.strerror}. Let a clone that you "
+            "may write be the working folder."
+        )
     atexit.register(lock.release)
 
 

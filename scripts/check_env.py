@@ -219,7 +219,7 @@ def _env_file(settings: Settings, root: Path, runner: Runner) -> Row:
     problems = list(settings.problems)
     if (root / ".env").exists() and _is_in_git(root, runner):
         problems.append(
-            ".env is tracked by git: git rm --cached .env, and make new keys, since the old ones are in its history."
+            ".env is tracked by git: git rm --cached .env, and make new keys, because the old ones are in its history."
         )
     if problems:
         return Row(what=what, state="failed", found="cannot be used", advice="\n".join((*problems, *settings.warnings)))

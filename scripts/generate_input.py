@@ -2,7 +2,9 @@
 
 import sys
 
-from scripts.server.request import main
-
 if __name__ == "__main__":
+    if not __package__:
+        sys.exit("Call it from the repository's folder, as a module: python -m scripts.generate_input")
+    from scripts.server.request import main
+
     sys.exit(main(sys.argv[1:]))

@@ -1,6 +1,12 @@
 """What holds the project together: the pins of its packages, and workflows that ask for sessions that are there."""
 
 import configparser
+import runpy
+import shutil
+import sys
+import types
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -52,3 +58,26 @@ def test_the_workflow_runs_sessions_that_are_there() -> None:
     tested = {one["python"] for one in matrix if one["session"] == "tests"}
     assert tested == {python.rpartition(".")[0] for python in PYTHONS}
     assert all(f"Python :: {python}\n" in (ROOT / "setup.cfg").read_text(encoding="utf-8") for python in tested)
+
+
+def test_a_clone_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """nox keeps its environments beside the noxfile: without room for them there is one message."""
+    monkeypatch.setitem(sys.modules, "nox", _nox())
+    monkeypatch.setattr(sys, "argv", ["nox", "-s", "smoke"])
+    shutil.copy(ROOT / "noxfile.py", tmp_path)
+    (tmp_path / ".nox").touch()
+    with pytest.raises(SystemExit, match=f"nox keeps its environments in {tmp_path / '.nox'}, which cannot be used: "):
+        runpy.run_path(str(tmp_path / "noxfile.py"))
+
+
+def _nox() -> Any:
+    """Return what stands in for nox, which no session installs."""
+    options = types.SimpleNamespace()
+    return types.SimpleNamespace(options=options, session=lambda function: function, Session=object)
+
+
+def test_the_module_for_requests_run_by_its_path_says_how_it_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It once did not find its own package."""
+    monkeypatch.setattr(sys, "argv", ["scripts/generate_input.py"])
+    with pytest.raises(SystemExit, match=r"python -m scripts\.generate_input"):
+        runpy.run_path(str(ROOT / "scripts" / "generate_input.py"), run_name="__main__")

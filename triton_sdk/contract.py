@@ -158,12 +158,12 @@ class ModelContract:
         layout = _layout(inputs[0], image)
         if layout is None or image.dtype not in ("UINT8", "FP32"):
             raise ContractError(
-                f"Model {name!r} is no image classifier: its input is {image}, where UINT8 or FP32 images of fixed "
+                f"Model {name!r} is no image classifier: its input is {image}, but UINT8 or FP32 images of fixed "
                 "size, (height, width, 3) or (3, height, width), were expected."
             )
         if scores.dtype != "FP32" or len(scores.shape) != 1 or scores.shape[0] < 2:
             raise ContractError(
-                f"Model {name!r} is no image classifier: its output is {scores}, where FP32 scores (classes,) were "
+                f"Model {name!r} is no image classifier: its output is {scores}, but FP32 scores (classes,) were "
                 "expected."
             )
         if math.prod(image.shape) > 3 * MOST_PIXELS or scores.shape[0] > MOST_CLASSES:

@@ -183,7 +183,7 @@ def _from_array(array: NDArray[Any]) -> Image.Image:
     elif array.ndim == 4:
         problem = f"its shape is {array.shape}: one image at a time, and several by predict_many()"
     elif array.ndim == 3 and array.shape[0] == 3 != array.shape[2]:
-        problem = f"its shape is {array.shape}: channels come last, so transpose it with (1, 2, 0)"
+        problem = f"its shape is {array.shape}: channels come last: transpose it with (1, 2, 0)"
     elif array.ndim != 3 or array.shape[2] != 3:
         problem = f"its shape is {array.shape}"
     if problem:
@@ -200,7 +200,7 @@ def _open(content: bytes, what: str) -> Image.Image:
         raise InvalidImageError(f"Cannot read {what}: it is a picture in {name}. {formats.missing(name)}.")
     if plugin is None:
         raise InvalidImageError(
-            f"Cannot read {what}: it starts with {content[:12]!r}, where {formats.EXPECTED} was expected. "
+            f"Cannot read {what}: it starts with {content[:12]!r}, but {formats.EXPECTED} was expected. "
             f"{formats.WAY_ON}."
         )
     if plugin is GifImageFile:

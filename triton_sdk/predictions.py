@@ -120,7 +120,7 @@ def to_probabilities(values: NDArray[np.float32], *, scores: Scores) -> NDArray[
         bad = np.flatnonzero(~usable)
         raise InferenceFailedError(
             f"The model gave no usable scores for {bad.size} of {len(values)} images, first at position {bad[0]}: NaN "
-            "or infinite, where finite numbers were expected. Its weights or its precision overflow on such an input."
+            "or infinite, but finite numbers were expected. Its weights or its precision overflow on such an input."
         )
     if scores in ("probabilities", "multi-label"):
         return values
@@ -144,7 +144,7 @@ def top_k(probabilities: NDArray[np.float32], *, k: int, labels: Sequence[str] |
     classes = probabilities.size
     whole(k, "top_k")
     if labels is not None and len(labels) != classes:
-        raise ConfigurationError(f"There are {len(labels)} labels, where the model has {classes} classes.")
+        raise ConfigurationError(f"There are {len(labels)} labels, but the model has {classes} classes.")
     k = min(k, classes)
     # Partition finds the k-th value without sorting all; every class that reaches it is a candidate, in index order, so
     # that a stable sort settles ties at the edge as well as inside.

@@ -105,7 +105,7 @@ class ScriptedTransport:
         self._labels = tuple(labels)
         if len(self._labels) != self.contract.classes:
             raise ConfigurationError(
-                f"There are {len(self._labels)} labels, where the contract has {self.contract.classes} classes."
+                f"There are {len(self._labels)} labels, but the contract has {self.contract.classes} classes."
             )
         given = [{self._labels[0]: 1.0}] if answers is None else answers
         self._answer = given if callable(given) else self._in_turn(given)
@@ -187,7 +187,7 @@ class ScriptedTransport:
             answer = several(answer, "An answer", "a dict of probabilities by name, or a list of all")
             if len(answer) != len(self._labels):
                 raise ConfigurationError(
-                    f"An answer has {len(answer)} probabilities, where there are {len(self._labels)} classes."
+                    f"An answer has {len(answer)} probabilities, but there are {len(self._labels)} classes."
                 )
             return np.asarray(answer, np.float32)
         row = np.zeros(len(self._labels), np.float32)

@@ -95,7 +95,7 @@ def _scan(path: Path, name: str, found: dict[str, File]) -> None:
     elif stat.S_ISREG(mode):
         found[name] = measure(path)
     else:
-        raise StoreError(f"{path} is neither a file nor a folder, so it is no part of a version.")
+        raise StoreError(f"{path} is neither a file nor a folder: it is no part of a version.")
 
 
 def measure(path: Path) -> File:

@@ -90,8 +90,13 @@ class Folder:
                 return sorted(path.name for path in (self.root / key).iterdir() if not path.is_symlink())
             except (FileNotFoundError, NotADirectoryError):
                 if not self.root.is_dir():
-                    raise StoreError(f"The store's folder {self.root} is not there.") from None
+                    raise self._away() from None
                 return []
+
+    def _away(self) -> StoreError:
+        return StoreError(
+            f"The store's folder {self.root} is not there. Mount what holds it, or make a new one: invoke create-store"
+        )
 
     @contextlib.contextmanager
     def _opened(self, key: str) -> Iterator[Any]:
@@ -105,7 +110,7 @@ class Folder:
             file = place.open("rb")
         except (FileNotFoundError, NotADirectoryError):
             if not self.root.is_dir():
-                raise StoreError(f"The store's folder {self.root} is not there.") from None
+                raise self._away() from None
             yield None
             return
         with file:
@@ -115,7 +120,7 @@ class Folder:
     def _written(self, key: str) -> Iterator[tuple[Path, Path]]:
         """Give an unfinished file's path and the final one, both on the store's file system."""
         if not self.root.is_dir():
-            raise StoreError(f"The store's folder {self.root} is not there. Make it first.")
+            raise self._away()
         path = self.root / key
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")

@@ -92,7 +92,9 @@ class Follower:
             for name, state in self.models.items():
                 for version, one in state.versions.items():
                     if one.poisoned:
-                        return f"Triton keeps version {version} of {name} from loading since it failed once: {one.why}"
+                        return (
+                            f"Triton keeps version {version} of {name} from loading, because it failed once: {one.why}"
+                        )
         return self.loader.restart_needed
 
     def _forget(self) -> None:

@@ -55,7 +55,7 @@ class Following:
             if planned not in (None, has):
                 return (
                     f"it serves other bytes as version {version} than the plan names (digest {has[:12]}, the plan's "
-                    f"{str(planned)[:12]}): a version never changes, so give the new one the next number"
+                    f"{str(planned)[:12]}): a version never changes: give the new one the next number"
                 )
         return ""
 

@@ -68,7 +68,7 @@ class Golden:
             limit = min(GPU_TOLERANCE, max(expected) / 2)
         worst = max(abs(a - b) for a, b in zip(expected, got, strict=True))
         if not worst <= limit:
-            return f"a score differs by {worst:.2g} from the packaged one, where {limit:.2g} is allowed"
+            return f"a score differs by {worst:.2g} from the packaged one, but only {limit:.2g} is allowed"
         first, second = sorted(expected, reverse=True)[:2] if len(expected) > 1 else (math.inf, 0.0)
         if first - second > limit and expected.index(first) != got.index(max(got)):
             return "the best class is another one than packaged"

@@ -11,7 +11,7 @@ _BOUNDS = range(-10 * BUCKETS_PER_OCTAVE, 5 * BUCKETS_PER_OCTAVE + 1, BUCKETS_PE
 _TOLD = {
     "calls": "Calls that clients say a version answered or failed.",
     "failures": "Those of them that failed, as their callers saw it.",
-    "passed_over": "Calls for which the stable version was asked, since this one was gone.",
+    "passed_over": "Calls for which the stable version was asked, because this one was gone.",
     "shadow_images": "Images that a version was asked about beside the one that answered.",
     "shadow_same": "Those of them with the same best class.",
 }

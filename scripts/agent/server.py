@@ -151,7 +151,7 @@ class Api:
             return HTTPStatus.NOT_FOUND, {"error": f"A plan is posted to {PLAN_PATH} or {TRAFFIC_PATH}MODEL."}
         if not told and not self.may_post(key):
             if not self.key:
-                return HTTPStatus.FORBIDDEN, {"error": "This agent has no admin key, so it takes no plan."}
+                return HTTPStatus.FORBIDDEN, {"error": "This agent has no admin key, and takes no plan without one."}
             return HTTPStatus.UNAUTHORIZED, {"error": f"The header {KEY_HEADER} has to carry the admin key."}
         if length is None:
             return HTTPStatus.LENGTH_REQUIRED, {"error": "The header Content-Length is missing."}

@@ -152,7 +152,7 @@ class Store:
         size = self.objects.size(_blob_key(file))
         if size not in (None, file.size):  # it might fill the disk
             raise StoreError(
-                f"{self.objects.address}/{_blob_key(file)} is damaged: it holds {size} bytes, where {file.size} were "
+                f"{self.objects.address}/{_blob_key(file)} is damaged: it holds {size} bytes, but {file.size} were "
                 "published. Publish the version again."
             )
         self.objects.fetch(_blob_key(file), target, moved)
@@ -161,7 +161,7 @@ class Store:
             target.unlink()
             raise StoreError(
                 f"{self.objects.address}/{_blob_key(file)} is damaged: it holds {found.size} bytes with SHA-256 "
-                f"{found.sha256}, where {file.size} were published. Publish the version again."
+                f"{found.sha256}, but {file.size} were published. Publish the version again."
             )
 
     def read(self, file: File) -> bytes | None:

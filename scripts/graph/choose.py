@@ -99,7 +99,7 @@ def _filled(value: onnx.ValueInfoProto, numbers: Sequence[float]) -> NDArray[np.
     size = int(np.prod(shape))
     if len(numbers) not in (1, size):
         raise TaskFailure(
-            f"--freeze {value.name} takes 1 number or {size}, separated by commas, since the input has the shape "
+            f"--freeze {value.name} takes 1 number or {size}, separated by commas, because the input has the shape "
             f"{tuple(shape)}; {len(numbers)} were given."
         )
     given = np.asarray(numbers, np.float64)

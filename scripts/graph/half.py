@@ -40,7 +40,7 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
     result.ir_version = max(result.ir_version, _IR_VERSION)
     if not _Half(result).change():
         raise TaskFailure(
-            "The graph has no float convolution or product of matrices, so half precision would change nothing. Leave "
+            "The graph has no float convolution or product of matrices: half precision would change nothing. Leave "
             "--gpu-precision fp16 out."
         )
     return result

@@ -141,7 +141,7 @@ def _image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
     inputs = images_of(model.graph)
     if len(inputs) == 1:
         return inputs[0]
-    found = f"it takes {described(inputs)}, where one image was expected"
+    found = f"it takes {described(inputs)}, but one image was expected"
     images = [value for value in inputs if len(dims_of(value)) == 4 and value.type.tensor_type.elem_type in DTYPES]
     if len(images) != 1:
         raise _no_classifier(found)
@@ -158,10 +158,10 @@ def _score_output(model: onnx.ModelProto) -> onnx.ValueInfoProto:
     if len(outputs) != 1:
         likely = [value for value in outputs if may_be_scores(value)]
         if not likely:
-            raise _no_classifier(f"it gives {described(outputs)}, where one tensor of scores (n, classes) was expected")
+            raise _no_classifier(f"it gives {described(outputs)}, but one tensor of scores (n, classes) was expected")
         choices = ", ".join(f"--output {value.name}" for value in likely)
         raise TaskFailure(
-            f"The model gives {described(outputs)}, where one tensor of scores was expected. Choose it: {choices}."
+            f"The model gives {described(outputs)}, but one tensor of scores was expected. Choose it: {choices}."
         )
     if not outputs[0].type.HasField("tensor_type"):
         raise TaskFailure(
@@ -190,7 +190,7 @@ def _image_dims(value: onnx.ValueInfoProto, *, way_on: str = "") -> tuple[list[i
         ]
     if not layouts:
         raise _no_classifier(
-            f"its input is {described([value])}, where UINT8, FLOAT16, FLOAT or DOUBLE images (n, 3, height, width) "
+            f"its input is {described([value])}, but UINT8, FLOAT16, FLOAT or DOUBLE images (n, 3, height, width) "
             f"or (n, height, width, 3), or with one channel, were expected{f'. {way_on}' if way_on else ''}"
         )
     if isinstance(dims[0], int) and dims[0] != 1:
@@ -273,7 +273,7 @@ def _scores(
     if not shaped_as_scores(given):
         earlier = ", ".join(_earlier_scores(model, value.name, image, batch))
         raise _no_classifier(
-            f"its output {value.name!r} is {given.dtype} {shape} for 3 images, where float scores (3, classes) "
+            f"its output {value.name!r} is {given.dtype} {shape} for 3 images, but float scores (3, classes) "
             f"were expected{f'. If an earlier value holds them, choose it: {earlier}' if earlier else ''}"
         )
     if not np.isfinite(given).all():

@@ -3,6 +3,7 @@
 import codecs
 import difflib
 import io
+import os
 import re
 import shlex
 import unicodedata
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import attrs
 from dotenv.parser import Binding, parse_stream
+
+from scripts.host import files
 
 NAME = ".env"
 # What AWS's tools call the keys in JSON, and boto3's and the command line's other names; by what is read here.
@@ -49,7 +52,8 @@ class Told:
 def read(path: Path) -> tuple[list[Binding], list[Told]]:
     """Read the file; where it is none, or no text, there are no bindings and a sentence."""
     try:
-        content = path.read_bytes() if path.exists() else b""
+        # A link to nothing is no file that was left out on purpose.
+        content = files.read_bytes(path) if os.path.lexists(path) else b""
     except OSError as error:
         return [], [Told(fatal=True, text=f"{NAME} cannot be read: {error.strerror}.")]
     if wide := _wide(content):

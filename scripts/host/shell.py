@@ -285,7 +285,7 @@ def _start(command: Command, *, stderr: int) -> subprocess.Popen[str]:
 
 def _missing(command: Command, error: OSError) -> TaskFailure:
     if command.cwd is not None and not command.cwd.is_dir():
-        return TaskFailure(f"{command.cwd} is no folder, so {command.argv[0]} cannot run there.")
+        return TaskFailure(f"{command.cwd} is no folder: {command.argv[0]} cannot run there.")
     if isinstance(error, FileNotFoundError):
         return TaskFailure(f"{command.argv[0]} is not installed, or not on PATH.")
     return TaskFailure(f"{command.argv[0]} cannot be run: {error.strerror or error}.")

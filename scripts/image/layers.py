@@ -139,7 +139,7 @@ def _files(found: Manifest | None, path: Path) -> files.Files:
     """Return the files that a version's manifest names, and the manifest."""
     if found is None:
         raise TaskFailure(
-            f"{path} has no manifest, so nothing says what it should hold. Package it: "
+            f"{path} has no manifest: nothing says what it should hold. Package it: "
             f"invoke package-model --onnx {path / 'model.onnx'} --model NAME."
         )
     named = {

@@ -231,8 +231,8 @@ def _contract(
     """Return what the packaged version will take and give."""
     if keep_input and (classifier.input.dtype in ("FP16", "FP64") or record.colour.value != "rgb"):
         raise TaskFailure(
-            f"The graph takes {classifier.input}, {record.colour.value}, which clients cannot send. Leave --keep-input "
-            "out, so that it takes pixels."
+            f"The graph takes {classifier.input}, {record.colour.value}, which clients cannot send. "
+            "If you leave --keep-input out, the model takes pixels."
         )
     pixels = TensorSpec(name="image", dtype="UINT8", shape=(classifier.height, classifier.width, 3))
     mean, std = record.scaling.of_unit_pixels(record.colour.value)

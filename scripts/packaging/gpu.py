@@ -109,7 +109,7 @@ def decided(target: Path, wish: GpuWish | None, *, progress: Progress) -> GpuWis
     if wish is not USUAL:
         raise no_gpu_config(target)
     progress(
-        f"Note: the other versions of {target.name} have no graph for GPUs, so this one gets none. Under a new model "
+        f"Note: the other versions of {target.name} have no graph for GPUs, and this one gets none. Under a new model "
         "name it would"
     )
     return None
@@ -188,7 +188,7 @@ class Pair:
                 sizes, difference = (), 0.0
                 _save(plain, source, folder, apart=half is not None)
         if not sizes:
-            self.progress(f"The graph for GPUs stays plain, so that {FILE} has batching off, which is faster then")
+            self.progress(f"The graph for GPUs stays plain, and {FILE} has batching off, which is faster then")
         if half is not None:
             difference += self._moved(folder)
         self._say_costs(folder)
@@ -242,7 +242,7 @@ class Pair:
         found = f"Half precision moves a probability by at most {moved:.1e} on {len(images)} generated images"
         if not moved <= HALF_PRECISION_LIMIT:
             raise TaskFailure(
-                f"{found}, where {HALF_PRECISION_LIMIT} is allowed: some of its numbers do not fit. Leave "
+                f"{found}, but only {HALF_PRECISION_LIMIT} is allowed: some of its numbers do not fit. Leave "
                 "--gpu-precision fp16 out."
             )
         self.progress(f"{found}{'' if compared.same_top1 else ', and changes the best class of one'}")

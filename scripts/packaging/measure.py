@@ -97,14 +97,14 @@ def _check_chance(subject: Subject, pictures: NDArray[np.generic], *, limit: flo
     if noise <= _SAME:
         return
     drawing = compare.random_nodes(subject.original)
-    by = f", since {', '.join(drawing)} draws random numbers" if drawing else ""
+    by = f", because {', '.join(drawing)} draws random numbers" if drawing else ""
     found = (
         f"The model is not deterministic{by}: the same picture, asked twice, gets a probability that differs by "
         f"{noise:.1e}"
     )
     if noise > limit:
         raise TaskFailure(
-            f"{found}, where {limit:.0e} is allowed. Export it for inference, in PyTorch after model.eval()."
+            f"{found}, but only {limit:.0e} is allowed. Export it for inference, in PyTorch after model.eval()."
         )
     progress(f"Warning: {found}; the golden check allows {limit:.0e}")
 
@@ -125,7 +125,7 @@ def _prove(subject: Subject, pictures: NDArray[np.generic], *, limit: float, pro
     found = f"the packaged graph differs from the original by at most {proof:.1e} in a probability"
     if not proof <= limit:
         raise TaskFailure(
-            f"Proof failed: on {len(pictures)} generated images {found}, where {limit:.0e} is allowed. Nothing was "
+            f"Proof failed: on {len(pictures)} generated images {found}, but only {limit:.0e} is allowed. Nothing was "
             "published. Please report this model: the fault is not in it."
         )
     progress(f"Proof: on {len(pictures)} generated images {found} (allowed: {limit:.0e})")
@@ -151,8 +151,8 @@ def _batching(subject: Subject, pictures: NDArray[np.generic], *, allowed: float
             else "A normalisation that was exported for training does that: export it for inference"
         )
         raise TaskFailure(
-            f"An image's answer depends on what shares its batch: a probability moves by {batching:.1e}, where "
-            f"{allowed:.0e} is allowed. {cause}, or package it as a new model with --max-batch 1, so that each image "
+            f"An image's answer depends on what shares its batch: a probability moves by {batching:.1e}, but only "
+            f"{allowed:.0e} is allowed. {cause}, or package it as a new model with --max-batch 1, and each image "
             "is asked alone."
         )
     return batching

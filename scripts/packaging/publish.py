@@ -198,7 +198,7 @@ class Publication:
             )
         if names is None and decision.names is not None:
             self.progress(
-                f"The other versions of {self.target.name} have no names of classes, so this one has none either"
+                f"The other versions of {self.target.name} have no names of classes, and this one has none either"
             )
         return names
 
@@ -258,7 +258,7 @@ def check_labels(labels: Sequence[str], *, classes: int) -> None:
         raise TaskFailure(f"There are {len(labels)} labels for {classes} classes. Give a line for each class.")
     for index, label in enumerate(labels):
         if not label.strip() or "\n" in label or "\r" in label:
-            raise TaskFailure(f"Label {index} is {label!r}, where one line of text was expected.")
+            raise TaskFailure(f"Label {index} is {label!r}, but one line of text was expected.")
 
 
 def _write_shared(tree: Path, config: str, names: Sequence[str] | None, *, label_file: str) -> None:

@@ -52,7 +52,7 @@ _SERVING = """\
 # Without this line only the highest version is served.
 version_policy { all { } }
 
-# No kind: a GPU is used where there is one, the CPU otherwise. The count is for each GPU.
+# No kind: a GPU is used if there is one, the CPU otherwise. The count is for each GPU.
 instance_group [ { count: 1 } ]
 
 """
@@ -83,7 +83,7 @@ model_warmup [
   }}{full_batch}
 ]
 
-# Photographs hardly ever repeat byte for byte, so a cache would only cost memory.
+# Photographs hardly ever repeat byte for byte: a cache would only cost memory.
 response_cache {{ enable: false }}
 
 # For the client: length of the shorter side before the centre crop, in pixels, how pictures are resized, what happens

@@ -86,7 +86,7 @@ def load(path: Path) -> Golden:
     sent, scores = golden.input, golden.output
     if sent.ndim != 4 or sent.dtype not in (np.uint8, np.float32) or scores.ndim != 2 or scores.dtype != np.float32:
         raise TaskFailure(
-            f"{path} holds an input {sent.dtype} {sent.shape} and an output {scores.dtype} {scores.shape}, where "
+            f"{path} holds an input {sent.dtype} {sent.shape} and an output {scores.dtype} {scores.shape}, but "
             "images (n, height, width, 3) or (n, 3, height, width) and FP32 scores (n, classes) were expected."
         )
     if len(sent) != len(scores) or not len(sent):

@@ -38,19 +38,19 @@ _BATCHING = """
 dynamic_batching {{
   # Take what is queued and wait for nothing: a delay of 1 ms gained nothing on an H100. The graph has a branch of
   # constant shapes for batches of up to {sizes} images: without them ONNX Runtime plans every
-  # convolution anew whenever the size of the batch changes, which took 25 to 460 times as long as the run itself.
+  # convolution again whenever the size of the batch changes, which took 25 to 460 times as long as the run itself.
   max_queue_delay_microseconds: 0
   # No default_queue_policy: with any bound on the queue Triton makes no batch ready while another one runs.
 }}
 """
 
 _NO_BATCHING = """
-# No dynamic_batching: the graph has no branches of constant shapes (invoke package-model said why), so that ONNX
-# Runtime plans every convolution anew whenever the size of the batch changes. Without batching a GPU is faster.
+# No dynamic_batching: the graph has no branches of constant shapes (invoke package-model said why). ONNX Runtime
+# therefore plans every convolution again whenever the size of the batch changes. Without batching a GPU is faster.
 """
 
 _OPTIONS = """
-# cuDNN's quick search for kernels (1 is HEURISTIC); the default is EXHAUSTIVE. It has to stand in parameters: where a
+# cuDNN's quick search for kernels (1 is HEURISTIC); the default is EXHAUSTIVE. It has to stand in parameters: if a
 # configuration has any, Triton overwrites the value that the "cuda" accelerator is given.
 parameters { key: "cudnn_conv_algo_search" value { string_value: "1" } }
 
@@ -77,7 +77,7 @@ _SAMPLE = """\
 
 _TAIL = """\
 
-# Photographs hardly ever repeat byte for byte, so a cache would only cost memory.
+# Photographs hardly ever repeat byte for byte: a cache would only cost memory.
 response_cache { enable: false }
 
 # For the client, as in ../config.pbtxt.

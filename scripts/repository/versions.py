@@ -61,7 +61,7 @@ def check_place(repository: Path) -> None:
     """
     if (repository / CONFIG).is_file():
         raise TaskFailure(
-            f"{repository} is the folder of one model, since {CONFIG} lies in it. Name the folder that holds the "
+            f"{repository} is the folder of one model, because {CONFIG} lies in it. Name the folder that holds the "
             f"models: --repository {shlex.quote(str(repository.parent))}"
         )
 
@@ -76,7 +76,7 @@ def require(repository: Path) -> list[PackagedVersion]:
     if not (found := packaged(repository)):
         where = f"in {repository}" if repository.is_dir() else f"in {repository}, which is no folder"
         raise TaskFailure(
-            f"No model version is packaged {where}, so there is nothing to serve. Package one first:\n"
+            f"No model version is packaged {where}: there is nothing to serve. Package one first:\n"
             "  invoke package-model --model resnet50                     (real weights, from the internet)\n"
             "  invoke package-model --model resnet50 --weights seeded    (made here, no internet needed)"
         )

@@ -144,7 +144,10 @@ def _served(endpoint: Endpoint, packaged: Collection[tuple[str, int]]) -> set[tu
         ready = {key: endpoint.get(f"/v2/models/{key[0]}/versions/{key[1]}/ready") for key in packaged}
         return {key for key, answer in ready.items() if answer.status == 200}
     if index.status != 200:
-        raise TaskFailure(f"{endpoint.http} does not tell its models ({index}).")
+        raise TaskFailure(
+            f"{endpoint.http} does not tell its models ({index}). If this is the port of the metrics, give the port of "
+            "HTTP, which is 8000 if nobody chose another."
+        )
     return {
         (item["name"], int(item["version"]))
         for item in index.body.get("items", ())
@@ -175,7 +178,7 @@ def _http(endpoint: Endpoint, client: ResNetClient, path: str, number: int) -> s
         raise Failed(f"version {answer.body.get('model_version')} answered, not {number}")
     output = answer.body["outputs"][0]
     if len(output["data"]) != contract.classes:
-        raise Failed(f"the output has shape {output['shape']}, where {contract.classes} scores were expected")
+        raise Failed(f"the output has shape {output['shape']}, but {contract.classes} scores were expected")
     return f"version {number} answered in {elapsed_ms:.0f} ms"
 
 

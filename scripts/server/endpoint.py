@@ -1,5 +1,6 @@
 """Where a Triton server listens, and its HTTP side: KServe v2 as JSON, and Prometheus metrics."""
 
+import http.client
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Self
@@ -173,6 +174,11 @@ def _request(
         ) as response:
             data = response.read(_MOST_BYTES + 1)
     except urllib3.exceptions.HTTPError as error:
+        if any(isinstance(part, http.client.BadStatusLine) for part in error.args):
+            raise TaskFailure(
+                f"{url} speaks another protocol than HTTP: is this the port of gRPC? Give the port of HTTP, which is "
+                "8000 if nobody chose another."
+            ) from error
         raise TaskFailure(f"No answer from {url}: is the server running? ({error})") from error
     if len(data) > _MOST_BYTES:
         raise TaskFailure(f"{url} answered more than {_MOST_BYTES >> 20} MiB, which no Triton does here: is it one?")

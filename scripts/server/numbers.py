@@ -120,7 +120,7 @@ def verdict(alone: list[Agreement], *, together: Sequence[Agreement] = (), arith
     worst = min(found, key=lambda one: one.room)
     where = f" in {arithmetic} on a GPU" if arithmetic else ""
     if all(one.right for one in alone) and not all(one.right for one in together):
-        where = f" in a batch, where each image alone is right{where}"
+        where = f" in a batch, but each image alone is right{where}"
     if not all(one.same_best for one in found if one.clear):
         raise Failed(f"the best class is another one than packaged (largest difference {worst.difference:.2g}{where})")
     if not worst.difference <= worst.limit:

@@ -132,7 +132,7 @@ def names(value: object) -> tuple[str, ...] | str:
         for key, name in value.items():
             index = number(key, least=0)
             if index is None or index != int(index):
-                return f"has the key {key!r}, where indices of classes were expected"
+                return f"has the key {key!r}, but indices of classes were expected"
             by_index[int(index)] = name
         if sorted(by_index) != list(range(len(by_index))):
             return "leaves indices of classes out"

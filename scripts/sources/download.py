@@ -170,7 +170,7 @@ def _complete(job: _Job) -> None:
     got = _sha256(job.part)
     if got != job.sha256:
         job.part.unlink()
-        raise job.refuse(f"its sha256 is {got}, where {job.sha256} was expected; what had come was removed")
+        raise job.refuse(f"its sha256 is {got}, but {job.sha256} was expected; what had come was removed")
     job.part.replace(job.destination)
 
 
@@ -242,7 +242,7 @@ def _first_byte(job: _Job, answer: urllib3.BaseHTTPResponse, *, asked: int) -> i
 def _check_length(job: _Job, announced: str | None) -> None:
     if announced is not None and announced.strip() != str(job.size_bytes):
         raise job.refuse(
-            f"the server offers {announced} bytes, where {job.size_bytes} were expected "
+            f"the server offers {announced} bytes, but {job.size_bytes} were expected "
             "(a proxy or a login page may be answering in its place)"
         )
 
@@ -268,7 +268,7 @@ def _judge(job: _Job, error: exceptions.HTTPError) -> NoReturn:
         case exceptions.SSLError() if isinstance(cause.args[0], ssl.SSLCertVerificationError):
             raise job.refuse(
                 f"the server's certificate is not trusted ({cause.args[0].verify_message}); "
-                "where a proxy re-signs traffic, name its certificate in SSL_CERT_FILE"
+                "if a proxy re-signs traffic, name its certificate in SSL_CERT_FILE"
             ) from error
         case exceptions.ProxyError():
             what = f"the proxy cannot be used ({cause.original_error})"

@@ -42,8 +42,8 @@ def _format(metadata: Mapping[str, Any], place: Place) -> Iterator[Claim]:
     gamma = str(metadata.get(GAMMA, "SRGB"))
     if gamma.strip().lower() != "srgb":
         problem = (
-            "asks for other light than pictures hold, which is SRGB; if the model takes SRGB all the same, the scale, "
-            "the mean and the std have to be given"
+            "asks for other light than pictures hold, which is SRGB; if the model takes SRGB anyway, give "
+            "the scale, the mean and the std"
         )
         yield place.unusable("scaling", f"{GAMMA} {gamma[:40]!r}", problem)
 

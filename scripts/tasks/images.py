@@ -59,11 +59,11 @@ def build_image(
         table(f"Largest layers of {image.name}", ("size", "made by"), rows)
         say(f"{image.name}: {image.verdict}")
         if order.has_agent:
-            say("It has the agent, so its versions can be switched while it serves: docs/versions-in-production.md.")
+            say("It has the agent: its versions can be switched while it serves: docs/versions-in-production.md.")
         else:
             say(
-                "It has no agent, since it has no python3. To switch versions while it serves, name an image that has "
-                "the agent in the chart's agent.image; without, deploy it with modelControl: none."
+                "It has no agent, because it has no python3. To switch versions while it serves, name an image that "
+                "has the agent in the chart's agent.image; if you have none, deploy it with modelControl: none."
             )
 
 

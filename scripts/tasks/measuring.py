@@ -138,7 +138,7 @@ def compare(
     with reporting():
         if not (model and baseline and candidate and images):
             raise TaskFailure(
-                "What shall be compared? For example: invoke compare --model resnet50 --baseline 1 --candidate 2 "
+                "What do you want to compare? For example: invoke compare --model resnet50 --baseline 1 --candidate 2 "
                 "--images pictures"
             )
         if gpu and not local:

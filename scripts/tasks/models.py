@@ -100,7 +100,7 @@ def package_model(
         else:
             wanted = model if weights in ("", "zoo") else weights
             if weights in zoo.ARCHITECTURES:
-                raise TaskFailure(f"--weights takes zoo, seeded or one file of the zoo: is --model {weights} meant?")
+                raise TaskFailure(f"--weights takes zoo, seeded or one file of the zoo: do you mean --model {weights}?")
             source = Source.zoo(wanted, cache=settings.cache_folder(), downloaded=downloaded)
         made = package(
             source,

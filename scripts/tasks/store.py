@@ -37,8 +37,8 @@ def create_store(c: Context) -> None:
         table(f"Bucket {place[0]}", ("", "state"), [(one.what, "ok" if one.found else "failed") for one in found])
         if wrong := [one for one in found if not one.found]:
             raise TaskFailure(
-                f"The bucket {place[0]} is not made by this task, so it is not changed by it either. Make it fit:\n"
-                + "\n".join(f"  aws s3api {one.mend}" for one in wrong)
+                f"The bucket {place[0]} was not made by this task, and this task does not change it. "
+                "These commands make it fit:\n" + "\n".join(f"  aws s3api {one.mend}" for one in wrong)
             )
         say(f"{address} {'is made' if made else 'is as it has to be'}. What publishing and pods need: docs/aws.md.")
 

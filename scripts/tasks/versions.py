@@ -58,6 +58,9 @@ def versions(
             step(f"Only the store is looked at. {error}")
             servers, absent = [], 0
         found = look(store, servers, absent=absent, model=model)
+        if model and not found:
+            known = ", ".join(sorted({one.model for one in look(store, servers)})) or "none"
+            raise TaskFailure(f"No version of a model {model!r} is known here. Known models: {known}.")
         if json:
             say(as_json(found))
         else:

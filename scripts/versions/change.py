@@ -58,7 +58,7 @@ def rolled_back(state: State, model: str, *, to: int | None) -> Plan:
     else:
         if to >= now:
             raise TaskFailure(
-                f"Version {now} of {model} is what callers who name no version get, so {to} is no way back. To go "
+                f"Version {now} of {model} is what callers get if they name none: {to} is no way back. To go "
                 f"forward: invoke promote --model {model} --version {to}"
             )
         serve = (*(version for version in part.serve if version < to), to)

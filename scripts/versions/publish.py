@@ -84,7 +84,7 @@ def _chosen(repository: Path, model: str, version: int | None) -> PackagedVersio
         )
     if found[number].manifest is None:
         raise TaskFailure(
-            f"{found[number].path} has no manifest that can be read, so nothing tells what it takes and gives. Package "
+            f"{found[number].path} has no manifest that can be read: nothing tells what it takes and gives. Package "
             "it with `invoke package-model`."
         )
     return found[number]

@@ -73,7 +73,7 @@ class Release:
         self._require_one_plan()
         states = [agent.state() for agent in self.agents.look()]
         if not states:
-            raise TaskFailure(f"No pod of the {self.name} runs, so none can follow a plan: `invoke status` says more.")
+            raise TaskFailure(f"No pod of the {self.name} runs, and none can follow a plan: `invoke status` says more.")
         plan = serving.in_values(self._values, where=f"The values of the {self.name}")
         # A plan that somebody posted to a pod by hand has a higher number than the release's.
         latest = max(plan.generation, *(state.plan.generation for state in states))
@@ -180,7 +180,7 @@ class Release:
             self._closed = True
         elif answer.status == _LATER:
             raise OvertakenError(
-                f"Pod {agent.pod} follows a later plan, so somebody else has changed it meanwhile: look at `invoke "
+                f"Pod {agent.pod} follows a later plan: somebody else has changed it meanwhile. Look at `invoke "
                 "versions`."
             )
         elif answer.status != 200:

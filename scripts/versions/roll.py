@@ -197,7 +197,7 @@ class Roll:
                 told = ", ".join(f"{name}: {(digest or '')[:12]}" for name, digest in sorted(found.items()))
                 raise TaskFailure(
                     f"The servers serve different bytes as version {version} of {self.model} ({told}): a version never "
-                    "changes, so give the new one the next number."
+                    "changes: give the new one the next number."
                 )
 
     def _step(self, name: str, plan: Plan, state: State) -> str:

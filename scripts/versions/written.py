@@ -25,7 +25,7 @@ def state(path: Path, model: str, *, root: Path = ROOT) -> State:
     plan = serving.in_values(values, where=f"{VALUES} and {path.name}")
     if not plan.models.get(model, ModelPlan()).serve:
         raise TaskFailure(
-            f"Neither {path.name} nor {VALUES} says which versions of {model} are served now, so nothing tells which "
+            f"Neither {path.name} nor {VALUES} says which versions of {model} are served now: nothing tells which "
             f"of them stays. Write that into {VALUES}, for example models: {{{model}: {{serve: [1]}}}}."
         )
     return State(

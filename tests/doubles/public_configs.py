@@ -52,7 +52,7 @@ output {{ name: "fc6_1" data_type: TYPE_FP32 dims: [ 1, {CLASSES}, 1, 1 ] }}
 # Edits of "a reshape" that Triton's own validation refuses, and what the linter says of them.
 REFUSED = {
     "a format of four dimensions": (("dims: [ 3, 8, 8 ]", "dims: [ 1, 3, 8, 8 ]"), "a format and 4 dims"),
-    "a dimension of 0": (("dims: [ 3, 8, 8 ]", "dims: [ 0, 8, 8 ]"), "where each is at least 1"),
+    "a dimension of 0": (("dims: [ 3, 8, 8 ]", "dims: [ 0, 8, 8 ]"), "but each must be at least 1"),
     "no type": (("data_type: TYPE_FP32", ""), "lacks name, data_type or dims"),
     "another number of values": (("shape: [ 1, 5, 1, 1 ]", "shape: [ 1, 6, 1, 1 ]"), "different numbers of values"),
     "a negative batch size": (("max_batch_size : 0", "max_batch_size : -1"), "max_batch_size is -1"),

@@ -89,7 +89,7 @@ CASES = {
         "beside a decoupled",
     ),
     "slots": Case(
-        _add("sequence_batching { direct { minimum_slot_utilization: 2 } }"), "sequence-batching", "is 2, where"
+        _add("sequence_batching { direct { minimum_slot_utilization: 2 } }"), "sequence-batching", "is 2, but"
     ),
     "cpu-gpus": Case(_swap("kind: KIND_CPU", "kind: KIND_CPU gpus: [ 0 ]"), "instance-gpus", "KIND_CPU"),
     "model-gpus": Case(_swap("kind: KIND_CPU", "kind: KIND_MODEL gpus: [ 0 ]"), "instance-gpus", "KIND_MODEL"),

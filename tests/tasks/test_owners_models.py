@@ -94,7 +94,7 @@ def test_a_softmax_stays_what_it_was(
 def test_batch_mates_are_refused_and_the_way_on_works(tmp_path: Path) -> None:
     """A probability that moves by 0.87 is not published; with --max-batch 1 every picture is asked alone."""
     model = owners_models.batch_statistics()
-    with pytest.raises(TaskFailure, match=r"moves by [5-9]\.\de-01, where 1e-04 is allowed.*--max-batch 1"):
+    with pytest.raises(TaskFailure, match=r"moves by [5-9]\.\de-01, but only 1e-04 is allowed.*--max-batch 1"):
         put(model, tmp_path)
     assert not (tmp_path / "models").exists()
     done = put(model, tmp_path, max_batch=1)

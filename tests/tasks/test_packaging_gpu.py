@@ -250,7 +250,7 @@ def test_a_model_without_a_graph_for_gpus_stays_so(put: Callable[..., PackagedVe
     put(on_gpu=None)
     done = put()
     assert not (done.path / "model.gpu.onnx").exists()
-    assert "so this one gets none" in "\n".join(put.lines)  # type: ignore[attr-defined]
+    assert "and this one gets none" in "\n".join(put.lines)  # type: ignore[attr-defined]
     for asked in (GpuWish(precision="fp16"), GpuWish()):
         with pytest.raises(TaskFailure, match="Package this version under another model name"):
             put(on_gpu=asked)

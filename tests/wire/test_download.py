@@ -371,7 +371,7 @@ def test_wrong_hash_removes_the_part(server: Server, file: Path) -> None:
 def test_other_length_is_refused_before_a_byte_is_stored(server: Server, file: Path) -> None:
     """An answer of another length, as from a login page, ends the download at once."""
     server.script = [lambda handler: handler.start(200, Content_Length=12)]
-    assert f"offers 12 bytes, where {len(BODY)} were expected" in failure(server.url, file)
+    assert f"offers 12 bytes, but {len(BODY)} were expected" in failure(server.url, file)
     assert not part(file).exists()
 
 

@@ -76,7 +76,7 @@ def _row(row: Any) -> IndexRow:
     version = _bounds.version(row.version)
     if row.version and version is None:
         raise ServerError(
-            f"The server lists version {_short(row.version)} of model {_short(row.name)}, where a whole number was "
+            f"The server lists version {_short(row.version)} of model {_short(row.name)}, but a whole number was "
             "expected. Check that the address is a Triton's."
         )
     # What is cut off anyway need not be looked through.
@@ -123,22 +123,22 @@ def inference(response: Any, *, contract: ModelContract, images: int, version: i
     if output.datatype != contract.output.dtype or not _is_of(shape, contract.output, images):
         raise InferenceFailedError(
             f"Model {contract.model!r} answered {_short(output.datatype)} of shape {_short(shape)} for {images} "
-            f"images, where {contract.output} was expected. The model, or its backend, is broken."
+            f"images, but {contract.output} was expected. The model, or its backend, is broken."
         )
     if len(raw) != images * contract.classes * _SCORE_BYTES:
         raise InferenceFailedError(
-            f"Model {contract.model!r} answered {len(raw)} bytes for {images} images, where FP32 scores for "
+            f"Model {contract.model!r} answered {len(raw)} bytes for {images} images, but FP32 scores for "
             f"{contract.classes} classes each were expected. The model, or its backend, is broken."
         )
     if response.model_name != contract.model:
         raise InferenceFailedError(
-            f"Model {_short(response.model_name)} answered, where {contract.model!r} was expected. The server, or what "
+            f"Model {_short(response.model_name)} answered, but {contract.model!r} was expected. The server, or what "
             "stands before it, is broken."
         )
     answered = _bounds.version(response.model_version)
     if answered is None or version not in (None, answered):
         raise InferenceFailedError(
-            f"Version {_short(response.model_version)} of model {contract.model!r} answered, where "
+            f"Version {_short(response.model_version)} of model {contract.model!r} answered, but "
             f"{version or 'a number'} was expected."
         )
     scores = np.frombuffer(raw, "<f4").reshape(images, contract.classes)

@@ -32,7 +32,7 @@ def learn(session: Session, deadline: float) -> Flow[ModelContract]:
             )
         if given is not None and len(given) != known.classes:
             raise ConfigurationError(
-                f"There are {len(given)} labels, where model {known.model!r} has {known.classes} classes."
+                f"There are {len(given)} labels, but model {known.model!r} has {known.classes} classes."
             )
         return known
 

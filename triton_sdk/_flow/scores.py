@@ -51,6 +51,6 @@ def _check(values: NDArray[np.float32], *, several: bool) -> None:
     expected = "scores from 0 to 1" if several else "scores from 0 to 1, in sum 1,"
     raise InferenceFailedError(
         f"The model gave no probabilities for image {place} (counted from 0) of a request: its scores go "
-        f"from {row.min():.4g} to {row.max():.4g} and sum to {row.sum(dtype=np.float64):.4g}, where {expected} were "
+        f"from {row.min():.4g} to {row.max():.4g} and sum to {row.sum(dtype=np.float64):.4g}, but {expected} were "
         "expected. Correct image.scores in the model's configuration, or the model."
     )

@@ -55,15 +55,15 @@ def parse(text: bytes, *, model: str, now: float) -> Traffic:
     if not isinstance(data, dict):
         raise ValueError("it is not a JSON object")
     if data.get("schema") != SCHEMA:
-        raise ValueError(f"it has schema {data.get('schema')!r}, where {SCHEMA} was expected")
+        raise ValueError(f"it has schema {data.get('schema')!r}, but {SCHEMA} was expected")
     if data.get("model") != model:
-        raise ValueError(f"it is for model {data.get('model')!r}, where {model!r} was expected")
+        raise ValueError(f"it is for model {data.get('model')!r}, but {model!r} was expected")
     generation: Any = data.get("generation")
     candidate = data.get("candidate")
     if not is_whole(generation, least=0):
-        raise ValueError(f"generation is {generation!r}, where a whole number from 0 was expected")
+        raise ValueError(f"generation is {generation!r}, but a whole number from 0 was expected")
     if candidate is not None and not is_whole(candidate):
-        raise ValueError(f"candidate is {candidate!r}, where a version was expected")
+        raise ValueError(f"candidate is {candidate!r}, but a version was expected")
     shares, shadow = _shares(data.get("routes")), _shadow(data.get("shadow"))
     expires = _time(data, "expires")
     if (shares or shadow) and expires is None:
@@ -80,7 +80,7 @@ def parse(text: bytes, *, model: str, now: float) -> Traffic:
 
 def _shares(routes: Any) -> tuple[tuple[int, float], ...]:
     if not isinstance(routes, dict) or len(routes) > _MOST_ROUTES:
-        raise ValueError(f"routes is {_short(routes)}, where weights by version were expected, {_MOST_ROUTES} at most")
+        raise ValueError(f"routes is {_short(routes)}, but weights by version were expected, {_MOST_ROUTES} at most")
     shares = []
     for name, weight in routes.items():
         if not (name.isascii() and name.isdecimal() and int(name) >= 1):
@@ -99,7 +99,7 @@ def _shadow(shadow: Any) -> tuple[int, float] | None:
     version: Any = named.get("version")
     fraction: Any = named.get("fraction")
     if not is_whole(version) or not is_number(fraction, most=1):
-        raise ValueError(f"shadow is {_short(shadow)}, where a version and a fraction from 0 to 1 were expected")
+        raise ValueError(f"shadow is {_short(shadow)}, but a version and a fraction from 0 to 1 were expected")
     return (version, fraction) if fraction else None
 
 
@@ -117,7 +117,7 @@ def _time(data: dict[str, Any], name: str) -> float | None:
     except (TypeError, ValueError):
         time = datetime.min
     if time.tzinfo is None:
-        raise ValueError(f"{name} is {_short(text)}, where a time such as 2030-01-31T12:00:00Z was expected")
+        raise ValueError(f"{name} is {_short(text)}, but a time such as 2030-01-31T12:00:00Z was expected")
     return time.timestamp()
 
 

@@ -59,7 +59,7 @@ def missing(name: str) -> str:
     """Return what to do where the plugin for *name* is not here."""
     if name == "AVIF":
         return "This Pillow cannot read AVIF: version 11.3 or later, as its own wheels are, can. Install one"
-    return "HEIC is read where pillow-heif is installed: pip install pillow-heif. Or pass the picture as a JPEG"
+    return "HEIC is read if pillow-heif is installed: pip install pillow-heif. Or pass the picture as a JPEG"
 
 
 def _loaded(module: str, name: str) -> type[ImageFile.ImageFile] | None:

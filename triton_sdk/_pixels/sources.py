@@ -80,7 +80,7 @@ def _opened(
     if isinstance(image, str | os.PathLike):
         if (kind := _KINDS.get(stat.S_IFMT(Path(image).stat().st_mode))) is not None:
             # Not opened at all: a pipe would wait for its writer, whatever the call's timeout.
-            raise InvalidImageError(f"Cannot read {_name(image)}: it is {kind}, where a file was expected.")
+            raise InvalidImageError(f"Cannot read {_name(image)}: it is {kind}, but a file was expected.")
         return Path(image).open("rb", buffering=0)
     return nullcontext(image)
 

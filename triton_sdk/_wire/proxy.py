@@ -40,8 +40,8 @@ def named(target: str, environ: Mapping[str, str] = os.environ) -> str:
     scheme, slashes, rest = environ[variable].rpartition("://")
     place = rest.rpartition("@")[2].partition("/")[0]
     return (
-        f"asked through the proxy {scheme}{slashes}{place}, which the variable {variable} names; if the server shall "
-        f"be asked directly, add {hosts[0]} to the variable no_proxy"
+        f"asked through the proxy {scheme}{slashes}{place}, which the variable {variable} names; if you want to ask "
+        f"the server directly, add {hosts[0]} to the variable no_proxy"
     )
 
 

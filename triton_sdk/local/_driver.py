@@ -71,7 +71,7 @@ def find_driver(ask: Callable[[], Mapping[str, Any]] | None = None, smi: Callabl
         told = re.search(r"CUDA (?:\w+ )?Version: (\d+)\.(\d+)", shown)
         if told is None:
             raise LocalServerError(
-                "The local Triton cannot use a GPU, since it finds no NVIDIA driver: neither libcuda.so.1 nor "
+                "The local Triton cannot use a GPU, because it finds no NVIDIA driver: neither libcuda.so.1 nor "
                 "nvidia-smi answers. Install NVIDIA's driver; in a container, start it with the GPUs (Docker: "
                 f"--gpus=all). {_WAY_OUT}"
             )

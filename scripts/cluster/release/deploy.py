@@ -129,7 +129,7 @@ class Deployer:
             raise KeyboardInterrupt(f"Stopped. {stands}") from None
         if (newest := self._newest()) != made:
             raise TaskFailure(
-                f"Revision {made} was deployed, but somebody else deployed revision {newest} since. "
+                f"Revision {made} was deployed, but somebody else then deployed revision {newest}. "
                 "`invoke status` shows what runs."
             )
         self._note(planned.record.with_good(made))

@@ -70,7 +70,7 @@ def _why(kubectl: Kubectl, name: str, metadata: Mapping[str, Any]) -> list[str]:
         ]
     if "deletionTimestamp" not in metadata:
         return [
-            f"{name} has no order to go, since it is not of the release's chart. This removes it:",
+            f"{name} has no order to go, because it is not of the release's chart. This removes it:",
             f"  {kubectl.command('delete', name)}",
         ]
     return [

@@ -111,13 +111,13 @@ def _obstacle(kubectl: Kubectl, target: Target, *, gone: Iterable[str] | None = 
             raise
         remove = delete_namespace(kubectl, name)
         return (
-            f"The namespace {name} stays, since this login may not see all that may be in it. Who may, and finds it "
-            f"empty, removes it with:\n  {remove}"
+            f"The namespace {name} stays, because this login may not see all that may be in it. "
+            f"If somebody who may sees that the namespace is empty, this removes it:\n  {remove}"
         )
     own = f"secret/sh.helm.release.v1.{target.release}.v"
     leaving = set(gone or ())
     others = [each for each in others if gone is None or not (each in leaving or each.startswith(own))]
-    return f"The namespace {name} stays, since this is in it: {listed(others)}." if others else ""
+    return f"The namespace {name} stays, because this is in it: {listed(others)}." if others else ""
 
 
 def remove_namespace(kubectl: Kubectl, namespace: str, *, progress: Callable[[str], None]) -> None:

@@ -14,7 +14,7 @@ from scripts.repository.manifest import Tried
 # Another answer than the owner's, as the mean over the pictures of the largest difference of a probability; integer
 # kernels of another processor moved single ones by 0.09.
 _FAR = 0.1
-_ALL_THE_SAME = "If the version shall be published all the same, give --min-accuracy 0."
+_ALL_THE_SAME = "If you want to publish the version anyway, give --min-accuracy 0."
 # A result that chance alone gives this often keeps a version from being published; less often does, where another way
 # does better.
 _PLAUSIBLE = 0.05
@@ -169,7 +169,7 @@ def labelled(
     believed = _PLAUSIBLE if packaged in alike else verdict.SIGNIFICANT
     warning = refusal = ""
     if least is not None and known.accuracy < least:
-        refusal = f"{known}, where --min-accuracy asks for {least:.0%}. {advice}"
+        refusal = f"{known}, but --min-accuracy asks for {least:.0%}. {advice}"
     elif least is None and by_chance > believed and not known.near and verdict.could_tell(known.labels):
         refusal = f"{known}, which is no better than chance. {advice} {_ALL_THE_SAME}"
     elif least is None and known.outputs is not None and losses[0].mean() > _FAR:
@@ -177,7 +177,7 @@ def labelled(
     elif packaged not in alike:
         warning = f"{known}, and another way to prepare them does better. {advice}"
     elif known.outputs is not None and not known.near:
-        warning = f"{known}, where programs that prepare pictures alike usually differ by less than {_NEAR:g}. {advice}"
+        warning = f"{known}, but programs that prepare pictures alike usually differ by less than {_NEAR:g}. {advice}"
     elif by_chance > verdict.SIGNIFICANT and not known.near:
         warning = f"{known}: cannot tell whether that is more than chance. Give more pictures, of at least two classes"
     elif open_ways := [way for way in alike if way is not packaged and way.differs(packaged) <= set(assumed)]:

@@ -163,6 +163,6 @@ def _check_parameters(config: Mapping[str, Any]) -> Iterator[Finding]:
         if name in given and given[name].lower() not in ("true", "false", "1", "0"):
             yield error(
                 "parameter",
-                f"The parameter {name} is {given[name]!r}, where the backend takes true or false: it refuses the "
+                f"The parameter {name} is {given[name]!r}, but the backend takes true or false, and refuses the "
                 "model. Correct it.",
             )

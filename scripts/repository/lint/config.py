@@ -85,9 +85,9 @@ def _check_tensors(config: Mapping[str, Any]) -> Iterator[Finding]:
             if not name or tensor.get("data_type", "TYPE_INVALID") == "TYPE_INVALID" or not dims:
                 problems.append("lacks name, data_type or dims")
             if any(dim < 1 and dim != -1 for dim in dims):
-                problems.append(f"has the dims {dims}, where each is at least 1, or -1 for any")
+                problems.append(f"has the dims {dims}, but each must be at least 1, or -1 for any")
             if tensor.get("format", "FORMAT_NONE") != "FORMAT_NONE" and len(dims) != 3:
-                problems.append(f"has a format and {len(dims)} dims, where a format takes 3: leave the format out")
+                problems.append(f"has a format and {len(dims)} dims, but a format takes 3: leave the format out")
             if "reshape" in tensor and -1 not in dims and math.prod(dims) != math.prod(_reshaped(tensor)):
                 problems.append(
                     f"is reshaped from {dims} to {_reshaped(tensor)}, which hold different numbers of values"

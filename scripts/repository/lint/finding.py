@@ -48,5 +48,5 @@ def guarded(findings: Iterable[Finding]) -> Iterator[Finding]:
     except OSError as problem:
         yield error(
             "unreadable",
-            f"{problem.filename} cannot be read: {problem.strerror}. Correct that, so that the server can read it.",
+            f"{problem.filename} cannot be read: {problem.strerror}. Correct that, and the server can read it.",
         )

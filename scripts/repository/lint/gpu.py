@@ -59,7 +59,7 @@ def check_engine_names(configs: Mapping[str, Mapping[str, Any]], repository: Pat
         if len(users) > 1:
             message = (
                 f"The graphs of {', '.join(sorted(users))} are all named {name!r}: TensorRT's engine cache knows an "
-                "engine by that name and not by its weights, so one may answer with the engine of another. Package "
+                "engine by that name and not by its weights: one may answer with the engine of another. Package "
                 "them again, which names each graph after its weights, or switch trt_engine_cache_enable off."
             )
             yield (error if cached else warning)("engine-names", message)
@@ -73,7 +73,7 @@ def check_sharing(configs: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]
             yield attrs.evolve(
                 warning(
                     "instances-shared",
-                    f"It has {count} instances on a GPU, which {len(configs)} models of this repository share: where "
+                    f"It has {count} instances on a GPU, which {len(configs)} models of this repository share: when "
                     "two were busy at once, 1 of each gave the most (docs/gpu.md). Write count: 1 in its "
                     "instance_group, unless the models are never busy together.",
                 ),
@@ -134,8 +134,8 @@ def _check_accelerators(config: Mapping[str, Any]) -> Iterator[Finding]:
         if overwritten and _parameters(config):
             yield warning(
                 "accelerator-overwritten",
-                f"The accelerator cuda sets {', '.join(overwritten)}, and Triton overwrites that, since the "
-                "configuration has parameters: only what stands in `parameters` counts. Move it there, as in "
+                f"The accelerator cuda sets {', '.join(overwritten)}, and Triton overwrites that, because "
+                "the configuration has parameters: only what stands in `parameters` counts. Move it there, as in "
                 'parameters { key: "cudnn_conv_algo_search" value { string_value: "1" } }.',
             )
         precision = str(parameters.get("precision_mode", "FP32"))
@@ -159,9 +159,9 @@ def _check_graphs(config: Mapping[str, Any], versions: Mapping[int, Path], graph
         yield warning(
             "plain-on-gpu",
             f"dynamic_batching is on, and the graph of version {', '.join(map(str, plain))} has no buckets: ONNX "
-            "Runtime plans every convolution anew whenever the size of a batch changes, so that a GPU is slower than "
-            "without batching (25 images/s instead of 619 with 4 callers on an H100). Package the model again, which "
-            f"writes a graph with buckets and configs/{GPU_CONFIG}.pbtxt, or remove dynamic_batching.",
+            "Runtime plans every convolution again whenever the size of a batch changes. A GPU is then "
+            "slower than without batching (25 images/s instead of 619 with 4 callers on an H100). Package the model "
+            f"again, which writes a graph with buckets and configs/{GPU_CONFIG}.pbtxt, or remove dynamic_batching.",
         )
 
 

@@ -125,7 +125,7 @@ def _check_other_configs(folder: Path, *, versions: tuple[int, ...], graphs: Gra
             yield warning(
                 "other-config",
                 f"A server started with --model-config-name={path.stem} uses {_OTHER_CONFIGS}/{path.name} instead of "
-                f"{CONFIG}, version policy and parameters included. Remove it unless that is meant.",
+                f"{CONFIG}, version policy and parameters included. If you do not want this, remove it.",
             )
         _, findings = _read_config(path, folder=folder, versions=versions, graphs=graphs)
         for finding in findings:

@@ -46,7 +46,7 @@ def check_scheduling(config: Mapping[str, Any], *, for_gpus: bool) -> Iterator[F
     if config.get("response_cache", {}).get("enable"):
         yield warning(
             "response-cache",
-            "The response cache is on: it works only where the server runs with --cache-config, and photographs "
+            "The response cache is on: the cache works only if the server runs with --cache-config, and photographs "
             "hardly ever repeat byte for byte. Remove response_cache.",
         )
 
@@ -86,7 +86,7 @@ def _check_queue(batching: Mapping[str, Any]) -> Iterator[Finding]:
             if not 1 <= level <= levels:
                 yield error(
                     "priority",
-                    f"dynamic_batching: {what} is {level}, where priority_levels allows 1 to {levels}: Triton refuses "
+                    f"dynamic_batching: {what} is {level}, but priority_levels allows 1 to {levels}: Triton refuses "
                     "the model. Correct it.",
                 )
     if batching.get("preserve_ordering"):
@@ -125,7 +125,7 @@ def _check_sequences(config: Mapping[str, Any]) -> Iterator[Finding]:
     if not 0 <= (share := float(direct.get("minimum_slot_utilization", 0))) <= 1:
         yield error(
             "sequence-batching",
-            f"minimum_slot_utilization is {share:g}, where Triton takes 0 to 1 and refuses the model. Correct it.",
+            f"minimum_slot_utilization is {share:g}, but Triton takes 0 to 1, and refuses the model. Correct it.",
         )
 
 
@@ -149,7 +149,7 @@ def _check_instances(config: Mapping[str, Any], *, for_gpus: bool) -> Iterator[F
             yield warning(
                 "kind-gpu",
                 "instance_group asks for KIND_GPU: on a machine without a GPU the model does not load. Leave kind "
-                "out: then a GPU is used where there is one.",
+                "out: then a GPU is used if there is one.",
             )
         if count > 1 and kind in ("KIND_GPU", "KIND_AUTO"):
             yield warning(

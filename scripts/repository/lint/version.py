@@ -86,9 +86,9 @@ def _read_manifest(folder: Path) -> tuple[Manifest | None, list[Finding]]:
     path = folder / manifest.FILE
     if not os.path.lexists(path):
         what = (
-            "It was not packaged by this project: there is no manifest, so nobody can tell whether the files are whole"
+            "It was not packaged by this project: there is no manifest, and nobody can tell whether the files are whole"
         )
-        return None, [warning("unpackaged", f"{what}, and no golden data, so the smoke test cannot check its numbers.")]
+        return None, [warning("unpackaged", f"{what}. Without golden data the smoke test cannot check its numbers.")]
     try:
         known = manifest.read(path)
     except TaskFailure as problem:
@@ -183,7 +183,7 @@ def _check_tensor(
         yield error(
             "batch-fixed",
             f"The graph's {side} {value.name!r} has a fixed batch of {shape[0]} and max_batch_size is above 0: Triton "
-            "refuses the version. Package it, which frees the batch where that is safe, or export it with a dynamic "
+            "refuses the version. Package it, which frees the batch if that is safe, or export it with a dynamic "
             "batch axis.",
         )
     inner = shape[1:] if batched else shape
@@ -223,7 +223,7 @@ def _check_chance(model: onnx.ModelProto) -> Iterator[Finding]:
     if drawing := random_nodes(model):
         yield warning(
             "not-deterministic",
-            f"The graph is not deterministic: {', '.join(drawing[:3])} draws random numbers, so that the same picture, "
+            f"The graph is not deterministic: {', '.join(drawing[:3])} draws random numbers: the same picture, "
             "asked twice, may get two answers. Export the model for inference, in PyTorch after model.eval().",
         )
 

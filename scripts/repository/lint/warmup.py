@@ -56,7 +56,7 @@ def _problem(data: Mapping[str, Any], tensor: Mapping[str, Any] | None, size: in
         return f"is to be read from {_FOLDER}/{file}, which is missing"
     dims = [int(dim) for dim in data.get("dims", [])]
     if any(dim < 1 for dim in dims):
-        return f"has the dims {dims}, where a sample says each size"
+        return f"has the dims {dims}, but a sample must say each size"
     if row_bytes(data) * max(size, 1) > MAX_MESSAGE:
         return f"is {row_bytes(data) * size / 2**30:,.0f} GiB of data, which ends the server or its memory"
     if tensor is None:

@@ -179,7 +179,7 @@ def test_a_store_that_is_not_there_is_told(tmp_path: Path, model: Path) -> None:
     """An unmounted folder is not an empty store."""
     away = Store(Folder(tmp_path / "away"))
     for ask in (away.models, lambda: away.find("cars", 3), lambda: away.publish(stored(model), model, lambda _: None)):
-        with pytest.raises(StoreError, match="is not there"):
+        with pytest.raises(StoreError, match=r"is not there\. Mount what holds it, or .*: invoke create-store"):
             ask()
     assert not (tmp_path / "away").exists()
 

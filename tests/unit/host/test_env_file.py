@@ -1,5 +1,7 @@
 """A `.env` as editors, shells and AWS's tools leave it: what was read is told, and what to write; never a value."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,22 @@ def test_a_file_of_wide_letters_is_told_with_how_to_save_it(tmp_path: Path, enco
     (problem,) = settings.problems
     assert f".env is written in {encoding.upper().replace('16-', '16')}" in problem
     assert settings.values == {}
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda path: os.mkfifo(path), "It is a named pipe, not a file"),
+        (lambda path: path.mkdir(), "It is a folder, not a file"),
+        (lambda path: path.symlink_to("gone"), "No such file or directory"),
+    ],
+    ids=["a named pipe", "a folder", "a link to nothing"],
+)
+def test_what_is_no_file_is_told(tmp_path: Path, make: Callable[[Path], None], words: str) -> None:
+    """A pipe once held each task up for ever, and a link to nothing was taken for no settings."""
+    make(tmp_path / ".env")
+    settings = load(tmp_path, environ={})
+    assert settings.problems == (f".env cannot be read: {words}.",)
 
 
 @pytest.mark.parametrize(

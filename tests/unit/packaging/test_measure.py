@@ -92,7 +92,7 @@ def best_of_the_batch() -> onnx.ModelProto:
 def test_an_answer_that_depends_on_its_batch_mates_is_refused(make: object) -> None:
     """The refusal says the figure and names --max-batch 1, with which the same model is taken."""
     assert callable(make)
-    with pytest.raises(TaskFailure, match=r"moves by \S+, where 1e-04 is allowed") as refusal:
+    with pytest.raises(TaskFailure, match=r"moves by \S+, but only 1e-04 is allowed") as refusal:
         measured(make())
     advised = re.search(r"--max-batch (\d+)", str(refusal.value))
     assert advised
@@ -162,7 +162,7 @@ def lots(operator: str, *, size: float) -> onnx.ModelProto:
 @pytest.mark.parametrize("operator", ["RandomNormalLike", "RandomUniformLike", "Bernoulli"])
 def test_a_model_that_draws_lots_is_said_to(operator: str) -> None:
     """Much of it is refused with the operator's name, little is a warning."""
-    with pytest.raises(TaskFailure, match=rf"not deterministic, since {operator} \('drawn'\) draws random numbers"):
+    with pytest.raises(TaskFailure, match=rf"not deterministic, because {operator} \('drawn'\) draws random numbers"):
         measured(lots(operator, size=3.0), max_batch=1)
     _, lines = measured(lots(operator, size=3e-5), max_batch=1)
     assert [line for line in lines if line.startswith("Warning: The model is not deterministic")]

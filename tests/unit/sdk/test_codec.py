@@ -96,7 +96,7 @@ def test_scores_arrive_as_they_were_sent(rows: list[list[float]]) -> None:
 @pytest.mark.parametrize(
     ("message", "version", "words"),
     [
-        (reply(b""), None, "0 bytes for 1 images, where FP32 scores for 3 classes"),
+        (reply(b""), None, "0 bytes for 1 images, but FP32 scores for 3 classes"),
         (reply(bytes(24)), None, "24 bytes"),
         (reply(bytes(12), output="other"), None, "without its output 'scores'"),
         (reply(bytes(12), version=""), None, "Version ''"),
@@ -105,7 +105,7 @@ def test_scores_arrive_as_they_were_sent(rows: list[list[float]]) -> None:
         (reply(bytes(12), version="٣"), None, "Version '٣'"),
         (reply(bytes(12), version="-2"), None, "Version '-2'"),
         (reply(bytes(12), version="0"), None, "Version '0'"),
-        (reply(bytes(12), model="other"), None, "Model 'other' answered, where 'clf' was expected"),
+        (reply(bytes(12), model="other"), None, "Model 'other' answered, but 'clf' was expected"),
         (reply(bytes(12), model=""), None, "Model '' answered"),
         (reply(bytes(12), datatype="INT32"), None, r"answered 'INT32' of shape '\(1, 3\)'.*scores FP32 \(n, 3\) was"),
         (reply(bytes(12), datatype=""), None, "answered '' of shape"),
@@ -114,7 +114,7 @@ def test_scores_arrive_as_they_were_sent(rows: list[list[float]]) -> None:
         (reply(bytes(12), shape=(3,)), None, r"of shape '\(3,\)'"),
         (reply(bytes(12), shape=()), None, r"of shape '\(\)'"),
         (reply(bytes(12), shape=(-1, -3)), None, r"of shape '\(-1, -3\)'"),
-        (reply(bytes(12), version="1"), 2, "Version '1' .*where 2 was expected"),
+        (reply(bytes(12), version="1"), 2, "Version '1' .*but 2 was expected"),
     ],
 )
 def test_a_reply_that_breaks_its_promise_is_told(message: Any, version: int | None, words: str) -> None:
@@ -177,7 +177,7 @@ def test_an_index_with_a_version_that_is_none_is_told(version: str) -> None:
     """It is a typed error of a length that can be read, and never a ValueError of Python's own."""
     message = service_pb2.RepositoryIndexResponse()
     message.models.add(name="clf", version=version, state="READY")
-    with pytest.raises(ServerError, match="where a whole number was expected") as caught:
+    with pytest.raises(ServerError, match="but a whole number was expected") as caught:
         codec.index(message)
     assert len(str(caught.value)) < 300
 

@@ -311,7 +311,7 @@ def test_a_file_beyond_32_mib_is_refused() -> None:
     [
         (b"", "the given bytes: it is empty"),
         (b"a cat", "it starts with b'a cat'"),
-        (b"<!DOCTYPE html><html>", "where a JPEG, PNG, WebP, BMP, GIF or TIFF was expected"),
+        (b"<!DOCTYPE html><html>", "but a JPEG, PNG, WebP, BMP, GIF or TIFF was expected"),
         (b"8BPS" + bytes(100), "open it with Pillow and pass the image: predict(PIL.Image.open(path))"),
         (b"II*\x00" + bytes(100), "Cannot decode the given bytes"),
         (b"\xff\xd8\xff", "Cannot decode the given bytes"),

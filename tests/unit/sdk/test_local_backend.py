@@ -172,13 +172,13 @@ def test_a_gpu_s_options_are_those_of_the_real_backend(backend: ModuleType) -> N
     [
         (
             configured(parameters={"cudnn_conv_algo_search": "HEURISTIC"}),
-            "'HEURISTIC', where a whole number",
+            "'HEURISTIC', but a whole number",
         ),
         (configured(parameters={"cudnn_conv_algo_search": "3"}), "unsupported cudnn_conv_algo_search value 3"),
         (configured(parameters={"arena_extend_strategy": "2"}), "unsupported arena_extend_strategy value 2"),
         (configured({}, name="openvino"), "unknown Execution Accelerator 'openvino'"),
         (configured({}, name="tensorrt"), "tensorrt is not supported by the local server"),
-        (configured({"do_copy_in_default_stream": "maybe"}), "'maybe', where true or false"),
+        (configured({"do_copy_in_default_stream": "maybe"}), "'maybe', but true or false"),
     ],
 )
 def test_what_the_real_backend_refuses_on_a_gpu_is_refused(
@@ -193,8 +193,8 @@ def test_what_the_real_backend_refuses_on_a_gpu_is_refused(
     ("parameters", "reason"),
     [
         ({"execution_mode": "2"}, "unsupported execution_mode value 2"),
-        ({"intra_op_thread_count": "many"}, "'many', where a whole number"),
-        ({"enable_mem_arena": "perhaps"}, "'perhaps', where true or false"),
+        ({"intra_op_thread_count": "many"}, "'many', but a whole number"),
+        ({"enable_mem_arena": "perhaps"}, "'perhaps', but true or false"),
     ],
 )
 def test_session_parameters_that_mean_nothing_are_refused(

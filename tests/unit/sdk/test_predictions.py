@@ -101,7 +101,7 @@ def test_top_k_refuses_what_it_cannot_do() -> None:
     probabilities = np.array([0.2, 0.7, 0.1], np.float32)
     with pytest.raises(ConfigurationError, match="top_k is 0"):
         top_k(probabilities, k=0)
-    with pytest.raises(ConfigurationError, match="2 labels, where the model has 3 classes"):
+    with pytest.raises(ConfigurationError, match="2 labels, but the model has 3 classes"):
         top_k(probabilities, k=1, labels=("cat", "dog"))
 
 

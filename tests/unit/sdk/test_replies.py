@@ -47,11 +47,11 @@ class Liar(FakeTriton):
     [
         ((-0.5, 0.5, 0.5, 0.5, 0.0), "probabilities", "from -0.5 to 0.5 and sum to 1"),
         ((5.0, 3.0, 1.0, 0.0, 0.0), "probabilities", "from 0 to 5 and sum to 9"),
-        ((0.6, 0.6, 0.6, 0.6, 0.6), "probabilities", "sum to 3, where scores from 0 to 1, in sum 1"),
+        ((0.6, 0.6, 0.6, 0.6, 0.6), "probabilities", "sum to 3, but scores from 0 to 1, in sum 1"),
         ((0.5, 0.5, 0.5, 0.0, 0.0), "probabilities", "sum to 1.5"),
         ((0.0, 0.0, 0.0, 0.0, 0.0), "probabilities", "sum to 0"),
         ((-3.0, 0.5, 0.5, 0.5, 0.5), "multi-label", "from -3 to 0.5"),
-        ((0.0, 0.5, 1.5, 0.5, 0.5), "multi-label", "from 0 to 1.5.*where scores from 0 to 1 were expected"),
+        ((0.0, 0.5, 1.5, 0.5, 0.5), "multi-label", "from 0 to 1.5.*but scores from 0 to 1 were expected"),
     ],
 )
 def test_what_are_no_probabilities_become_no_labels(row: tuple[float, ...], scores: str, words: str) -> None:

@@ -96,7 +96,7 @@ def test_a_batch_is_asked_as_well() -> None:
         with ResNetClient("scripted:1", model="m", transport=transport) as client:
             return check(client, right, version=1, tolerance=1e-4, arithmetic=None)
 
-    with pytest.raises(Failed, match="in a batch, where each image alone is right"):
+    with pytest.raises(Failed, match="in a batch, but each image alone is right"):
         asked(max_batch=8, together=0.7)
     assert "3 images, alone and in a batch, largest" in asked(max_batch=8, together=0.9)
     assert "3 images, largest" in asked(max_batch=1, together=0.7)

@@ -181,14 +181,14 @@ def test_a_models_own_folder_is_no_repository(capsys: pytest.CaptureFixture[str]
     (folder / "config.pbtxt").touch()
     (tmp_path / "a.jpg").touch()
     said = refused(*task.format(models=tmp_path).split(), "--repository", str(folder), capsys=capsys)
-    assert f"{folder} is the folder of one model, since config.pbtxt lies in it." in said
+    assert f"{folder} is the folder of one model, because config.pbtxt lies in it." in said
     assert said.rstrip().endswith(f"--repository {folder.parent}")
 
 
 def test_a_repository_that_is_not_there_is_said_to_be_none(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """A misspelt --repository reads like an empty one otherwise."""
     said = refused("smoke-test", "--local", "--repository", str(tmp_path / "modles"), capsys=capsys)
-    assert f"in {tmp_path / 'modles'}, which is no folder, so there is nothing to serve" in said
+    assert f"in {tmp_path / 'modles'}, which is no folder: there is nothing to serve" in said
 
 
 def test_a_picture_is_looked_at_before_the_checks(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

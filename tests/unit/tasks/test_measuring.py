@@ -37,8 +37,8 @@ ASKED = {"model": "pets", "baseline": "1", "candidate": "2"}
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ({}, "What shall be compared? For example: invoke compare --model"),
-        (ASKED, "What shall be compared?"),
+        ({}, "What do you want to compare? For example: invoke compare --model"),
+        (ASKED, "What do you want to compare?"),
         (ASKED | {"images": ".", "candidate": "two"}, "--candidate takes a whole number from 1 on"),
         (ASKED | {"images": ".", "candidate": "1"}, "both say version 1: give two versions"),
         (ASKED | {"images": "nowhere"}, "--images HERE/nowhere cannot be read"),

@@ -360,7 +360,7 @@ def test_somebody_else_s_deployment_is_not_undone(said: str) -> None:
 
 def test_a_later_revision_of_somebody_else_stays_and_is_no_success_of_ours() -> None:
     """Whether ours came up or not: what runs now is another's."""
-    for pods, saying in ((DONE, "somebody else deployed revision 3 since"), (MISSING, "revision 3 since: it stays.")):
+    for pods, saying in ((DONE, "somebody else then deployed revision 3"), (MISSING, "revision 3 since: it stays.")):
         world = World(
             answers={
                 "helm history": [history("deployed"), history("superseded", "deployed")],

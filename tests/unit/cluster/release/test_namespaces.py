@@ -93,7 +93,7 @@ def test_an_empty_namespace_stays_where_it_is_not() -> None:
 def test_a_namespace_with_something_in_it_stays() -> None:
     """Whatever is wanted: nobody is even asked."""
     said, cluster, questions = settled(there=f"{EMPTY}secret/mine\n", wanted=True, agrees=True, **OURS)
-    assert said == "The namespace triton stays, since this is in it: secret/mine."
+    assert said == "The namespace triton stays, because this is in it: secret/mine."
     assert REMOVE not in cluster.asked()
     assert questions == []
 
@@ -129,7 +129,7 @@ RELEASED = "deployment.apps/triton-infer\nsecret/sh.helm.release.v1.triton-infer
     ("there", "metadata", "said"),
     [
         (RELEASED, True, REMOVE),
-        (f"{RELEASED}secret/mine\n", True, "The namespace triton stays, since this is in it: secret/mine."),
+        (f"{RELEASED}secret/mine\n", True, "The namespace triton stays, because this is in it: secret/mine."),
         (RELEASED, False, "The namespace triton was not made by deploy-triton, or is gone: it is left as it is."),
     ],
 )

@@ -47,7 +47,7 @@ def test_other_numbers_than_the_owner_s_are_named_with_the_way_that_gives_them()
 def test_numbers_that_no_way_gives_are_told() -> None:
     """Where the owner's program prepares pictures in a way that cannot be had, the difference is a warning."""
     found = judged([0.15, 0.3, 0.35], [0.5, 0.6, 0.9], labels=[0, 0, 0], outputs=[0.1, 0.2, 0.3])
-    assert "differs from yours by 0.1, where programs that prepare pictures alike usually differ" in found.warning
+    assert "differs from yours by 0.1, but programs that prepare pictures alike usually differ" in found.warning
     assert "None of the usual other ways to prepare pictures does better" in found.warning
 
 

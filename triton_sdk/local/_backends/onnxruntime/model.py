@@ -265,7 +265,7 @@ def number(config: Config, key: str) -> int:
     try:
         return int(text)
     except ValueError as error:
-        raise refusal(config, f"the parameter {key} is {text!r}, where a whole number is expected") from error
+        raise refusal(config, f"the parameter {key} is {text!r}, but a whole number is expected") from error
 
 
 def chosen(config: Config, key: str, known: Mapping[int, Any]) -> Any:
@@ -280,7 +280,7 @@ def truth(config: Config, key: str, text: str) -> bool:
     """Return whether *text*, the value of *key*, says yes."""
     known = {"true": True, "1": True, "false": False, "0": False}
     if text.lower() not in known:
-        raise refusal(config, f"{key} is {text!r}, where true or false is expected")
+        raise refusal(config, f"{key} is {text!r}, but true or false is expected")
     return known[text.lower()]
 
 
@@ -341,7 +341,7 @@ def check_tensor(config: Config, kind: str, tensor: Config, node: Any) -> None:
         if node.shape and isinstance(node.shape[0], int):
             raise refusal(
                 config,
-                f"{where} has a fixed first dimension of {node.shape[0]} in the model, so that it cannot be batched: "
+                f"{where} has a fixed first dimension of {node.shape[0]} in the model, and cannot be batched: "
                 "make it dynamic, or set max_batch_size to 0",
             )
     # A dimension that the model names is free; so is -1 in the configuration.
