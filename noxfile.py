@@ -4,7 +4,6 @@ import atexit
 import os
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 import nox
@@ -62,7 +61,11 @@ def smoke(session: nox.Session) -> None:
     if session.posargs != gpu or (os.environ.get("TRITON_URL") and not gpu):
         session.run("invoke", "smoke-test", *session.posargs)
         return
-    with tempfile.TemporaryDirectory(prefix="triton-smoke-") as folder:
+    # Always the same folder, so that what a killed run left goes with the next one.
+    folder = ROOT / ".nox" / "smoke-models"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
         repository = f"{folder}/model_repository"
         # Every batch size up to the largest is proved: for ResNet50 and 32 that is 17 s on two cores, for 8 it is 1 s.
         seeded = ("--weights", "seeded", "--max-batch", "8")
@@ -71,6 +74,8 @@ def smoke(session: nox.Session) -> None:
         session.run(*package, "--model", "resnet50", "--seed", "2")
         session.run(*package, "--model", "mobilenetv2", "--seed", "1")
         session.run("invoke", "smoke-test", "--local", *gpu, "--repository", repository)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @nox.session

@@ -1,18 +1,17 @@
 """What holds for every test: its environment, its sockets, the examples of properties, and who is measured when."""
 
+import contextlib
 import importlib.metadata
 import os
 import platform
-import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from _pytest.runner import runtestprotocol
 from hypothesis import settings
 
+from scripts.host import temporary
 from tests import environment, sockets
 
 VERSIONS = ("tritonclient", "grpcio", "numpy", "pillow", "onnx", "onnxruntime", "boto3", "hypothesis")
@@ -27,9 +26,9 @@ repeated = pytest.StashKey[list[pytest.TestReport]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Give the tests an environment without anything of a person's, and keep their sockets here."""
-    empty = Path(tempfile.mkdtemp(prefix="triton-tests-"))
-    config.add_cleanup(lambda: shutil.rmtree(empty, ignore_errors=True))
-    environment.enter(empty=empty)
+    stack = contextlib.ExitStack()
+    config.add_cleanup(stack.close)
+    environment.enter(empty=stack.enter_context(temporary.folder("tests")))
     config.add_cleanup(environment.leave)
     sockets.guard()
     _heed_signals()

@@ -3,8 +3,6 @@
 import contextlib
 import json
 import re
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
@@ -14,6 +12,7 @@ import attrs
 from scripts.cluster.chart_archive import Packed, Signing, contents
 from scripts.cluster.helm import Helm
 from scripts.cluster.release.chart import CHART
+from scripts.host import temporary
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
 from scripts.host.settings import Settings, is_loopback
@@ -196,8 +195,7 @@ class ChartPush:
     def _logged_in(self, progress: Progress) -> Iterator[Path]:
         """Give a folder of our own, with a login in it where AWS gives one; afterwards nothing of it is left."""
         password = self._password(progress)
-        folder = Path(tempfile.mkdtemp(prefix="triton-chart-"))  # mode 0700
-        try:
+        with temporary.folder("chart") as folder:
             if password is not None:
                 # Helm writes the password into a file that names a registry already. Where none does, it gives it to
                 # the desktop's own store of passwords, and there it would stay.
@@ -205,8 +203,6 @@ class ChartPush:
                 (folder / "config.json").write_text(known, encoding="utf-8")
                 self._run(self._login(folder, password), doing=f"log in to {self.target.host}")
             yield folder
-        finally:
-            shutil.rmtree(folder)
 
     def _password(self, progress: Progress) -> Secret | None:
         if self.repository is None:

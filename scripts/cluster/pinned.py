@@ -1,12 +1,7 @@
 """Which cluster a task acts on: read once, so that a kubeconfig that changes under the task is not its concern."""
 
 import contextlib
-import fcntl
 import json
-import os
-import shutil
-import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,15 +9,12 @@ from typing import Any
 from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.says import ClusterFailure
 from scripts.cluster.target import Where
-from scripts.host import settings
+from scripts.host import settings, temporary
 from scripts.host.shell import Runner
 
 # What a pod that has no kubeconfig reaches its own cluster with.
 OWN = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 IN_CLUSTER = "in-cluster"
-_PREFIX = "triton-kubeconfig-"
-# A copy that is younger may be of a task that is about to lock it.
-_ABANDONED_AFTER_S = 60.0
 
 
 @contextlib.contextmanager
@@ -40,28 +32,12 @@ def pinned(runner: Runner, *, context: str | None = None) -> Iterator[Where]:
     cluster = (found.get("clusters") or [{}])[0].get("cluster") or {}
     if not cluster.get("server"):
         raise ClusterFailure(f"The context {chosen} of the kubeconfig names no server.", cause="context")
-    remove_abandoned(Path(tempfile.gettempdir()))
-    with tempfile.TemporaryDirectory(prefix=_PREFIX) as folder:
-        file = Path(folder) / "config"
+    with temporary.folder("kubeconfig") as folder:
+        file = folder / "config"
         file.touch(mode=0o600)
         file.write_text(json.dumps(found), encoding="utf-8")
         name = cluster.get("tls-server-name", "")
-        with file.open("rb") as held:
-            fcntl.flock(held, fcntl.LOCK_SH)
-            yield Where(context=chosen, server=cluster["server"], tls_name=name, kubeconfig=file)
-
-
-def remove_abandoned(folder: Path) -> None:
-    """Remove the copies below *folder* of tasks that were killed: they hold logins, and nobody else will."""
-    for left in folder.glob(f"{_PREFIX}*"):
-        # Whatever lies in somebody else's is not opened; one that is in use is not to be locked.
-        with contextlib.suppress(OSError):
-            if left.lstat().st_uid != os.getuid() or left.is_symlink():
-                continue
-            with (left / "config").open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if time.time() - left.stat().st_mtime > _ABANDONED_AFTER_S:
-                    shutil.rmtree(left)
+        yield Where(context=chosen, server=cluster["server"], tls_name=name, kubeconfig=file)
 
 
 def _read(runner: Runner, context: str | None) -> dict[str, Any]:

@@ -1,12 +1,12 @@
 """A server on this machine for the two versions alone, whatever the model's configuration serves."""
 
 import contextlib
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from scripts.agent.compose import Served
 from scripts.agent.errors import AgentError
+from scripts.host import temporary
 from scripts.host.errors import TaskFailure
 from scripts.repository.versions import CONFIG, require, version_folders
 from triton_sdk.local import LocalTriton
@@ -39,8 +39,8 @@ def local_pair(
             f"Version {' and '.join(map(str, missing))} of {model} is not packaged in {repository}; there is "
             f"{', '.join(map(str, there))}. `invoke package-model --model {model}` packages the next one."
         )
-    with tempfile.TemporaryDirectory(prefix="compare-") as made:
-        served = Served(folder=Path(made) / "served", work=Path(made) / "work", config_name="gpu" if gpu else "")
+    with temporary.folder("compare") as made:
+        served = Served(folder=made / "served", work=made / "work", config_name="gpu" if gpu else "")
         try:
             served.create()
             served.put_model(model, shared=folder, versions={version: there[version] for version in versions})

@@ -1,9 +1,9 @@
 """The agent of an image, as one layer: it, and of boto3 what it takes to read S3, so that any Python 3.10 runs it."""
 
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from scripts.host import temporary
 from scripts.host.settings import ROOT
 from scripts.host.shell import Runner
 from scripts.image import wheels
@@ -27,8 +27,7 @@ def stage(archive: Path, *, runner: Runner, progress: Callable[[str], None]) -> 
         TaskFailure: If boto3 cannot be had.
     """
     progress("Fetching boto3 for the agent (17 MB, unless pip has it in its cache)")
-    with tempfile.TemporaryDirectory(prefix="triton-image-") as folder:
-        site = Path(folder)
+    with temporary.folder("packages") as site:
         wheels.unpack(REQUIREMENTS.read_text(encoding="utf-8"), site, tags=_TAGS, runner=runner)
         write_tar(archive, list(entries(site)))
 

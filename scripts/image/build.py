@@ -1,13 +1,13 @@
 """Build the image that serves the models: what goes in, under which name, and what came out."""
 
 import re
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, Self
 
 import attrs
 
+from scripts.host import temporary
 from scripts.host.errors import TaskFailure
 from scripts.host.settings import BASE_IMAGE
 from scripts.host.shell import Command, Runner
@@ -204,8 +204,7 @@ def build(recipe: Recipe, *, runner: Runner, progress: Progress) -> Image:
             says what to do.
     """
     progress(f"Docker engine {engine.require(runner)}")
-    with tempfile.TemporaryDirectory(prefix="triton-image-") as folder:
-        context = Path(folder)
+    with temporary.folder("image") as context:
         stage(recipe.order, recipe.models, context, runner=runner, progress=progress)
         for command in recipe.commands(context):
             progress(f"Building {command.argv[-2].removeprefix('--tag=')}")

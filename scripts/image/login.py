@@ -2,11 +2,9 @@
 
 import contextlib
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
+from scripts.host import temporary
 from scripts.host.secret import Secret
 from scripts.host.shell import Command, Runner
 from scripts.image import says
@@ -24,16 +22,13 @@ def logged_in(repository: ImageRepository, password: Secret, *, runner: Runner) 
     Raises:
         TaskFailure: If the registry does not take the password.
     """
-    folder = Path(tempfile.mkdtemp(prefix="triton-push-"))  # mode 0700
-    try:
+    with temporary.folder("push") as folder:
         environment = {"DOCKER_CONFIG": str(folder), **_same_engine(runner)}
         login = ("docker", "login", "--username", USER, "--password-stdin", repository.host)
         done = runner.capture(Command(login, env=environment, stdin=password), timeout_s=60)
         if done.status != 0:
             raise says.push_failed(done.said, doing=f"log in to {repository.host}", registry=repository.host)
         yield environment
-    finally:
-        shutil.rmtree(folder)
 
 
 def _same_engine(runner: Runner) -> dict[str, str]:

@@ -1,12 +1,12 @@
 """The packages of the CPU image, as one layer: fetched and checked here, so that the build needs no network."""
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from packaging.markers import Marker
 
+from scripts.host import temporary
 from scripts.host.shell import Runner
 from scripts.image import wheels
 from scripts.image.tarball import File, Link, write_tar
@@ -43,8 +43,7 @@ def stage(archive: Path, *, runner: Runner, progress: Callable[[str], None]) -> 
         TaskFailure: If the packages cannot be had.
     """
     progress("Fetching Triton and ONNX Runtime for the image (100 MB, unless pip has them in its cache)")
-    with tempfile.TemporaryDirectory(prefix="triton-image-") as folder:
-        site = Path(folder)
+    with temporary.folder("packages") as site:
         wanted = requirements(REQUIREMENTS.read_text(encoding="utf-8"), python=PYTHON)
         tags = ("--implementation=cp", f"--python-version={PYTHON}", *(f"--platform={one}" for one in PLATFORMS))
         wheels.unpack(wanted, site, tags=tags, runner=runner)

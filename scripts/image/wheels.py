@@ -1,10 +1,10 @@
 """Packages for an image, fetched and checked here, so that the build needs no network."""
 
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from scripts.host import temporary
 from scripts.host.errors import TaskFailure
 from scripts.host.shell import Command, Runner
 
@@ -32,8 +32,8 @@ def unpack(requirements: str, target: Path, *, tags: Sequence[str], runner: Runn
     Raises:
         TaskFailure: If they cannot be had.
     """
-    with tempfile.TemporaryDirectory(prefix="triton-image-") as folder:
-        listed = Path(folder) / "requirements.txt"
+    with temporary.folder("wheels") as folder:
+        listed = folder / "requirements.txt"
         listed.write_text(requirements, encoding="utf-8")
         done = runner.stream(pip_command(listed, target, tags=tags), show=lambda _: None)
     if done.status:

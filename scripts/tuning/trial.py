@@ -1,7 +1,6 @@
 """Measure ways of serving a model: each on a local Triton of its own, in a folder of its own, with buckets."""
 
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +11,7 @@ import onnx
 from scripts.graph.buckets import bucketed, sizes_up_to
 from scripts.graph.half import to_half
 from scripts.graph.load import load
+from scripts.host import temporary
 from scripts.repository import config_pbtxt, golden
 from scripts.repository.versions import CONFIG, MODEL, PackagedVersion
 from scripts.server.load import turn
@@ -60,8 +60,7 @@ def measure_all(
     found: list[Measured] = []
     plain = load(version.path / MODEL)
     while (candidate := to_try(found, used=used)) is not None:
-        with tempfile.TemporaryDirectory(prefix="triton-tune-") as folder:
-            repository = Path(folder)
+        with temporary.folder("tune") as repository:
             write_trial(version, plain, candidate, kind=kind, repository=repository)
             measured = _measure(repository, version.model, candidate, kind=kind, length=length)
         rates = ", ".join(f"{rate:,.0f}" for rate in measured.medians.values())

@@ -218,7 +218,7 @@ def test_a_cancelled_job_leaves_no_login_behind(cloud: Cloud, engine: Engine) ->
     try:
         wait_until(lambda: cloud.proxy.sent - start >= 1_000_000, "a part of the layer", within_s=60, every_s=0.001)
         cloud.proxy.hold()
-        assert [(p / "config.json").exists() for p in temporary.glob("triton-push-*")] == [True]
+        assert [(p / "config.json").exists() for p in temporary.glob("triton-task-*/push")] == [True]
         child.send_signal(signal.SIGTERM)
         child.wait(30)
     finally:

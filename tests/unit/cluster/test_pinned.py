@@ -1,8 +1,6 @@
 """The cluster of a task is read once: what happens to the kubeconfig later does not matter."""
 
-import fcntl
 import json
-import os
 import stat
 import tempfile
 from pathlib import Path
@@ -110,44 +108,10 @@ def test_a_pod_without_a_kubeconfig_reaches_its_own_cluster(monkeypatch: pytest.
         assert json.loads(where.kubeconfig.read_text())["users"][0]["user"] == {"tokenFile": str(tmp_path / "token")}
 
 
-def test_the_copy_of_a_task_that_was_killed_goes_with_the_next_one(tmp_path: Path) -> None:
-    """One that a task uses stays, and one that may be about to be used."""
-    used, abandoned, young = (tmp_path / f"triton-kubeconfig-{name}" for name in ("used", "abandoned", "young"))
-    for folder in (used, abandoned, young):
-        folder.mkdir()
-        (folder / "config").write_text("a login", encoding="utf-8")
-    for folder in (used, abandoned):
-        os.utime(folder, (0, 0))
-    with (used / "config").open("rb") as held:
-        fcntl.flock(held, fcntl.LOCK_SH)
-        module.remove_abandoned(tmp_path)
-    assert sorted(tmp_path.iterdir()) == [used, young]
-
-
-def test_a_copy_in_use_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another task beside it leaves it alone, however long it takes."""
+def test_the_copy_goes_with_the_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds a login."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with pinned(Cluster(answers={"kubectl config view": config()})) as where:
         assert where.kubeconfig is not None
-        os.utime(where.kubeconfig.parent, (0, 0))
-        module.remove_abandoned(tmp_path)
-        assert where.kubeconfig.exists()
+        assert where.kubeconfig.is_relative_to(tmp_path)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_what_others_left_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A named pipe in somebody else's folder would hold the task up for ever; a link leads to what is no copy."""
-    others, target = tmp_path / "triton-kubeconfig-others", tmp_path / "mine"
-    for folder in (others, target):
-        folder.mkdir()
-    os.mkfifo(others / "config")
-    (target / "config").touch()
-    os.utime(target, (0, 0))
-    (tmp_path / "triton-kubeconfig-link").symlink_to(target)
-    owner = os.getuid()
-    monkeypatch.setattr(os, "getuid", lambda: owner + 1)
-    module.remove_abandoned(tmp_path)
-    monkeypatch.setattr(os, "getuid", lambda: owner)
-    (others / "config").unlink()
-    module.remove_abandoned(tmp_path)
-    assert (target / "config").exists()
