@@ -151,7 +151,7 @@ class ModelContract:
         if len(inputs) != 1 or len(outputs) != 1:
             raise ContractError(
                 f"Model {name!r} is no image classifier: it has {len(inputs)} inputs and {len(outputs)} outputs, "
-                "where one image tensor and one score tensor were expected."
+                "but one image tensor and one score tensor were expected."
             )
         batched = int(config.get("max_batch_size", 0)) > 0
         image, scores = _tensor(inputs[0], batched=batched, rank=3), _scores_of(outputs[0], batched=batched)
@@ -169,7 +169,7 @@ class ModelContract:
         if math.prod(image.shape) > 3 * MOST_PIXELS or scores.shape[0] > MOST_CLASSES:
             raise ContractError(
                 f"Model {name!r} is larger than this client takes: its input is {image} and its output {scores}, "
-                f"where at most {MOST_PIXELS:,} pixels and {MOST_CLASSES:,} classes were expected."
+                f"but at most {MOST_PIXELS:,} pixels and {MOST_CLASSES:,} classes were expected."
             )
         parameters = _parameters(config)
         sides = image.shape[:2] if layout == "NHWC" else image.shape[1:]

@@ -137,7 +137,7 @@ class Kept(Generic[_D]):
         except OSError as error:
             raise AgentError(f"{path}: {error.strerror}.") from error
         except PlanError as error:
-            raise AgentError(f"{path}: {error} Remove the file, then say anew what was said by it.") from error
+            raise AgentError(f"{path}: {error} Remove the file, then give its plan again.") from error
 
 
 def write(path: Path, plan: Document) -> None:

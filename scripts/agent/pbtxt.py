@@ -70,7 +70,7 @@ def _fields(text: str) -> Iterator[tuple[str, int, int]]:
         if name in ";,":
             continue
         if name[0] in "\"'{}<>[]:":
-            raise AgentError(f"The configuration has {name[:20]!r} where the name of a field was expected.")
+            raise AgentError(f"The configuration has {name[:20]!r}, but the name of a field was expected.")
         if at < len(tokens) and tokens[at][0] == ":":
             at += 1
         first = at

@@ -100,7 +100,7 @@ def free_batch(model: onnx.ModelProto, classifier: Classifier) -> onnx.ModelProt
     if not difference <= BATCH_TOLERANCE:
         raise TaskFailure(
             f"{reason}: an image's scores then change by {difference:.1e} of the largest with what shares its batch, "
-            f"where at most {BATCH_TOLERANCE:.0e} was expected. {advice}."
+            f"but at most {BATCH_TOLERANCE:.0e} was expected. {advice}."
         )
     return result
 

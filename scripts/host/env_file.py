@@ -89,7 +89,7 @@ def odd(value: str) -> str:
         if character in _DASHES:
             return f"has a dash in it ({point}) that is none of the keyboard's: write -"
         if character not in " \t\n" and unicodedata.category(character) in ("Cc", "Cf", "Co", "Cn", "Zs", "Zl", "Zp"):
-            return f"has a character in it that cannot be seen ({point}): type the value anew"
+            return f"has a character in it that cannot be seen ({point}): type the value again"
     return ""
 
 
@@ -155,7 +155,7 @@ def _otherwise(line: str, names: Collection[str]) -> str:
     if name not in names:
         return ""
     if plain != written:
-        return f"names {name} with a character in it that cannot be seen: type the line anew."
+        return f"names {name} with a character in it that cannot be seen: type the line again."
     if by == "$env:":
         return f"is a line for PowerShell: write {name}=VALUE"
     if by.startswith("set"):

@@ -85,7 +85,7 @@ def _limit(subject: Subject, pictures: NDArray[np.generic], *, progress: Progres
         return FLOAT_LIMIT
     noise = compare.rounding_noise(subject.served, pictures)
     limit = min(max(HALF_LIMIT, _NOISE_MARGIN * noise), HALF_MOST)
-    progress(f"Half precision moves a probability by {noise:.1e} with where it is rounded; {limit:.1e} is allowed")
+    progress(f"Half precision moves a probability by {noise:.1e} if it is rounded elsewhere; {limit:.1e} is allowed")
     return limit
 
 

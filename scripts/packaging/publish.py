@@ -73,7 +73,7 @@ class Publication:
         """Publish the model's folder whole: nobody sees a configuration without a version."""
         if self.target.exists() and not (self.target.is_dir() and not any(self.target.iterdir())):
             raise TaskFailure(
-                f"{self.target} is there without a {CONFIG}, so nothing tells what its versions must have in "
+                f"{self.target} is there without a {CONFIG}: nothing tells what its versions must have in "
                 "common. Write one, move it away, or choose another name."
             )
         names = self.built.decision.names

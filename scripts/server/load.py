@@ -103,7 +103,7 @@ def judge(rates: Rates, *, floor: float) -> None:
     if rates.ratio < floor:
         raise Failed(
             f"{rates.slowest} callers get {rates.ratio:.2g} of what one caller gets, less than {floor}: runs of "
-            f"changing sizes are slow ({rates}). On a GPU, ONNX Runtime plans every convolution anew when the size of "
+            f"changing sizes are slow ({rates}). On a GPU, ONNX Runtime plans every convolution again if the size of "
             "a run changes: package the model again, which writes a graph with buckets for GPUs, or remove "
             "dynamic_batching from the configuration (docs/gpu.md)."
         )

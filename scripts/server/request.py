@@ -71,7 +71,7 @@ def generate(
     versions = version_folders(repository / model)
     if not versions:
         raise TaskFailure(
-            f"Model {model!r} has no version in {repository}, so no server answers for it. Package one: "
+            f"Model {model!r} has no version in {repository}: no server answers for it. Package one: "
             f"invoke package-model --model {shlex.quote(model)}"
         )
     if version is not None and version not in versions:

@@ -28,7 +28,7 @@ def path(text: str) -> Path:
     # What stands behind the scheme may hold a password or a signature.
     if scheme := re.match("[A-Za-z][A-Za-z0-9+.-]*://", text):
         raise TaskFailure(
-            f"A URL, {scheme[0]}..., was given where a path on this machine is needed. If the file or the folder is "
+            f"A URL, {scheme[0]}..., was given, but a path on this machine is needed. If the file or the folder is "
             "elsewhere, fetch it first; then give its path."
         )
     return Path(text).expanduser().absolute()

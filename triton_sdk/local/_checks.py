@@ -36,7 +36,7 @@ def check_repository(repository: Path, args: Sequence[str], *, progress: Callabl
         raise LocalServerError(f"The model repository {repository} is not there, or is not a folder.")
     if (repository / "config.pbtxt").is_file():
         raise LocalServerError(
-            f"{repository} is the folder of one model, since config.pbtxt lies in it. Give the folder that holds it: "
+            f"{repository} is the folder of one model, because config.pbtxt lies in it. Give the folder that holds it: "
             f"{repository.parent}"
         )
     if _chosen(args):

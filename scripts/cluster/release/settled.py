@@ -87,7 +87,7 @@ def without_agent(installation: Installation, server: Version | None, has_agent:
         return Settled(installation=installation)
     return Settled(
         installation=attrs.evolve(installation, values=("modelControl=none", *installation.values)),
-        note=f"{why}, so modelControl is none: the servers load every version of the image, and none can be promoted",
+        note=f"{why}: modelControl is none. The servers load every version of the image, and none can be promoted",
     )
 
 

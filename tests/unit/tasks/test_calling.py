@@ -131,7 +131,7 @@ def test_a_flag_that_is_repeated_makes_a_list(capsys: pytest.CaptureFixture[str]
 def test_a_url_is_no_path(capsys: pytest.CaptureFixture[str], line: str) -> None:
     """It is said to be one, where the message once named a folder `https:` here; what it holds is not repeated."""
     said = refused(*line.split(), capsys=capsys)
-    assert "://..., was given where a path on this machine is needed. If the file or the folder is elsewhere" in said
+    assert "://..., was given, but a path on this machine is needed. If the file or the folder is elsewhere" in said
     assert "hush" not in said
 
 
