@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 @task(
     help={
         "model": "The model's name.",
-        "version": "The version that is tried: one that is published or in the image, and not served yet.",
-        "config": "The file that says how to go about it (default: canary.toml).",
-        "for_": "If nobody can tell after this time, it ends without a promotion: 90s, 30m, 2h.",
-        "keep": "How many former versions stay served after the promotion.",
+        "version": "The version to try: a version that is published or in the image, and not served yet.",
+        "config": "File with the steps and limits (default: canary.toml).",
+        "for_": "If nobody can tell after this time (default: 2h), the canary ends without a promotion: 90s, 30m.",
+        "keep": "How many former versions stay served after the promotion (default: 1).",
         "url": URL,
         "timeout": TIMEOUT,
         "json": "Print every decision with its figures as JSON at the end, for scripts.",
@@ -43,7 +43,7 @@ def canary(
     namespace: str = "",
     context: str = "",
 ) -> None:
-    """Give a version a growing share of the calls, then promote it; or take it back if callers fare worse with it.
+    """Give a version a growing share of the calls, then promote it; if it serves callers worse, take it back.
 
     Exit status 0: promoted. 1: aborted, or it could not be tried. 3: nobody can tell. Ctrl-C takes everything back.
     """
