@@ -1,7 +1,7 @@
 """What a served image classifier takes and gives, read from its Triton model configuration."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self, get_args
 
 import attrs
@@ -174,7 +174,7 @@ class ModelContract:
         parameters = _parameters(config)
         sides = image.shape[:2] if layout == "NHWC" else image.shape[1:]
         try:
-            framing = _framing(parameters, "", default=None, side=min(sides))
+            framing = _framing(parameters, "", default=None, sides=sides)
             return cls(
                 model=name,
                 input=image,
@@ -185,7 +185,7 @@ class ModelContract:
                 interpolation=framing.interpolation,
                 fit=framing.fit,
                 framing_by_version={
-                    version: _framing(parameters, f".{version}", default=framing, side=min(sides))
+                    version: _framing(parameters, f".{version}", default=framing, sides=sides)
                     for version in _versions(parameters)
                 },
                 mean=_rgb(parameters.get("image.mean"), IMAGENET_MEAN),
@@ -237,22 +237,22 @@ def _versions(parameters: Mapping[str, str]) -> list[int]:
     return sorted({int(key.rpartition(".")[2]) for key in parameters if key.startswith(own)})
 
 
-def _framing(parameters: Mapping[str, str], suffix: str, *, default: Framing | None, side: int) -> Framing:
+def _framing(parameters: Mapping[str, str], suffix: str, *, default: Framing | None, sides: tuple[int, ...]) -> Framing:
     """Return what the parameters with *suffix* say, and *default* for what they leave out.
 
     Args:
         parameters: All parameters.
         suffix: Of the keys: nothing, or a dot and a version.
         default: Of the model, for one of its versions.
-        side: The shorter side of what the model sees, in pixels.
+        sides: Height and width of what the model sees, in pixels.
     """
     fit = _word(parameters, f"image.fit{suffix}", get_args(Fit), default.fit if default else "crop")
     if default is not None and fit == default.fit:
         resize = default.resize
     else:
-        resize = round(side * RESIZE_PER_CROP) if fit == "crop" else side
+        resize = round(max(sides) * RESIZE_PER_CROP) if fit == "crop" else min(sides)
     return Framing(
-        resize=_resize(parameters.get(f"image.resize{suffix}", str(resize))),
+        resize=_resize(parameters.get(f"image.resize{suffix}", str(resize)), fit, sides),
         interpolation=_word(
             parameters,
             f"image.interpolation{suffix}",
@@ -270,10 +270,10 @@ def _word(parameters: Mapping[str, str], key: str, known: tuple[str, ...], defau
     return word
 
 
-def _resize(text: str) -> int:
-    resize = int(text)
-    if not 1 <= resize <= MOST_RESIZE:
-        raise ValueError(f"image.resize is {resize}, not from 1 to {MOST_RESIZE}")
+def _resize(text: str, fit: Fit, sides: Sequence[int]) -> int:
+    resize, least = int(text), {"crop": max(sides), "squash": min(sides), "pad": 1}[fit]
+    if not least <= resize <= MOST_RESIZE:
+        raise ValueError(f"image.resize is {resize}, not from {least} to {MOST_RESIZE}")
     return resize
 
 

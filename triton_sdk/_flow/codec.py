@@ -183,9 +183,11 @@ def labels_request(image: NDArray[Any], *, contract: ModelContract, version: int
 
 def labels(response: Any, *, contract: ModelContract) -> tuple[str, ...]:
     """Read the names of the classes from ``value:index:label`` strings; a class without a name is ``"class 12"``."""
-    raw, at = _output(response, contract)[1], 0
-    names = [f"class {index}" for index in range(contract.classes)]
+    output, raw = _output(response, contract)
+    names, at = [f"class {index}" for index in range(contract.classes)], 0
     try:
+        if output.datatype != "BYTES":
+            raise ValueError(f"it is of the data type {_short(output.datatype)}, not BYTES")
         for _ in range(contract.classes):
             if at == len(raw):
                 break

@@ -78,6 +78,13 @@ class MemoryTriton:
             raise Refused(
                 "INVALID_ARGUMENT", f"inference request batch-size must be <= {spec.max_batch} for '{spec.model}'"
             )
+        if images.shape[1:] != spec.input.shape:
+            name, wanted = spec.input.name, [*([-1] if spec.input.batch else []), *spec.input.shape]
+            raise Refused(
+                "INVALID_ARGUMENT",
+                f"unexpected shape for input '{name}' for model '{spec.model}'. Expected {wanted}, got "
+                f"{list(message.inputs[0].shape)}",
+            )
         reply = service_pb2.ModelInferResponse(model_name=spec.model, model_version=str(version))
         if asks_for_labels(message):
             reply.outputs.add(name=spec.output.name, datatype="BYTES", shape=[len(images), spec.classes])

@@ -126,7 +126,7 @@ def test_a_reply_that_breaks_its_promise_is_told(message: Any, version: int | No
 def test_labels_are_sorted_by_their_index() -> None:
     """The server lists the classes by score; a name may hold colons and other scripts, and may be missing."""
     raw = packed(b"0.500000:2:colon: here", "0.3:0:Kätzchen".encode(), b"nan:1")
-    assert codec.labels(reply(raw), contract=CONTRACT) == ("Kätzchen", "class 1", "colon: here")
+    assert codec.labels(reply(raw, datatype="BYTES"), contract=CONTRACT) == ("Kätzchen", "class 1", "colon: here")
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,13 @@ def test_labels_are_sorted_by_their_index() -> None:
 def test_a_list_of_labels_that_cannot_be_read_is_told(raw: bytes) -> None:
     """The error says what to do instead."""
     with pytest.raises(InferenceFailedError, match="Give labels= instead"):
-        codec.labels(reply(raw), contract=CONTRACT)
+        codec.labels(reply(raw, datatype="BYTES"), contract=CONTRACT)
+
+
+def test_labels_of_another_data_type_are_none() -> None:
+    """Bytes that can be read as a list are no list of labels for that."""
+    with pytest.raises(InferenceFailedError, match="'INT8', not BYTES"):
+        codec.labels(reply(packed(b"0.5:0:cat"), datatype="INT8"), contract=CONTRACT)
 
 
 @pytest.mark.parametrize("shape", [(1, 3), (1, 3, 1), (1, 3, 1, 1)])

@@ -114,6 +114,8 @@ def test_sizes_that_no_machine_can_hold_are_refused(dims: list[int], classes: in
         ("image.resize.2", "65537"),
         ("image.resize", "0"),
         ("image.resize", "-256"),
+        ("image.resize", "223"),
+        ("image.resize.2", "200"),
         ("image.resize", "9" * 5000),
         ("image.resize.one", "256"),
         ("image.mean", "nan,0,0"),
@@ -127,6 +129,24 @@ def test_parameters_beyond_all_bounds_are_refused(key: str, value: str) -> None:
     """A resize, a mean or a deviation that no model has is one typed error."""
     with pytest.raises(ContractError, match="cannot be read"):
         ModelContract.from_config(CONFIG | {"parameters": {key: {"string_value": value}}})
+
+
+def test_a_resize_smaller_than_the_crop_is_the_models_fault() -> None:
+    """Each call failed with an error that blamed its caller's settings; where a picture is squashed, it may be."""
+    parameters = {"image.resize": {"string_value": "200"}}
+    with pytest.raises(ContractError, match=r"image\.resize is 200, not from 224 to 65536"):
+        ModelContract.from_config(CONFIG | {"parameters": parameters})
+    pad = {"image.resize": {"string_value": "200"}, "image.fit": {"string_value": "pad"}}
+    assert ModelContract.from_config(CONFIG | {"parameters": pad}).resize == 200
+
+
+def test_a_model_that_is_no_square_can_be_asked_without_parameters() -> None:
+    """As packaging assumes it: the longer side fits into the shorter one of the resized picture."""
+    wide = ModelContract.from_config(CONFIG | {"input": [{**CONFIG["input"][0], "dims": [224, 448, 3]}]})
+    assert wide.resize == 512
+    framing = wide.framing_for(None)
+    pixels = to_pixels(image(1), resize=framing.resize, height=wide.height, width=wide.width, fit=framing.fit)
+    assert pixels.shape == (224, 448, 3)
 
 
 def test_a_filter_that_resizes_the_whole_picture_is_bounded() -> None:

@@ -200,3 +200,16 @@ def test_an_unknown_fault_is_refused(transport: ScriptedTransport) -> None:
     """The message names those that there are."""
     with pytest.raises(ConfigurationError, match="overloaded, slow"):
         transport.fail("down")  # type: ignore[arg-type]
+
+
+def test_a_tensor_of_another_shape_is_refused_as_triton_does() -> None:
+    """So a test can change what the model takes under a running client, which learns it anew."""
+    transport = ScriptedTransport()
+    with ResNetClient("scripted:1", transport=transport) as client:
+        client.predict(image(1))
+        spec = attrs.evolve(transport.contract.input, shape=(96, 96, 3))
+        transport.contract = attrs.evolve(transport.contract, input=spec, resize=96)
+        client.predict(image(1))
+        assert [request.images.shape[1] for request in transport.requests] == [224, 224, 96]
+        with pytest.raises(InvalidRequestError, match=r"takes image UINT8 \(n, 96, 96, 3\)"):
+            client.infer(np.zeros((1, 224, 224, 3), np.uint8))
