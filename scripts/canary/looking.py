@@ -72,7 +72,7 @@ class Looker:
         path = f"/v2/models/{self.watch.model}{CANDIDATE}/stats"
         answers, _ = each([server for server in servers if server.name in states], lambda server: server.triton(path))
         counted = {name: Counted.of(answer.body, self.watch.candidate) for name, answer in answers.items()}
-        news = self.watch.look(states, {name: one for name, one in counted.items() if one is not None})
+        news = self.watch.look(states, counted)
         for note in news.notes:
             self.line(note)
         return news

@@ -126,7 +126,8 @@ class Canary:
             raise KeyboardInterrupt(said.strip()) from None
         except OvertakenError as error:
             steps.say("ended", str(error))
-            raise OvertakenError(f"{error} {self._free('ended')}".strip()) from error
+            said = self._free("ended")  # it may be another plan that somebody has changed
+            raise OvertakenError(str(error) if said in str(error) else f"{error} {said}") from error
         except TaskFailure as error:
             steps.say("ended", str(error))
             raise TaskFailure(f"{error} {self._take_back('ended')}") from error

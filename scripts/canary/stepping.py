@@ -15,7 +15,7 @@ from scripts.canary.looking import Looker
 from scripts.canary.refusals import Refusals
 from scripts.canary.routes import Routes
 from scripts.canary.settings import Settings, Step
-from scripts.canary.view import View, as_data, duration
+from scripts.canary.view import View, as_data, duration, weight
 from scripts.canary.watch import News
 from scripts.host.clock import Clock
 
@@ -150,8 +150,8 @@ class Steps:
             found.append(f"{duration(record.seconds)} of {duration(step.seconds)}")
         # What is half way to ending the canary is no reason to send it more calls.
         found += [
-            f"{one.statistic}: what speaks against version {record.version} ({one.evidence:.3g}) to become less, or "
-            f"{one.limit:.3g} to end this"
+            f"{one.statistic}: what speaks against version {record.version} ({weight(one.evidence)}) to become "
+            f"less, or {weight(one.limit)}, which ends this"
             for one in self.judge.figures()
             if one.evidence >= math.sqrt(one.limit)
         ]

@@ -78,10 +78,15 @@ def duration(seconds: float) -> str:
     raise AssertionError("a minute is the last unit")
 
 
+def weight(evidence: float) -> str:
+    """Return evidence in figures that can be read."""
+    return f"{evidence:,.0f}" if evidence >= 100 else f"{evidence:.2g}"
+
+
 def _row(figure: Figure) -> tuple[str, ...]:
     stable = _of(figure.stable, figure.stable_of) if figure.stable_of else ""
     candidate = _of(figure.candidate, figure.candidate_of)
-    return figure.statistic, stable, candidate, f"{figure.evidence:.3g}", f"{figure.limit:,.0f}"
+    return figure.statistic, stable, candidate, weight(figure.evidence), weight(figure.limit)
 
 
 def _of(hits: float, of: int) -> str:

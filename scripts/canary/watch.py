@@ -33,14 +33,14 @@ class Counted:
     failed: int = 0
 
     @classmethod
-    def of(cls, body: Mapping[str, Any], version: int) -> Self | None:
-        """Read an answer of Triton's statistics; None where they have nothing of *version*."""
+    def of(cls, body: Mapping[str, Any], version: int) -> Self:
+        """Read an answer of Triton's statistics; a version that is not loaded has counted nothing."""
         for entry in body.get("model_stats") or ():
             if entry.get("version") == str(version):
                 stats = entry["inference_stats"]
                 good, bad = int(stats["success"]["count"]), int(stats["fail"]["count"])
                 return cls(images=int(entry["inference_count"]), requests=good + bad, failed=bad)
-        return None
+        return cls()
 
     def since(self, last: Self) -> Self | None:
         """Return what came after *last*; None: the counters have begun anew since."""

@@ -15,10 +15,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any, Self, TypeAlias
 
 import attrs
 import numpy as np
+from numpy.typing import NDArray
 
 from tests.doubles import small_classifiers
 from tests.waiting import wait_until
@@ -31,6 +32,7 @@ CALLERS = 4
 PAUSE_S = 0.03
 SHOWN = 5
 START_S = 60.0
+Pixels: TypeAlias = NDArray[np.uint8]
 PIXELS = np.random.default_rng(0).integers(0, 256, (small_classifiers.SIDE, small_classifiers.SIDE, 3), np.uint8)
 
 
@@ -122,7 +124,9 @@ class Traffic:
 
 
 @contextlib.contextmanager
-def traffic(inside: Sequence[str], url: str, *, model: str, log: IO[bytes]) -> Iterator[Traffic]:
+def traffic(
+    inside: Sequence[str], url: str, *, model: str, log: IO[bytes], plan: str = "", brightest: int = 255
+) -> Iterator[Traffic]:
     """Call the server at *url* until the block ends; it has answered when the block begins.
 
     Args:
@@ -130,8 +134,11 @@ def traffic(inside: Sequence[str], url: str, *, model: str, log: IO[bytes]) -> I
         url: The server, as the client takes it.
         model: The model's name.
         log: Where complaints go.
+        plan: The address of the traffic plan that is followed; empty: none is.
+        brightest: The brightest value of the image.
     """
-    command = [*inside, "env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "tests.cluster.traffic", url, model]
+    program = [sys.executable, "-m", "tests.cluster.traffic", url, model, plan, str(brightest)]
+    command = [*inside, "env", f"PYTHONPATH={ROOT}", *program]
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
     ) as process:
@@ -175,13 +182,15 @@ class Record:
             to.append(report)
 
 
-def main(url: str, model: str) -> None:
+def main(url: str, model: str, plan: str, brightest: str) -> None:
     """Call until standard input ends."""
     record, stop = Record(), threading.Event()
-    with ResNetClient(url, model=model, hooks=[on_call(partial(record.add, record.threads))]) as client:
+    pixels, traffic = np.minimum(PIXELS, np.uint8(brightest)), plan or None
+    hooks = [on_call(partial(record.add, record.threads))]
+    with ResNetClient(url, model=model, hooks=hooks, traffic=traffic) as client:
         client.wait_ready(timeout=START_S)
-        threads = [threading.Thread(target=_call, args=(client, record, stop)) for _ in range(CALLERS)]
-        threads.append(threading.Thread(target=_run_coroutines, args=(url, model, record, stop)))
+        threads = [threading.Thread(target=_call, args=(client, pixels, record, stop)) for _ in range(CALLERS)]
+        threads.append(threading.Thread(target=_run_coroutines, args=(url, model, traffic, pixels, record, stop)))
         for thread in threads:
             thread.start()
         sys.stdout.write("ready\n")
@@ -194,25 +203,27 @@ def main(url: str, model: str) -> None:
             thread.join()
 
 
-def _call(client: ResNetClient, record: Record, stop: threading.Event) -> None:
+def _call(client: ResNetClient, pixels: Pixels, record: Record, stop: threading.Event) -> None:
     with record.caller():
         while not stop.is_set():
             with contextlib.suppress(TritonError):  # they are counted
-                client.predict(PIXELS)
+                client.predict(pixels)
             time.sleep(PAUSE_S)
 
 
-def _run_coroutines(url: str, model: str, record: Record, stop: threading.Event) -> None:
+def _run_coroutines(
+    url: str, model: str, traffic: str | None, pixels: Pixels, record: Record, stop: threading.Event
+) -> None:
     async def call(client: AsyncResNetClient) -> None:
         with record.caller():
             while not stop.is_set():
                 with contextlib.suppress(TritonError):
-                    await client.predict(PIXELS)
+                    await client.predict(pixels)
                 await asyncio.sleep(PAUSE_S)
 
     async def all_calls() -> None:
         hooks = [on_call(partial(record.add, record.coroutines))]
-        async with AsyncResNetClient(url, model=model, hooks=hooks) as client:
+        async with AsyncResNetClient(url, model=model, hooks=hooks, traffic=traffic) as client:
             await asyncio.gather(*(call(client) for _ in range(CALLERS)))
 
     with record.caller():

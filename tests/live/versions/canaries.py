@@ -16,22 +16,20 @@ from typing import Any
 import attrs
 import numpy as np
 import onnx
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
 from scripts.host.root import ROOT
 from scripts.packaging.package import package
 from scripts.sources.source import Source
 from scripts.versions.publish import publish
-from tests.doubles import tiny
+from tests.doubles.brittle_models import FATAL
 from tests.live.versions.scene import MODEL, Scene, Served
 from tests.waiting import wait_until
 from triton_sdk import ResNetClient, TrafficPlan
 
 PROCESSES = 4
 PAUSE_S = 0.01
-# Images by what they do to `brittle` and `picky`: nobody's golden images are so dark.
-FINE, FATAL = 250, 77
+# What the pixels are of an image that every version takes.
+FINE = 250
 # Short steps, and so few calls as a test can wait for.
 CONFIG = """
 every = 0.5
@@ -43,51 +41,13 @@ calls = 40
 seconds = 2
 [[steps]]
 share = 0.5
-calls = 150
+calls = {calls}
 seconds = 2
 [limits]
 calibration = 200
+least_sure = 50
 most_disagreement = {disagreement}
 """
-
-
-def brittle(seed: int) -> onnx.ModelProto:
-    """Return `tiny.classifier`, but it fails for an image whose brightest value is `FATAL`: with an inner error."""
-    wide = [
-        helper.make_node("ReduceMax", ["flag"], ["any"], keepdims=0),
-        helper.make_node("Mul", ["any", "more"], ["wider"]),
-        helper.make_node("Add", ["shape", "wider"], ["wrong"]),
-        # So many columns there are not.
-        helper.make_node("Reshape", ["right", "wrong"], ["probabilities"]),
-    ]
-    return _failing(seed, wide, {"shape": np.array([-1, 3], np.int64), "more": np.array([0, 100], np.int64)})
-
-
-def picky(seed: int) -> onnx.ModelProto:
-    """Return `tiny.classifier`, but it refuses an image whose brightest value is `FATAL`: with INVALID_ARGUMENT."""
-    rows = [
-        # There is no second row.
-        helper.make_node("Gather", ["table", "flag"], ["ones"], axis=0),
-        helper.make_node("Mul", ["right", "ones"], ["probabilities"]),
-    ]
-    return _failing(seed, rows, {"table": np.ones((1, 1), np.float32)})
-
-
-def _failing(seed: int, nodes: list[onnx.NodeProto], weights: Mapping[str, NDArray[Any]]) -> onnx.ModelProto:
-    """Return `tiny.classifier` with *nodes* behind it, which make ``probabilities`` of ``right`` and ``flag``."""
-    model = tiny.classifier(seed=seed)
-    model.graph.node[-1].output[0] = "right"
-    model.graph.node.extend(
-        [
-            helper.make_node("ReduceMax", ["pixels"], ["brightest"], axes=[1, 2, 3], keepdims=0),
-            helper.make_node("Equal", ["brightest", "fatal"], ["is_fatal"]),
-            helper.make_node("Cast", ["is_fatal"], ["flag"], to=TensorProto.INT64),
-            *nodes,
-        ]
-    )
-    arrays = {"fatal": np.array(FATAL, np.float32), **weights}
-    model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in arrays.items())
-    return model
 
 
 def offer(scene: Scene, number: int, model: onnx.ModelProto) -> None:
@@ -227,20 +187,15 @@ def canary(
     expires: float = 20.0,
     shadow: float = 0.0,
     disagreement: float = 1.0,
+    calls: int = 150,
 ) -> Iterator["subprocess.Popen[str]"]:
     """Run `invoke canary` beside the block."""
     config = folder / "canary.toml"
-    config.write_text(CONFIG.format(expires=expires, shadow=shadow, disagreement=disagreement))
-    environment = {
-        **os.environ,
-        "MODEL_STORE": f"file://{served.scene.root / 'store'}",
-        "XDG_STATE_HOME": str(folder / "state"),
-    }
-    command = [sys.executable, "-m", "invoke", "canary", f"--model={MODEL}", f"--version={version}", "--json"]
+    config.write_text(CONFIG.format(expires=expires, shadow=shadow, disagreement=disagreement, calls=calls))
     with subprocess.Popen(
-        [*command, f"--url={served.target.name}", f"--config={config}", *options],
+        [*_task(served, "canary", version), "--json", f"--config={config}", *options],
         cwd=ROOT,
-        env=environment,
+        env=_environment(served, folder),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -257,3 +212,30 @@ def judged(process: "subprocess.Popen[str]") -> Judged:
     out, errors = process.communicate(timeout=60)
     sys.stdout.write(errors)
     return Judged(status=process.returncode, found=json.loads(out or "{}"), said=errors)
+
+
+def promoted(served: Served, version: int, folder: Path) -> str:
+    """Run `invoke promote`, and return what it said."""
+    done = subprocess.run(
+        _task(served, "promote", version),
+        cwd=ROOT,
+        env=_environment(served, folder),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def _task(served: Served, name: str, version: int) -> list[str]:
+    """Return the command of a task about a version."""
+    options = (f"--model={MODEL}", f"--version={version}", f"--url={served.target.name}")
+    return [sys.executable, "-m", "invoke", name, *options]
+
+
+def _environment(served: Served, folder: Path) -> dict[str, str]:
+    """Return the environment of a task."""
+    store = {"MODEL_STORE": f"file://{served.scene.root / 'store'}"}
+    return {**os.environ, **store, "XDG_STATE_HOME": str(folder / "state")}

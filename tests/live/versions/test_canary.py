@@ -1,5 +1,8 @@
 """A canary judges itself on a real Triton, by what four processes see that follow its plan. Shown with -rP."""
 
+import contextlib
+import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,23 +10,26 @@ from pathlib import Path
 import pytest
 
 from tests.doubles import tiny
-from tests.live.versions.canaries import Callers, brittle, callers_of, canary, judged, offer, picky
+from tests.doubles.brittle_models import brittle, picky, sluggish
+from tests.live.versions.canaries import Callers, callers_of, canary, judged, offer, promoted
 from tests.live.versions.scene import MODEL, Scene, Served
 from tests.waiting import wait_until
-from triton_sdk.local import Runtime
+from triton_sdk.errors import LocalServerError
+from triton_sdk.local import LocalTriton, Runtime
 
 pytestmark = pytest.mark.timeout(300)
 
-GOOD, BRITTLE, PICKY = 41, 42, 43
+GOOD, BRITTLE, PICKY, SLUGGISH = 41, 42, 43, 44
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory, runtime: Runtime) -> Iterator[Served]:
-    """Serve versions 1 and 2; one that answers as 2 does, and two that fail for some images, are published."""
+    """Serve versions 1 and 2; one that is as good as 2, two that fail for some images and a slow one are published."""
     scene = Scene.made(tmp_path_factory.mktemp("canary"), runtime)
     offer(scene, GOOD, tiny.classifier(seed=2))
-    offer(scene, BRITTLE, brittle(2))
-    offer(scene, PICKY, picky(2))
+    offer(scene, BRITTLE, brittle(tiny.classifier(seed=2), pixels="pixels"))
+    offer(scene, PICKY, picky(tiny.classifier(seed=2), pixels="pixels"))
+    offer(scene, SLUGGISH, sluggish(tiny.classifier(seed=2), pixels="pixels"))
     with scene.started() as served:
         yield served
 
@@ -41,8 +47,8 @@ def test_a_good_version_is_promoted(served: Served, callers: Callers, tmp_path: 
         with canary(served, GOOD, tmp_path) as process:
             done = judged(process)
         assert done.status == 0, done.said
-        promoted = time.monotonic()
-        wait_until(lambda: callers.all_get(GOOD, since=promoted), within_s=30)
+        ended = time.monotonic()
+        wait_until(lambda: callers.all_get(GOOD, since=ended), within_s=30)
     assert done.decisions == ["begin", "pass", "begin", "pass", "promote"]
     assert callers.failures(beside=0) == []
     assert served.versions() == {2, GOOD}
@@ -111,3 +117,80 @@ def test_sigterm_takes_the_canary_back(served: Served, callers: Callers, tmp_pat
     assert "Stopped. All calls go to version 2 again. Version 41 is taken away." in done.said
     assert callers.failures(beside=0) == []
     assert served.state().models[MODEL].candidate is None
+
+
+def test_a_promotion_ends_the_canary_first(served: Served, callers: Callers, tmp_path: Path) -> None:
+    """And says so; the task of the canary ends, and leaves everything as it is."""
+    with callers.calling(), canary(served, GOOD, tmp_path) as process:
+        wait_until(lambda: any(came == GOOD for *_, came in callers.read()), within_s=60)
+        said = promoted(served, 3, tmp_path)
+        done = judged(process)
+        ended = time.monotonic()
+        wait_until(lambda: callers.all_get(3, since=ended), within_s=30)
+    assert "The canary of version 41 of cars is ended first: all calls go to the stable version again." in said
+    assert (done.status, "Somebody else has changed the traffic plan of cars" in done.said) == (1, True)
+    assert callers.failures(beside=0) == []
+    assert served.versions() == {2, 3}
+    assert served.state().models[MODEL].candidate is None
+
+
+def test_a_version_that_answers_otherwise_is_aborted(served: Served, callers: Callers, tmp_path: Path) -> None:
+    """Where callers got an answer that was a sure one; the shadows tell, without any caller's harm."""
+    with callers.calling(), canary(served, 3, tmp_path, shadow=0.5, disagreement=0.02) as process:
+        done = judged(process)
+    assert done.status == 1, done.said
+    assert "another best class" in done.found["why"]
+    assert callers.failures(beside=0) == []
+    assert served.versions() == {1, 2}
+
+
+def test_a_slow_version_is_aborted(served: Served, callers: Callers, tmp_path: Path) -> None:
+    """About 1.5 times as slow is found within some hundred calls."""
+    with callers.calling(), canary(served, SLUGGISH, tmp_path, calls=3000) as process:
+        done = judged(process)
+    assert done.status == 1, done.said
+    assert "slow" in done.found["why"]
+    assert callers.failures(beside=0) == []
+    assert served.versions() == {1, 2}
+
+
+def test_a_triton_that_is_started_anew_changes_no_verdict(runtime: Runtime, tmp_path: Path) -> None:
+    """It fails the calls of both versions meanwhile, and its own counters begin anew; both is seen for what it is."""
+    scene = Scene.made(tmp_path, runtime)
+    offer(scene, GOOD, tiny.classifier(seed=2))
+    with (
+        scene.started() as served,
+        callers_of(served) as callers,
+        callers.calling(),
+        canary(served, GOOD, tmp_path) as process,
+    ):
+        wait_until(lambda: any(came == GOOD for *_, came in callers.read()), within_s=60)
+        with killed_and_started(served):
+            done = judged(process)
+            assert done.status == 0, done.said
+            ended = time.monotonic()
+            wait_until(lambda: callers.all_get(GOOD, since=ended), within_s=60)
+    assert any(isinstance(came, str) for *_, came in callers.seen)
+    assert "The counters of" in done.said
+
+
+@contextlib.contextmanager
+def killed_and_started(served: Served) -> Iterator[None]:
+    """Kill the server, and let another one take its place until the block ends."""
+    server = served.server
+    http, grpc, metrics = (
+        int(url.rpartition(":")[2].partition("/")[0]) for url in (server.http_url, server.grpc_url, server.metrics_url)
+    )
+    os.kill(server.pid, signal.SIGKILL)
+    with pytest.raises(LocalServerError):
+        server.wait()
+    again = LocalTriton(
+        served.scene.folders.served,
+        runtime=served.scene.runtime,
+        http_port=http,
+        grpc_port=grpc,
+        metrics_port=metrics,
+        args=("--model-control-mode=explicit",),
+    )
+    with again:
+        yield

@@ -148,9 +148,9 @@ def test_clients_that_tell_nothing_are_noticed(watch: Watch) -> None:
 
 
 def test_tritons_statistics_are_read() -> None:
-    """Those of the candidate's own number; a server without it has none."""
+    """Those of the candidate's own number; a server without it has counted nothing."""
     stats: dict[str, Any] = {"success": {"count": 5}, "fail": {"count": 2}}
     body = {"model_stats": [{"version": "3", "inference_count": 40, "inference_stats": stats}]}
     assert Counted.of(body, 3) == Counted(images=40, requests=7, failed=2)
-    assert Counted.of(body, 4) is None
-    assert Counted.of({"error": "there is no such model"}, 3) is None
+    assert Counted.of(body, 4) == Counted()
+    assert Counted.of({"error": "there is no such model"}, 3) == Counted()

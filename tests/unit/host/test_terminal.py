@@ -122,3 +122,31 @@ def test_a_table_breaks_no_address(
     lines = capsys.readouterr().out.splitlines()
     assert sum(word in line for line in lines) == 2
     assert max(map(len, lines)) <= max(width, len(word) + 20)
+
+
+class Screen(io.StringIO):
+    """A terminal."""
+
+    def isatty(self) -> bool:
+        """Return that somebody looks."""
+        return True
+
+
+@pytest.mark.parametrize(("stream", "shown"), [(Screen, True), (io.StringIO, False)], ids=["terminal", "pipe"])
+def test_a_table_that_changes_is_for_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, stream: type[io.StringIO], shown: bool
+) -> None:
+    """In a pipe only the lines stand, each once; on a terminal nothing of the table is left at the end."""
+    written = stream()
+    monkeypatch.setattr("sys.stderr", written)
+    monkeypatch.setenv("TERM", "xterm")
+    with terminal.watching() as (line, show):
+        show("first", ("a", "b"), [("1", "ok")])
+        line("something happened")
+        show("second\x1b[31m", ("a", "b"), [("2", "failed")])
+    text = written.getvalue()
+    assert text.count("something happened") == 1
+    assert [("first" in text), ("second" in text)] == [shown, shown]
+    assert "\x1b[31m\x1b" not in text
+    if not shown:
+        assert text == "  something happened\n"
