@@ -24,7 +24,7 @@ def free(routes: Routes, record: Record) -> str:
     Raises:
         OvertakenError: If somebody else has changed it.
     """
-    if routes.plan is None or not routes.plan.asked:
+    if not routes.is_live:
         return ""
     by_itself = f"ends by itself in {duration(routes.expires_s)}"
     try:

@@ -38,6 +38,7 @@ class Routes:
         line: Takes a line where something is worth knowing.
         clock: What is waited on.
         plan: The plan that was found or set last; None: nobody has looked yet.
+        is_live: Whether that sends calls somewhere: it was in force when it was found, or has routes as it was set.
     """
 
     servers: Callable[[], Sequence[Server]]
@@ -47,6 +48,7 @@ class Routes:
     line: Callable[[str], None]
     clock: Clock = attrs.field(factory=Clock)
     plan: Traffic | None = None
+    is_live: bool = False
     _set_at: float | None = None
     _is_kept: bool = False
     _said: set[str] = attrs.field(factory=set)
@@ -77,7 +79,8 @@ class Routes:
         plan = Traffic.parse(json.dumps(latest), model=self.model)
         now = datetime.fromisoformat(latest["now"])
         self.plan = kept if kept is not None and kept.generation > plan.generation else plan
-        return self.plan, not self.plan.is_over(now), now
+        self.is_live = not self.plan.is_over(now)
+        return self.plan, self.is_live, now
 
     def set(self, like: Traffic, record: Record | None) -> list[str]:
         """Give every server a plan with what *like* says; return the names of those that did not take it.
@@ -168,10 +171,11 @@ class Routes:
                 raise
             self._say(f"Note: {error}")
         self.plan, self._set_at = plan, self.clock.now()
+        was_live, self.is_live = self.is_live, bool(plan.routes)
         there = [server for server in servers if server.name in found]
         refused = self._post(plan, there, {name: int(body["generation"]) for name, body in found.items()})
         if len(refused) == len(there):
-            self.plan = before
+            self.plan, self.is_live = before, was_live
             why = next(iter((refused or {name: str(error) for name, error in failures.items()}).values()), "none runs")
             raise TaskFailure(f"No server takes the traffic plan: {why}")
         return [*refused, *failures]

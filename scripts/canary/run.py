@@ -1,5 +1,6 @@
 """A canary: the new version gets a growing share of the calls while a judge looks at what callers see of it."""
 
+import contextlib
 import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -132,7 +133,8 @@ class Canary:
             steps.say("ended", str(error))
             raise TaskFailure(f"{error} {self._take_back('ended')}") from error
         finally:
-            self.keeper.note(record)
+            with contextlib.suppress(TaskFailure):  # what came of the canary matters more
+                self.keeper.note(record)
 
     def _take_up(self) -> bool:
         """Begin anew, or go on where an earlier run was stopped; return whether it begins anew.

@@ -12,7 +12,7 @@ from scripts.host.errors import TaskFailure
 from scripts.server.endpoint import Answer
 from scripts.server.seen import State
 from scripts.versions.release import Release
-from scripts.versions.target import OneServer
+from scripts.versions.target import OneServer, OvertakenError
 
 _T = TypeVar("_T")
 
@@ -65,13 +65,19 @@ def servers(target: OneServer | Release) -> Sequence[Server]:
 
 
 def each(found: Sequence[Server], ask: Callable[[Server], _T]) -> tuple[Mapping[str, _T], Mapping[str, TaskFailure]]:
-    """Ask all of them at once; return the answers, and why there is none, by the server's name."""
+    """Ask all of them at once; return the answers, and why there is none, by the server's name.
+
+    Raises:
+        OvertakenError: If one of them follows what somebody else has changed.
+    """
     answers: dict[str, _T] = {}
     failures: dict[str, TaskFailure] = {}
 
     def one(server: Server) -> None:
         try:
             answers[server.name] = ask(server)
+        except OvertakenError:
+            raise
         except TaskFailure as error:
             failures[server.name] = error
 

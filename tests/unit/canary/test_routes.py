@@ -5,9 +5,10 @@ import pytest
 
 from scripts.agent.traffic import Traffic
 from scripts.canary.routes import Routes, told
-from scripts.canary.servers import Server
+from scripts.canary.servers import Server, each
 from scripts.host.errors import TaskFailure
 from scripts.server.endpoint import Answer
+from scripts.versions.target import OvertakenError
 from tests.unit.canary.scene import BEGUN, MODEL, Scene
 
 SPLIT = Traffic(model=MODEL, routes={1: 0.5, 2: 0.5})
@@ -84,3 +85,13 @@ def test_a_plan_is_told_in_words() -> None:
     words = "90% to version 2, 10% to version 3, 10% asked of version 3 as well, until 2030-01-31T12:00:00Z"
     assert told(plan) == words
     assert told(Traffic(model=MODEL)) == "all to the stable version"
+
+
+def test_what_somebody_else_changed_is_no_silence(two: Scene) -> None:
+    """A pod that follows a later plan has answered."""
+
+    def overtaken(_: Server) -> None:
+        raise OvertakenError("theirs")
+
+    with pytest.raises(OvertakenError, match="theirs"):
+        each(two.served.members(), overtaken)

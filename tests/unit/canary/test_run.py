@@ -310,3 +310,28 @@ def test_a_step_that_takes_longer_than_there_is_time_is_announced(scene: Scene) 
     said = next(line for line in scene.said if "calls/s, as seen" in line)
     assert "that takes about 5 min. That is more than the" in said
     assert "By then it is found in most cases if version 3 failed" in said
+
+
+def test_a_log_that_cannot_be_kept_ends_the_canary(scene: Scene) -> None:
+    """With its own reason: nobody could go on with it."""
+
+    def block() -> None:
+        path = scene.folder / "state"
+        path.rename(scene.folder / "elsewhere")
+        path.write_text("")
+
+    scene.served.at(20, block)
+    with pytest.raises(TaskFailure, match="The log of the canary cannot be kept"):
+        scene.run()
+    assert is_clean(scene)
+
+
+def test_what_was_over_before_is_not_ended_again(scene: Scene) -> None:
+    """Somebody's old plan is no matter of a canary that was stopped before it sent anybody anywhere."""
+    scene.served.post({1: 1, 2: 1}, seconds=1)
+    scene.served.sleep(2)
+    before = list(scene.served.posted)
+    scene.served.at(3, interrupt)
+    with pytest.raises(KeyboardInterrupt, match=r"^Stopped\. Version 3 is taken away\.$"):
+        scene.run()
+    assert [one for one in scene.served.posted[len(before) :] if one.startswith("one")] == []
