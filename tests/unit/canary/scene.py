@@ -14,6 +14,7 @@ from scripts.agent.outcomes import BUCKETS_PER_OCTAVE, Outcomes
 from scripts.agent.plan import Plan
 from scripts.agent.server import TRAFFIC_PATH
 from scripts.agent.traffic import Traffic, to_text
+from scripts.agent.traffics import Traffics
 from scripts.canary.kept import InFile, Keeper
 from scripts.canary.limits import Limits
 from scripts.canary.routes import Routes
@@ -91,6 +92,16 @@ class Served(InProcess):
     def restart_agent(self, name: str) -> None:
         """Let an agent count from nothing."""
         self.apis[name].outcomes = Outcomes(clock=lambda: self.now, since=to_text(self.wall()))
+
+    def replace(self, name: str, successor: str) -> None:
+        """Let a pod end, and another one come that knows nothing but the release's serving plan."""
+        api = self.apis.pop(name)
+        kept = api.traffics.kept.with_name(successor)
+        api.traffics = Traffics(kept=kept, say=print, wall=self.wall, clock=lambda: self.now)
+        api.traffics.open()
+        self.apis[successor] = api
+        self.counted[successor] = [0, 0, 0]
+        self.restart_agent(successor)
 
     def at(self, seconds: float, event: Callable[[], object]) -> None:
         """Let something happen after so many seconds."""

@@ -281,6 +281,19 @@ def test_a_server_that_comes_back_gets_the_plan(two: Scene) -> None:
     assert is_clean(two)
 
 
+def test_a_pod_that_comes_gets_the_plan_and_counts(two: Scene) -> None:
+    """The one before has gone with what it was not asked about any more; nothing is counted twice."""
+    two.served.at(21, lambda: two.served.replace("one", "three"))
+    known: list[bool] = []
+    two.served.at(28, lambda: known.append(two.served.apis["three"].traffics.of(MODEL) == two.served.plan()))
+    done = two.run()
+    assert done.verdict == "promoted"
+    assert known == [True]
+    figures = done.record.decisions[-1]["figures"]["statistics"][0]
+    assert 0 <= two.served.got[TRIED] - figures["candidate_of"] <= 100
+    assert two.served.served() == [{2, 3}, {2, 3}]
+
+
 def test_the_plan_is_renewed_before_it_is_over(scene: Scene) -> None:
     """A step may take longer than the plan's time."""
     done = scene.run(steps=(Step(share=0.1, calls=60, seconds=200),))
