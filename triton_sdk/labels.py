@@ -3,8 +3,8 @@
 import functools
 import os
 from importlib import resources
-from pathlib import Path
 
+from triton_sdk._files import opened
 from triton_sdk.errors import ConfigurationError
 
 __all__ = ["imagenet", "read"]
@@ -27,7 +27,8 @@ def read(path: str | os.PathLike[str]) -> tuple[str, ...]:
     """
     try:
         # utf-8-sig: Windows editors put a byte order mark before the first name.
-        text = Path(path).read_text(encoding="utf-8-sig")
+        with opened(path) as file:
+            text = file.readall().decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise ConfigurationError(

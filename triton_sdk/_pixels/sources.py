@@ -3,12 +3,11 @@
 import io
 import os
 import re
-import stat
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import BinaryIO, Final
 
+from triton_sdk._files import opened
 from triton_sdk.errors import InvalidImageError
 
 # Above any photograph, and a bound on what one hostile upload costs.
@@ -16,13 +15,6 @@ MAX_BYTES: Final = 32 * 2**20
 
 _CHUNK: Final = 8 * 2**20
 _SHOWN: Final = 200
-# What a path may lead to that is no file.
-_KINDS: Final = {
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
 # A Path folds the slashes of a URL into one.
 _URL: Final = re.compile(r"([a-z][a-z0-9+.-]+):/|(data):", re.IGNORECASE)
 
@@ -78,10 +70,7 @@ def _opened(
     if isinstance(image, bytes | bytearray | memoryview):
         return io.BytesIO(image)
     if isinstance(image, str | os.PathLike):
-        if (kind := _KINDS.get(stat.S_IFMT(Path(image).stat().st_mode))) is not None:
-            # Not opened at all: a pipe would wait for its writer, whatever the call's timeout.
-            raise InvalidImageError(f"Cannot read {_name(image)}: it is {kind}, but a file was expected.")
-        return Path(image).open("rb", buffering=0)
+        return opened(image)
     return nullcontext(image)
 
 

@@ -5,10 +5,10 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 from triton_sdk._checks import is_url
+from triton_sdk._files import opened
 from triton_sdk._flow.outcomes import Outcomes
 from triton_sdk._flow.traffic import LARGEST, Traffic, parse
 from triton_sdk._log import LOG
@@ -35,7 +35,7 @@ def reader(source: str | os.PathLike[str], model: str) -> Callable[[], bytes]:
         return lambda: agent.ask(source, "/v1/traffic", model=model)
 
     def read() -> bytes:
-        with Path(source).open("rb") as file:
+        with opened(source) as file:
             return file.read(LARGEST + 1)
 
     return read

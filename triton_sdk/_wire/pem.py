@@ -2,8 +2,8 @@
 
 import os
 import ssl
-from pathlib import Path
 
+from triton_sdk._files import opened
 from triton_sdk.config import Tls
 from triton_sdk.errors import ConfigurationError
 
@@ -14,11 +14,14 @@ def read(path: str | os.PathLike[str] | None) -> bytes | None:
     Raises:
         ConfigurationError: If it cannot be read.
     """
+    if path is None:
+        return None
     try:
-        return None if path is None else Path(path).read_bytes()
+        with opened(path) as file:
+            return file.readall()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise ConfigurationError(f"Cannot read the TLS file {os.fspath(path or '')!r}: {reason}.") from error
+        raise ConfigurationError(f"Cannot read the TLS file {os.fspath(path)!r}: {reason}.") from error
 
 
 def check_files(tls: Tls) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import os
 import pickle
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -26,6 +27,7 @@ from triton_sdk import (
     InvalidRequestError,
     ResNetClient,
     Tls,
+    labels,
 )
 from triton_sdk.config import Coalesce, RetryPolicy
 from triton_sdk.images import to_pixels
@@ -181,6 +183,24 @@ def test_a_file_that_is_open_as_text_says_how_to_open_it(name: str, tmp_path: Pa
     file: Any = io.StringIO("text") if name == "a StringIO" else (tmp_path / "a.jpg").open(encoding="utf-8")
     with file, pytest.raises(InvalidImageError, match=r"it is open as text; open it with open\(PATH, 'rb'\)"):
         to_pixels(file, resize=8, height=8, width=8)
+
+
+@pytest.mark.parametrize("kind", ["a named pipe", "a device"])
+def test_what_is_no_file_is_not_opened(kind: str, tmp_path: Path) -> None:
+    """A pipe once held the making of a client up for ever, and a device filled the memory."""
+    path = tmp_path / "file"
+    os.mkfifo(path) if kind == "a named pipe" else path.symlink_to("/dev/zero")
+    makes: list[Callable[[], object]] = [
+        lambda: ResNetClient(URL, tls=Tls(ca=path)),
+        lambda: ResNetClient(URL, tls=Tls(certificate=path, key=path)),
+        lambda: labels.read(path),
+        lambda: to_pixels(path, resize=8, height=8, width=8),
+    ]
+    for make in makes:
+        with pytest.raises(ValueError, match=f"it is {kind}, but a file was expected"):
+            make()
+    with ResNetClient("s:1", transport=InMemory(), traffic=path) as client:
+        assert client.predict(image(1)).model_version == 1
 
 
 def test_a_dict_of_metadata_is_taken() -> None:
