@@ -75,7 +75,7 @@ class BaseClient:
             ConfigurationError: Always; the message says what to do instead.
         """
         raise ConfigurationError(
-            f"A {type(self).__name__} cannot be pickled or copied, for its connections belong to this process. Make "
+            f"{type(self).__name__} cannot be pickled or copied, for its connections belong to this process. Make "
             "one in each process; a ClientConfig can be pickled, and from_config() makes a client of it."
         )
 

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import attrs
 
+from triton_sdk._checks import metadata as sendable
 from triton_sdk._flow.session import Session
 from triton_sdk._flow.steps import Flow, Send
 from triton_sdk._log import LOG
@@ -53,7 +54,7 @@ def _watched(
     error: BaseException | None = None
     model_version: int | None = None
     try:
-        metadata = tuple(call.metadata.items())
+        metadata = sendable(call.metadata)
         result = yield from _counted(flow, counts, metadata)
         model_version = answered(result)
         return result if then is None else (yield from _counted(then(result), _Counts(), metadata))

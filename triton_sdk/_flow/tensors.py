@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, BinaryIO, Final, TypeVar, cast
@@ -49,6 +49,11 @@ def check_several(images: object, *, waiting: bool) -> None:
         raise ConfigurationError(
             f"images is one image ({type(images).__name__}); a list of images was expected, or another iterable. Give "
             "[image], or call predict(image)."
+        )
+    if isinstance(images, Mapping):
+        raise ConfigurationError(
+            f"images is of type {type(images).__name__}, whose keys would be taken; a list of images was expected, or "
+            "another iterable. Give its values()."
         )
     if isinstance(images, Iterable) or (waiting and isinstance(images, AsyncIterable)):
         return

@@ -185,6 +185,35 @@ def test_a_file_that_is_open_as_text_says_how_to_open_it(name: str, tmp_path: Pa
         to_pixels(file, resize=8, height=8, width=8)
 
 
+@pytest.mark.parametrize("client", [ResNetClient, Blocking])
+def test_of_a_dict_of_images_its_values_are_meant(client: Any) -> None:
+    """Its keys were once taken for paths; the advice works."""
+    images = {"first": image(1), "second": image(2)}
+    with client("s:1", transport=InMemory()) as asked:
+        with pytest.raises(ConfigurationError, match=r"images is of type dict, .* Give its values\(\)"):
+            asked.predict_many(images)
+        assert len(asked.predict_many(images.values())) == 2
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        ({"x-tries": 5}, "Entry 0 of metadata .* holds str, int"),
+        ({"Bad Key": "x"}, "The metadata key 'Bad Key' cannot be sent"),
+        ({"authorization": "Bearer s3cret\n"}, "The value of the metadata entry 'authorization' cannot be sent"),
+    ],
+)
+def test_what_a_hook_adds_is_checked_as_what_a_user_gives(entries: Any, words: str) -> None:
+    """gRPC would say so in words of its own, and for some the server was blamed."""
+    transport = InMemory()
+    hook: Any = lambda call: call.metadata.update(entries)  # noqa: E731
+    wanted = pytest.raises(ConfigurationError, match=words)
+    with ResNetClient("s:1", transport=transport, hooks=[hook]) as client, wanted as caught:
+        client.predict(image(1))
+    assert "s3cret" not in str(caught.value)
+    assert transport.requests == []
+
+
 @pytest.mark.parametrize("kind", ["a named pipe", "a device"])
 def test_what_is_no_file_is_not_opened(kind: str, tmp_path: Path) -> None:
     """A pipe once held the making of a client up for ever, and a device filled the memory."""
