@@ -1,6 +1,6 @@
 """Before a canary, and before each of its steps: whether it can be, what an earlier run left, and what to expect."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from scripts.agent.traffic import Traffic
@@ -57,12 +57,25 @@ def goes_on(old: Record, new: Record, *, steps: Sequence[Step], now: datetime) -
     return known and same and now - datetime.fromisoformat(old.looked) <= _FRESH
 
 
-def taken_up(record: Record, limits: Limits, *, begun: datetime) -> tuple[Judge, Watch]:
-    """Return the judge and the counts that go with a record; *begun* is the time on the servers."""
-    judge = Judge(limits) if record.judge is None else Judge.from_dict(limits, record.judge)
-    if record.watch is None:
-        return judge, Watch(model=record.model, stable=record.stable, candidate=record.version, begun=begun)
-    return judge, Watch.from_dict(record.watch, model=record.model, stable=record.stable, candidate=record.version)
+def taken_up(
+    old: Record | None, new: Record, limits: Limits, *, begun: datetime, line: Callable[[str], None]
+) -> tuple[Record, Judge, Watch]:
+    """Return the record to go on with, and the judge and the counts that go with it.
+
+    Args:
+        old: What an earlier run left; None: this one begins anew.
+        new: What a run begins with.
+        limits: What the judge goes by.
+        begun: The time on the servers.
+        line: Takes a line where something is worth knowing.
+    """
+    if old is not None and old.judge is not None and old.watch is not None:
+        try:
+            judge = Judge.from_dict(limits, old.judge)
+            return old, judge, Watch.from_dict(old.watch, model=old.model, stable=old.stable, candidate=old.version)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            line(f"Note: what an earlier run knew cannot be read, so this one begins anew. {error!r}")
+    return new, Judge(limits), Watch(model=new.model, stable=new.stable, candidate=new.version, begun=begun)
 
 
 def forecast(

@@ -157,13 +157,12 @@ class Canary:
         plan, in_force, now = routes.find(kept)
         begin.check_free(plan, in_force=in_force, version=self.version)
         time = to_text(self.wall())
-        record = Record(
+        new = Record(
             model=self.model, version=self.version, stable=stable, server=self.target.name, begun=time, looked=time
         )
-        if goes_on := old is not None and begin.goes_on(old, record, steps=self.settings.steps, now=self.wall()):
-            assert old is not None
-            record = old
-        judge, watch = begin.taken_up(record, self.settings.limits, begun=now)
+        if old is not None and not begin.goes_on(old, new, steps=self.settings.steps, now=self.wall()):
+            old = None
+        record, judge, watch = begin.taken_up(old, new, self.settings.limits, begun=now, line=self.line)
         self._steps = Steps(
             settings=self.settings,
             routes=routes,
@@ -177,12 +176,12 @@ class Canary:
             clock=self.clock,
             wall=self.wall,
         )
-        if goes_on:
+        if record is old:
             self._steps.say("go on", f"This goes on with the canary that was looked at last at {record.looked}.")
         elif in_force:
             self.line(f"An earlier canary of version {self.version} has left its traffic plan; that is taken back")
             routes.end(None)
-        return not goes_on
+        return record is new
 
     def _place(self, *, new: bool) -> None:
         """Let every server load the version as the candidate, which nobody meets, and see how many calls there are."""

@@ -107,7 +107,7 @@ class Steps:
                 self.say("pass", f"Step {number + 1} is passed: {view.line}.")
                 return
             if now - said >= _TOLD_S:
-                self.line(view.line)
+                self.line(view.line + view.waits)
                 said = now
             if now >= until:
                 raise EndError(

@@ -23,11 +23,13 @@ class View:
         title: The step, and what was seen at it.
         rows: A row for each statistic, as `COLUMNS` says.
         line: All of it in a line.
+        waits: What the step still waits for, to be said behind that; empty: nothing.
     """
 
     title: str
     rows: Sequence[tuple[str, ...]]
     line: str
+    waits: str
 
     @classmethod
     def of(cls, judge: Judge, step: Step, record: Record, *, missing: Sequence[str]) -> "View":
@@ -52,6 +54,7 @@ class View:
                 ("p50 / p95 / p99", _milliseconds(judge.stable), _milliseconds(judge.candidate), "", ""),
             ],
             line=line,
+            waits=waits,
         )
 
 

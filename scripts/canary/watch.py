@@ -127,7 +127,8 @@ class Watch:
             told = state.outcomes.get(self.model) or Told(since="", dropped=0, versions={})
             known = self._known.get(name)
             if known is None:
-                known = _Known() if not first and self._is_new(told) else _Known(told.since, told.versions)
+                new_one = not first and self._is_new(told)
+                known = _Known(counted=Counted()) if new_one else _Known(told.since, told.versions)
             elif known.since and told.since != known.since:
                 notes.append(f"The agent of {name} has started anew; what it counts is counted from there on")
             anew = told.since != known.since
@@ -199,6 +200,7 @@ class Watch:
                 name: {
                     "since": one.since,
                     "versions": {version: tally.to_dict() for version, tally in one.tallies.items()},
+                    "counted": one.counted and attrs.asdict(one.counted),
                 }
                 for name, one in self._known.items()
             },
@@ -206,10 +208,14 @@ class Watch:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], *, model: str, stable: int, candidate: int) -> Self:
-        """Read what `to_dict` gave; what the servers count is held against what clients tell from now on."""
+        """Read what `to_dict` gave; what servers counted is held against what clients told from then on."""
         made = cls(model=model, stable=stable, candidate=candidate, begun=datetime.fromisoformat(data["begun"]))
         made._known = {
-            name: _Known(one["since"], {version: Tally.from_dict(tally) for version, tally in one["versions"].items()})
+            name: _Known(
+                one["since"],
+                {version: Tally.from_dict(tally) for version, tally in one["versions"].items()},
+                one["counted"] and Counted(**one["counted"]),
+            )
             for name, one in data["known"].items()
         }
         return made

@@ -166,6 +166,19 @@ def test_a_bad_version_is_found_by_the_run_that_goes_on(scene: Scene) -> None:
     assert scene.run().verdict == "aborted"
 
 
+def test_a_record_that_cannot_be_read_is_no_beginning(scene: Scene) -> None:
+    """Another release wrote it: what is found is taken back, and the canary begins anew."""
+    scene.served.at(20, kill)
+    with pytest.raises(Killed):
+        scene.run()
+    path = scene.folder / "state" / "cars.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "watch": {}}))
+    done = scene.run()
+    assert any("what an earlier run knew cannot be read" in line for line in scene.said)
+    assert any("left its traffic plan; that is taken back" in line for line in scene.said)
+    assert (done.verdict, decisions(done)[0]) == ("promoted", "begin")
+
+
 def test_an_old_record_is_no_beginning(scene: Scene) -> None:
     """After an hour everything may be otherwise."""
     scene.served.at(30, kill)

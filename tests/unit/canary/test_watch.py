@@ -105,6 +105,21 @@ def test_it_goes_on_as_json(watch: Watch) -> None:
     assert again.begun == BEGUN
 
 
+def test_what_servers_counted_meanwhile_is_known_to_another_run(watch: Watch) -> None:
+    """Or what clients told meanwhile would seem to be too much."""
+    watch.look({"a": state(BEFORE, v2=1, v3=10)}, counted(10))
+    again = Watch.from_dict(json.loads(json.dumps(watch.to_dict())), model="cars", stable=2, candidate=3)
+    again.look({"a": state(BEFORE, v2=1, v3=5010)}, counted(10010))
+    assert again.contradictions() == []
+
+
+def test_what_a_new_pod_counted_belongs_to_what_its_clients_told(watch: Watch) -> None:
+    """Both from its start."""
+    watch.look({"a": state(BEFORE, v2=1)}, counted(0))
+    watch.look({"a": state(BEFORE, v2=1), "b": state(LATER, v3=1000)}, {"b": Counted(images=2000, requests=2000)})
+    assert watch.contradictions() == []
+
+
 def counted(images: int, failed: int = 0) -> dict[str, Counted]:
     """Return what a server counted."""
     return {"a": Counted(images=images, requests=images + failed, failed=failed)}
