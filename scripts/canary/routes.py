@@ -170,14 +170,14 @@ class Routes:
             if not self._is_kept:
                 raise
             self._say(f"Note: {error}")
-        self.plan, self._set_at = plan, self.clock.now()
-        was_live, self.is_live = self.is_live, bool(plan.routes)
+        # Even if no server answers: where it is kept, one may have read it already.
+        self.plan, self._set_at, self.is_live = plan, self.clock.now(), True
         there = [server for server in servers if server.name in found]
         refused = self._post(plan, there, {name: int(body["generation"]) for name, body in found.items()})
         if len(refused) == len(there):
-            self.plan, self.is_live = before, was_live
             why = next(iter((refused or {name: str(error) for name, error in failures.items()}).values()), "none runs")
             raise TaskFailure(f"No server takes the traffic plan: {why}")
+        self.is_live = bool(plan.routes)
         return [*refused, *failures]
 
     def _asked(self, servers: Sequence[Server]) -> tuple[Mapping[str, Mapping[str, Any]], Mapping[str, TaskFailure]]:

@@ -64,6 +64,19 @@ def test_without_any_server_it_fails_after_a_while(two: Scene, routes: Routes) -
     assert routes.set(SPLIT, None) == []
 
 
+def test_a_plan_that_no_server_answered_to_may_have_been_read(two: Scene, routes: Routes) -> None:
+    """From where it is kept: then it is no one else's, and the next one is later than it."""
+    two.served.away |= {"one", "two"}
+    with pytest.raises(TaskFailure, match="No server takes the traffic plan"):
+        routes.set(SPLIT, None)
+    assert routes.plan is not None
+    two.served.post({1: 3, 2: 1})  # as the ConfigMap brings it
+    assert two.served.plan().generation <= routes.plan.generation
+    two.served.away.clear()
+    assert routes.set(SPLIT, None) == []
+    assert two.served.plan().routes == SPLIT.routes
+
+
 def test_a_pod_without_a_key_takes_no_plan_from_here(two: Scene, routes: Routes) -> None:
     """The ConfigMap brings it; that is said once."""
     with_answer(routes, "two", Answer(status=401, body={"error": "no key"}))
