@@ -29,7 +29,8 @@ FLOATS = attrs.evolve(
     std=(0.1, 0.2, 0.3),
     scores="logits",
     labelled=False,
-    framing_by_version={2: Framing(resize=342), 11: Framing(resize=224, interpolation="bicubic", fit="squash")},
+    resize=342,
+    framing_by_version={2: Framing(resize=320), 11: Framing(resize=299, interpolation="bicubic", fit="squash")},
 )
 
 
