@@ -137,7 +137,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure the client beside its peers and write docs/performance.md; `-- --quick` is rough and writes nothing."""
+    """Measure client and model store beside others and write docs/performance.md; `-- --quick` only prints, roughly."""
     install(session, "-e", ".[bench]")
     session.run("python", "-m", "benchmarks", *session.posargs)
 

@@ -1,4 +1,4 @@
-"""Measure our client beside its peers, on one server and in one run: `nox -s bench`, or `nox -s bench -- --quick`."""
+"""Measure our client beside its peers, and the model store beside bare S3: `nox -s bench`, or with `-- --quick`."""
 
 import argparse
 import datetime
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from benchmarks import environments, page, plot, served
+from benchmarks import environments, page, plot, served, store
 from benchmarks.aims import AIMS, BESIDE, judge
 from benchmarks.contest import ROOT, Length, Result, contest
 from benchmarks.environments import NotInstalled
@@ -21,6 +21,7 @@ from triton_sdk.local import LocalTriton
 FULL: Final = Length(rounds=7, seconds=1.2, tuning=0.8)
 QUICK: Final = Length(rounds=3, seconds=0.5, tuning=0)
 PAGE, PICTURE = ROOT / "docs" / "performance.md", ROOT / "docs" / "performance.svg"
+STORE = "store"  # as --only names it
 KEY = (
     "Green bars are `triton_sdk`, gray ones other clients, sand-coloured ones a floor that no client beats; the line "
     "on a bar goes from the slowest round to the fastest."
@@ -38,7 +39,9 @@ def main() -> None:
     """Measure, and write the page's figures and plot."""
     parser = argparse.ArgumentParser(prog="nox -s bench --", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="two minutes instead of half an hour; figures are rough")
-    parser.add_argument("--only", metavar="NAME", nargs="*", default=[], help="these workloads; nothing is written")
+    parser.add_argument(
+        "--only", metavar="NAME", nargs="*", default=[], help="these alone; only `store` is written then"
+    )
     parser.add_argument("--write", action="store_true", help="write the page after a --quick run too")
     asked = parser.parse_args()
     begin = time.monotonic()
@@ -47,25 +50,43 @@ def main() -> None:
         sys.stderr.write(f"{time.monotonic() - begin:5.0f} s  {line}\n")
         sys.stderr.flush()
 
-    pythons = _pythons(progress)
-    conditions = _conditions(pythons)
-    runs = _measure(QUICK if asked.quick else FULL, asked.only, pythons, progress)
-    outcomes = [judge(aim, {workload.name: results for workload, results in runs}) for aim in (*AIMS, *BESIDE)]
-    command = "nox -s bench" + (" -- --quick" if asked.quick else "")
-    figures = "\n\n".join(
-        (
-            f"{conditions} Made by `{command}` in {(time.monotonic() - begin) / 60:.0f} minutes.",
-            page.aims_table(outcomes),
-            "![Images per second of every client, for each workload](performance.svg)",
-            KEY,
-            *(page.workload_table(workload, results) for workload, results in runs),
+    length = QUICK if asked.quick else FULL
+    command = " ".join(("nox -s bench --", *sys.argv[1:])) if sys.argv[1:] else "nox -s bench"
+
+    def made() -> str:
+        return f"Made by `{command}` in {(time.monotonic() - begin) / 60:.1f} minutes."
+
+    write = not asked.quick or asked.write
+    if asked.only != [STORE]:
+        pythons = _pythons(progress)
+        conditions = _conditions(pythons)
+        runs = _measure(length, asked.only, pythons, progress)
+        outcomes = [judge(aim, {workload.name: results for workload, results in runs}) for aim in (*AIMS, *BESIDE)]
+        figures = "\n\n".join(
+            (
+                f"{conditions} {made()}",
+                page.aims_table(outcomes),
+                "![Images per second of every client, for each workload](performance.svg)",
+                KEY,
+                *(page.workload_table(workload, results) for workload, results in runs),
+            )
         )
-    )
+        _show(figures, section=page.CLIENTS, write=write and not asked.only, progress=progress)
+        if write and not asked.only:
+            plot.draw(runs, PICTURE)
+            progress(f"Drew {PICTURE.relative_to(ROOT)}")
+    if not asked.only or STORE in asked.only:
+        conditions, ways = store.measure(rounds=length.rounds, progress=progress)
+        figures = f"{_machine()}. {conditions} {made()}\n\n{page.store_table(ways)}"
+        _show(figures, section=page.STORE, write=write, progress=progress)
+
+
+def _show(figures: str, *, section: str, write: bool, progress: environments.Progress) -> None:
+    """Print figures, and write them into their section of the page."""
     sys.stdout.write(figures + "\n")
-    if (not asked.quick or asked.write) and not asked.only:
-        PAGE.write_text(page.into(PAGE.read_text(encoding="utf-8"), figures), encoding="utf-8")
-        plot.draw(runs, PICTURE)
-        progress(f"Wrote {PAGE.relative_to(ROOT)} and {PICTURE.relative_to(ROOT)}")
+    if write:
+        PAGE.write_text(page.into(PAGE.read_text(encoding="utf-8"), figures, section=section), encoding="utf-8")
+        progress(f"Wrote the {section} into {PAGE.relative_to(ROOT)}")
 
 
 def _pythons(progress: environments.Progress) -> dict[str, Path]:
@@ -115,9 +136,13 @@ def _conditions(pythons: Mapping[str, Path]) -> str:
         if name in here
     }
     listed = "; ".join(f"{name}: {text}" for name, text in versions.items())
+    return f"{_machine()}, Triton 2.51.0 on loopback. {listed}."
+
+
+def _machine() -> str:
     return (
         f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {_processor()}, {os.cpu_count()} cores shared by client and "
-        f"server, Linux {platform.release()}, Python {platform.python_version()}, Triton 2.51.0 on loopback. {listed}."
+        f"server, Linux {platform.release()}, Python {platform.python_version()}"
     )
 
 

@@ -45,6 +45,38 @@ class Round:
         return 1000 * self.cpu / self.images
 
 
+@attrs.frozen(kw_only=True)
+class Move:
+    """What it took to bring a version somewhere once.
+
+    Attributes:
+        seconds: How long it took.
+        requests: How many requests the other side got.
+        sent: Bytes of their bodies.
+        received: Bytes of the answers.
+    """
+
+    seconds: float
+    requests: int
+    sent: int
+    received: int
+
+
+@attrs.frozen(kw_only=True)
+class Moved:
+    """What one way to bring a version somewhere did in all rounds.
+
+    Attributes:
+        name: What the table calls it.
+        beside: The name of the way of ours that does the same; empty for one of ours.
+        moves: Its rounds.
+    """
+
+    name: str
+    beside: str
+    moves: tuple[Move, ...]
+
+
 @attrs.frozen
 class Spread:
     """The middle of some figures, and how far they lie apart."""

@@ -58,7 +58,7 @@ MAY = {
         "server", "tuning", "versions", "cluster", "canary", "compare", "check_env",
     },
     "tasks.py": {"tasks"},
-    "benchmarks": {"triton_sdk", "triton_sdk.local", "packaging"},
+    "benchmarks": {"triton_sdk", "triton_sdk.local", "agent", "packaging", "versions"},
 }  # fmt: skip
 
 # Import, and the only files (or folders) that have it.
@@ -85,11 +85,12 @@ ONLY_IN = {
         "triton_sdk/local",
         "benchmarks/contest.py",
         "benchmarks/environments.py",
+        "benchmarks/store.py",
     ],
     "cykooz_resizer": ["triton_sdk/_pixels/resample.py"],
     "rich": ["scripts/host/terminal.py", "triton_sdk/__main__.py"],
     "dotenv": ["scripts/host/env_file.py"],
-    "boto3": ["scripts/registry/aws.py", "scripts/agent/s3.py", "scripts/agent/stores.py"],
+    "boto3": ["scripts/registry/aws.py", "scripts/agent/s3.py", "scripts/agent/stores.py", "benchmarks/store.py"],
     "botocore": [
         "scripts/registry/aws.py",
         "scripts/registry/ecr.py",

@@ -9,7 +9,7 @@ import pytest
 from benchmarks import page
 from benchmarks.aims import Aim, judge
 from benchmarks.contest import Result, best_peer
-from benchmarks.figures import Round, Spread, cpu, percentile, rates, ratio
+from benchmarks.figures import Move, Moved, Round, Spread, cpu, percentile, rates, ratio
 from benchmarks.served import Model
 from benchmarks.workloads import FP32, NAIVE, UINT8, Variant, Workload, workloads
 
@@ -111,21 +111,39 @@ def test_the_tables_say_who_was_how_fast() -> None:
     ]
 
 
+def test_the_stores_table_sets_each_way_beside_ours() -> None:
+    """What took 3 and 8 s where ours took 2 took 1.5 and 4 times as long; one of ours is beside nothing."""
+
+    def moves(*seconds: float) -> tuple[Move, ...]:
+        return tuple(Move(seconds=s, requests=9, sent=2_500_000, received=0) for s in seconds)
+
+    ways = [
+        Moved(name="publish", beside="", moves=moves(2, 2)),
+        Moved(name="copy", beside="publish", moves=moves(3, 8)),
+    ]
+    assert page.store_table(ways).splitlines()[-2:] == [
+        "| **publish** | 2.00 (2.00 to 2.00) | 9 | 2.50 | 0.00 | - |",
+        "| copy | 5.50 (3.00 to 8.00) | 9 | 2.50 | 0.00 | 2.75 (1.50 to 4.00) |",
+    ]
+
+
 def test_figures_go_between_the_marks_and_nowhere_else() -> None:
-    """What stands around them is kept; written twice gives the same page."""
-    text = f"# Title\n\n{page.BEGIN}\nold\n{page.END}\n\nEnd.\n"
-    written = page.into(text, "new")
-    assert written == f"# Title\n\n{page.BEGIN}\n\nnew\n\n{page.END}\n\nEnd.\n"
-    assert page.into(written, "new") == written
-    for broken in ("no marks", page.BEGIN, page.END + page.BEGIN, text + page.END):
+    """What stands around them is kept, another section's too; written twice gives the same page."""
+    (begin, end), other = page.marks(page.CLIENTS), "\n\n".join(page.marks(page.STORE))
+    text = f"# Title\n\n{begin}\nold\n{end}\n\n{other}\n"
+    written = page.into(text, "new", section=page.CLIENTS)
+    assert written == f"# Title\n\n{begin}\n\nnew\n\n{end}\n\n{other}\n"
+    assert page.into(written, "new", section=page.CLIENTS) == written
+    for broken in ("no marks", begin, end + begin, text + end):
         with pytest.raises(ValueError, match="The page needs"):
-            page.into(broken, "new")
+            page.into(broken, "new", section=page.CLIENTS)
 
 
-def test_the_page_has_its_marks() -> None:
+@pytest.mark.parametrize("section", [page.CLIENTS, page.STORE])
+def test_the_page_has_its_marks(section: str) -> None:
     """A run of an hour does not fail at its end."""
     text = (Path(__file__).parents[2] / "docs" / "performance.md").read_text(encoding="utf-8")
-    assert "checked" in page.into(text, "checked")
+    assert "checked" in page.into(text, "checked", section=section)
 
 
 def test_requests_are_full_for_everybody_that_works_at_once() -> None:
