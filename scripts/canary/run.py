@@ -199,6 +199,7 @@ class Canary:
         if new:
             self.clock.sleep(max(0.0, _RATE_S - (self.clock.now() - begun)))
             news = steps.looker.look(steps.record)
+            steps.looker.watch.compare_anew()
             steps.rate = None if news is None else news.calls / (self.clock.now() - begun)
 
     def _promote(self) -> Result:

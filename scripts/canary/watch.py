@@ -156,9 +156,13 @@ class Watch:
         if (new := now.since(last)) is not None:
             self._counted = self._counted.plus(new)
             return None
-        # What both tell is held against each other from here on.
-        self._counted, self._claimed, self._told = now, 0, Tally()
+        self.compare_anew()
+        self._counted = now
         return f"The counters of {name} have begun anew: its Triton was restarted, or has loaded the candidate again"
+
+    def compare_anew(self) -> None:
+        """Hold what clients tell and what servers count against each other from here on: golden images count too."""
+        self._counted, self._claimed, self._told = Counted(), 0, Tally()
 
     def before(self) -> Latency:
         """Return what the calls of the stable version took until the last look, as far as agents know."""
@@ -185,7 +189,7 @@ class Watch:
                 f"the servers failed {self._counted.failed:,} of {self._counted.requests:,} requests of version "
                 f"{self.candidate}, and clients tell of {told:,}: retries hide the others"
             )
-        if not self._told.calls and not self._claimed and self._counted.requests >= _MANY:
+        if not self._told.calls and not self._claimed and self._counted.requests >= _FEW:
             found.append(
                 f"the servers had {self._counted.requests:,} requests of version {self.candidate}, and no client tells "
                 "what became of them: are the consumers' TrafficPlans made with report=False, or from a file?"

@@ -41,6 +41,17 @@ def callers(running: Served) -> Iterator[Callers]:
         yield found
 
 
+def test_without_traffic_nobody_can_tell(served: Served, tmp_path: Path) -> None:
+    """Before anybody calls: it says so beforehand, holds, says what is missing, and takes the version back."""
+    with canary(served, GOOD, tmp_path, "--for=8s") as process:
+        done = judged(process)
+    assert (done.status, done.found["verdict"], done.decisions) == (3, "inconclusive", ["begin", "inconclusive"])
+    assert "No client tells of any call" in done.said
+    assert "0 of 40 calls of version 41" in done.found["why"]
+    assert "the servers had" not in done.found["why"]
+    assert served.state().models[MODEL].candidate is None
+
+
 def test_a_good_version_is_promoted(served: Served, callers: Callers, tmp_path: Path) -> None:
     """Step by step; no call fails, and then everybody gets it."""
     with callers.calling():
@@ -72,16 +83,6 @@ def test_a_version_that_fails_is_aborted(
     assert f"Version {version} is taken away." in done.said
     assert callers.failures(beside=version) == []
     assert served.versions() == {1, 2}
-    assert served.state().models[MODEL].candidate is None
-
-
-def test_without_traffic_nobody_can_tell(served: Served, tmp_path: Path) -> None:
-    """It says so beforehand, holds, says what is missing, and takes the version back."""
-    with canary(served, GOOD, tmp_path, "--for=8s") as process:
-        done = judged(process)
-    assert (done.status, done.found["verdict"], done.decisions) == (3, "inconclusive", ["begin", "inconclusive"])
-    assert "No client tells of any call" in done.said
-    assert "0 of 40 calls of version 41" in done.found["why"]
     assert served.state().models[MODEL].candidate is None
 
 

@@ -148,6 +148,16 @@ def test_counters_that_begin_anew_are_noticed(watch: Watch) -> None:
     assert watch.contradictions() == []
 
 
+def test_golden_images_are_no_calls_of_clients(watch: Watch) -> None:
+    """What the servers asked it before is left out."""
+    watch.look({"a": state(BEFORE, v2=1)}, counted(0))
+    watch.look({"a": state(BEFORE, v2=1)}, counted(500))
+    watch.compare_anew()
+    assert watch.contradictions() == []
+    watch.look({"a": state(BEFORE, v2=1, v3=1000)}, counted(510))
+    assert "the servers counted 10:" in watch.contradictions()[0]
+
+
 def test_failures_that_retries_hide_are_noticed(watch: Watch) -> None:
     """The servers failed many requests, and callers saw none of it."""
     watch.look({"a": state(BEFORE, v2=1, v3=1)}, counted(0))
@@ -159,6 +169,8 @@ def test_clients_that_tell_nothing_are_noticed(watch: Watch) -> None:
     """Nobody can judge what nobody tells."""
     watch.look({"a": state(BEFORE, v2=1)}, counted(0))
     watch.look({"a": state(BEFORE, v2=1)}, counted(50))
+    assert watch.contradictions() == []  # a server that loads it asks it some images itself
+    watch.look({"a": state(BEFORE, v2=1)}, counted(150))
     assert "no client tells what became of them" in watch.contradictions()[0]
 
 
