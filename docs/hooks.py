@@ -11,7 +11,7 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).parent.parent
 # What the pages link to outside of docs/. Their links stay true, since the site has these under `repository/`.
 OUTSIDE = (
-    *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"),
+    *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "canary.toml"),
     *("helm/triton/README.md", "helm/triton/CHANGELOG.md", "helm/triton/values.yaml", "helm/triton/values.schema.json"),
     *(f"examples/{path.name}" for path in sorted((ROOT / "examples").glob("[!_]*.py"))),
 )
