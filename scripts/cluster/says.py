@@ -63,6 +63,8 @@ _KNOWN: Sequence[tuple[str, Cause, str, str]] = (
         r"|currently unable to handle the request|unable to return a response in the time allotted"
         r"|too many requests|has prevented the request from succeeding|apiserver not ready|server is starting"
         r"|leader changed|no leader|request timed out|connection lost|lost connection|goaway"
+        r"|server is shutting down|is \(re\)initializing|unhealthy cluster|server stopped|code = unavailable"
+        r"|with body length 0"  # of a request that Go sends again after its connection is gone
         r"|\b50[234] |\b429 |service unavailable|bad gateway|gateway time-?out"
         r"|connection reset|broken pipe|: (?:unexpected )?EOF\s*$|\bEOF$",
         "passing",

@@ -19,6 +19,12 @@ AWAY = [
     "Error: Kubernetes cluster unreachable: unexpected EOF",
     "error: read tcp 10.0.0.1:1->10.0.0.2:443: read: connection reset by peer",
     "Error: query: failed to query with labels: 503 Service Unavailable",
+    # Helm has the API's message without its reason.
+    "Error: UPGRADE FAILED: query: failed to query with labels: apiserver is shutting down",
+    "Error from server: storage is (re)initializing",
+    "Error: UPGRADE FAILED: etcdserver: server stopped",
+    'Error: create: failed to create: Post "https://api.example": http: ContentLength=89933 with Body length 0',
+    "Error from server: rpc error: code = Unavailable desc = error reading from server",
 ]
 REFUSED = "The connection to the server api.example was refused - did you specify the right host or port?"
 
