@@ -48,6 +48,7 @@ calls = 200
 seconds = 8
 [limits]
 calibration = 300
+slower = 4
 """
 
 
@@ -181,9 +182,7 @@ def test_another_machine_goes_on_with_the_canary_of_a_judge_that_was_killed(
         wait_until(lambda: GOOD in calls.until(20).versions, "calls of the candidate", within_s=90)
         time.sleep(EXPIRES_S / 2)  # until it has renewed its plan, and its log with it
         process.send_signal(signal.SIGKILL)
-    killed = time.monotonic()
-    wait_until(lambda: calls.until(50).versions.keys() == {2}, "the plan to be over", within_s=60)
-    assert time.monotonic() - killed < EXPIRES_S + 15
+    wait_until(lambda: calls.until(50).versions.keys() == {2}, "the plan to be over", within_s=EXPIRES_S + 30)
     elsewhere = attrs.evolve(
         deployed, user=attrs.evolve(deployed.user, own={**deployed.user.own, "XDG_STATE_HOME": str(tmp_path)})
     )
