@@ -98,19 +98,26 @@ def work(grpc: str, source: str, number: int, orders: Orders, answers: Any) -> N
 
 @attrs.define(eq=False)
 class Callers:
-    """Processes that call."""
+    """Processes that call.
+
+    Attributes:
+        orders: What they are told.
+        answers: Gives what came of each call.
+        since: When they began to call for this test: what came of earlier calls may still be on its way.
+        seen: What came of the calls since then.
+    """
 
     orders: Orders
     answers: Any
+    since: float = 0.0
     seen: list[tuple[float, int | None, int | str]] = attrs.field(factory=list)
 
     @contextlib.contextmanager
     def calling(self, *, fatal: float = 0.0) -> Iterator["Callers"]:
         """Let them call until the block ends, with such a share of images that are `FATAL`."""
         self.orders.fatal.value = fatal
+        self.since, self.seen = time.monotonic(), []
         self.orders.paused.clear()
-        self.read()
-        self.seen = []
         try:
             wait_until(lambda: len(self.read()) >= 50, within_s=60)
             yield self
@@ -121,7 +128,9 @@ class Callers:
         """Return all calls so far: when each began, the version that it should reach, and who answered or how not."""
         with contextlib.suppress(queue.Empty):
             while True:
-                self.seen.append(self.answers.get_nowait())
+                one = self.answers.get_nowait()
+                if one[0] >= self.since:
+                    self.seen.append(one)
         return self.seen
 
     def failures(self, *, beside: int) -> list[tuple[float, int | None, int | str]]:
