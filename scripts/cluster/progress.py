@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import attrs
 
-from scripts.cluster.trouble import Event, Trouble, condition, containers, is_lost, of_deployment, of_pod
+from scripts.cluster.trouble import Event, Trouble, condition, containers, is_lost, is_of, of_deployment, of_pod
 
 Object = Mapping[str, Any]
 
@@ -113,11 +113,9 @@ def is_proven(deployment: Object, items: Sequence[Object]) -> bool:
     metadata, status = deployment["metadata"], deployment.get("status") or {}
     seen = status.get("observedGeneration", 0) >= metadata.get("generation", 0)
     progressing = condition(status, "Progressing")
-    # Kubernetes says so when all new pods are there. After the next change it may go on saying so, if that goes back to
-    # pods of an earlier kind: the message then still has the name of those before.
+    # Kubernetes says so when all new pods are there, and until the next change.
     available = progressing.get("reason") == "NewReplicaSetAvailable"
-    names = [each["metadata"]["name"] for each in _newest(deployment, _replica_sets(deployment, items))]
-    return seen and available and any(f'"{name}"' in progressing.get("message", "") for name in names)
+    return seen and available and is_of(progressing, _newest(deployment, _replica_sets(deployment, items)))
 
 
 def _replica_sets(deployment: Object, items: Sequence[Object]) -> list[Object]:

@@ -144,9 +144,19 @@ def of_deployment(status: Object, newest: Sequence[Object]) -> list[Trouble]:
         for c in failed[:1]
     ]
     progress = condition(status, "Progressing")
-    if progress.get("reason") == "ProgressDeadlineExceeded":
+    if progress.get("reason") == "ProgressDeadlineExceeded" and is_of(progress, newest):
         found.append(Trouble(text=f"ProgressDeadlineExceeded: {shortened(progress.get('message', ''))}", hopeless=True))
     return found
+
+
+def is_of(progressing: Object, newest: Sequence[Object]) -> bool:
+    """Say whether a Deployment's condition is about its newest ReplicaSets.
+
+    If a change goes back to a ReplicaSet that is there, the condition may stay as the one before left it; its message
+    then still has the name of that one.
+    """
+    message = progressing.get("message", "")
+    return "ReplicaSet" not in message or any(f'"{each["metadata"]["name"]}"' in message for each in newest)
 
 
 def containers(status: Object) -> Sequence[Object]:

@@ -204,6 +204,14 @@ def test_a_deployment_that_gave_up_is_hopeless() -> None:
     assert found.trouble == []
 
 
+@pytest.mark.parametrize(("named", "counts"), [("2", True), ("1", False)])
+def test_a_deadline_that_pods_before_have_missed_is_nobodys_trouble(named: str, counts: bool) -> None:
+    """A deployment that was killed may leave it behind; the next one goes back to pods that are there."""
+    message = f'ReplicaSet "{NAME}-{named}" has timed out progressing.'
+    late = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": message}
+    assert bool(state(pod("new"), conditions=[late]).trouble) is counts
+
+
 def test_old_and_leaving_pods_are_nobodys_trouble() -> None:
     """Only what is new counts."""
     crashed = container(
