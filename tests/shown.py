@@ -30,8 +30,9 @@ class Shown:
 
     @property
     def words(self) -> list[str]:
-        """What a shell makes of it."""
-        return shlex.split(self.text)
+        """What the program gets from a shell, which keeps ``> FILE`` at the end to itself."""
+        words = shlex.split(self.text)
+        return words[:-2] if words[-2:-1] == [">"] else words
 
 
 def fenced() -> Iterator[Shown]:

@@ -36,6 +36,7 @@ class Record:
         server: What the target is called.
         begun: When it began, in UTC.
         looked: When it was looked at last, in UTC.
+        bound: How many answers may change, and who says so.
         step: The number of the step from 0 on.
         calls: How many calls of the version were seen at this step.
         seconds: How long this step has been going on.
@@ -51,6 +52,7 @@ class Record:
     server: str
     begun: str
     looked: str
+    bound: str = ""
     step: int = 0
     calls: int = 0
     seconds: float = 0.0

@@ -10,6 +10,7 @@ import attrs
 from scripts.agent.plan import CANDIDATE, Plan
 from scripts.agent.traffic import to_text
 from scripts.canary import begin, ending
+from scripts.canary.compared import Compared, told
 from scripts.canary.judge import Judge
 from scripts.canary.kept import Keeper, Record
 from scripts.canary.looking import Looker, UnservedError
@@ -55,9 +56,9 @@ class Result:
     def as_json(self) -> str:
         """Return the decisions with their figures for scripts."""
         one = self.record
-        told = {"model": one.model, "version": one.version, "stable": one.stable, "server": one.server}
+        tried = {"model": one.model, "version": one.version, "stable": one.stable, "server": one.server}
         ended = {"verdict": self.verdict, "why": self.why, "begun": one.begun, "ended": one.looked}
-        return json.dumps({**told, **ended, "decisions": list(one.decisions)}, indent=2)
+        return json.dumps({**tried, **ended, "disagreement": one.bound, "decisions": list(one.decisions)}, indent=2)
 
 
 @attrs.define(kw_only=True)
@@ -79,6 +80,7 @@ class Canary:
         show: Takes what a live view shows.
         clock: What is waited on.
         wall: Gives the time, for the log.
+        compared: What the bound for other answers in *settings* comes from; None: from the configuration.
     """
 
     target: OneServer | Release
@@ -95,6 +97,7 @@ class Canary:
     show: Callable[[View], None]
     clock: Clock = attrs.field(factory=Clock)
     wall: Callable[[], datetime] = lambda: datetime.now(UTC)
+    compared: Compared | None = None
     _steps: Steps = attrs.field(init=False)
     _promoting: bool = attrs.field(default=False, init=False)
 
@@ -145,6 +148,9 @@ class Canary:
         state = self.target.state()
         change.promoted(state, self.model, self.version, keep=self.keep, digest=self.digest)
         stable = begin.stable(state, self.model, self.version, server=self.target.name)
+        if self.compared is not None:
+            known = state.models[self.model].versions.get(stable)
+            self.compared.check_stable(stable, known.digest if known else None)
         routes = Routes(
             servers=self.servers,
             model=self.model,
@@ -163,6 +169,8 @@ class Canary:
         if old is not None and not begin.goes_on(old, new, steps=self.settings.steps, now=self.wall()):
             old = None
         record, judge, watch = begin.taken_up(old, new, self.settings.limits, begun=now, line=self.line)
+        record.bound = told(self.settings, self.compared, stable=stable)
+        self.line(record.bound)
         self._steps = Steps(
             settings=self.settings,
             routes=routes,

@@ -17,11 +17,17 @@ _HALVINGS = 50
 Interval = tuple[float, float]
 
 
-def share_interval(hits: int, of: int) -> Interval:
-    """Return the exact interval (Clopper and Pearson, 1934) of the share that *hits* of *of* come from."""
+def share_interval(hits: int, of: int, *, outside: float = _TAIL) -> Interval:
+    """Return the exact interval (Clopper and Pearson, 1934) of the share that *hits* of *of* come from.
+
+    Args:
+        hits: How many.
+        of: Of how many.
+        outside: How often, at most, the share lies outside on each side.
+    """
     if not of:
         return 0.0, 1.0
-    return _least_share(hits, of), 1 - _least_share(of - hits, of)
+    return _least_share(hits, of, outside), 1 - _least_share(of - hits, of, outside)
 
 
 def mcnemar(one: int, other: int) -> float:
@@ -70,9 +76,9 @@ def median_interval(values: NDArray[np.float64]) -> Interval:
     return (float(ordered[inside - 1]), float(ordered[count - inside])) if inside else (-math.inf, math.inf)
 
 
-def _least_share(hits: int, of: int) -> float:
-    """Return the least share that gives at least *hits* of *of* in more than one of forty tries."""
-    return _root(lambda share: binomial_tail(hits, of, share) >= _TAIL, 0.0, 1.0) if hits else 0.0
+def _least_share(hits: int, of: int, chance: float) -> float:
+    """Return the least share that gives at least *hits* of *of* with this *chance*."""
+    return _root(lambda share: binomial_tail(hits, of, share) >= chance, 0.0, 1.0) if hits else 0.0
 
 
 def _root(above: Callable[[float], bool], low: float, high: float) -> float:

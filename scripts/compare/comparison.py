@@ -1,12 +1,13 @@
 """A comparison, whole: what was found, as rows for people and as JSON for scripts."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 
 from scripts.compare.answers import FIVE, Pair
+from scripts.compare.bound import Bound
 from scripts.compare.chance import Interval
 from scripts.compare.figures import SURE, Accuracy, Figures, Share, most_different
 from scripts.compare.timing import Timing, callers_of
@@ -35,6 +36,7 @@ class Comparison:
         timing: How fast the versions are.
         limits: What is allowed.
         notes: What the reader has to know.
+        digests: What names the bytes of a version, where that is known.
     """
 
     model: str
@@ -46,6 +48,7 @@ class Comparison:
     timing: Timing
     limits: Limits
     notes: Sequence[str] = ()
+    digests: Mapping[int, str] = attrs.field(factory=dict)
 
     @property
     def title(self) -> str:
@@ -145,6 +148,7 @@ class Comparison:
             "agreement": _share_json(figures.agreement),
             "agreement_in_five": _share_json(figures.near),
             "agreement_where_sure": _share_json(figures.sure_agreement),
+            "bound_for_canary": Bound(figures.sure_agreement.other).to_dict(),
             "shift": dict(zip(("median", "p95", "largest"), figures.shifts, strict=True)),
             "best_class_of_baseline": figures.kept,
             "versions": [self._version_json(side) for side in (0, 1)],
@@ -169,6 +173,7 @@ class Comparison:
         timing, accuracy = self.timing, self.figures.accuracy
         found: dict[str, Any] = {
             "version": self.versions[side],
+            "sha256": self.digests.get(self.versions[side]),
             "confidence": self.figures.confidence[side],
             "latency_ms": {f"p{percent}": timing.latency_ms(side, percent) for percent in (50, 95, 99)},
         }

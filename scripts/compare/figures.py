@@ -32,6 +32,11 @@ class Share:
         return cls(sum(listed), len(listed))
 
     @property
+    def other(self) -> "Share":
+        """Those that are not."""
+        return Share(self.of - self.hits, self.of)
+
+    @property
     def value(self) -> float:
         """The share, from 0 to 1."""
         return self.hits / self.of

@@ -1,9 +1,10 @@
 """A server on this machine for the two versions alone, whatever the model's configuration serves."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from scripts.agent import files
 from scripts.agent.compose import Served
 from scripts.agent.errors import AgentError
 from scripts.host import temporary
@@ -15,8 +16,8 @@ from triton_sdk.local import LocalTriton
 @contextlib.contextmanager
 def local_pair(
     repository: Path, model: str, versions: tuple[int, int], *, gpu: bool, progress: Callable[[str], None]
-) -> Iterator[LocalTriton]:
-    """Serve two versions of a model, and nothing else, until the block ends.
+) -> Iterator[tuple[LocalTriton, Mapping[int, str]]]:
+    """Serve two versions of a model, and nothing else, until the block ends; give what names the bytes of each, too.
 
     Args:
         repository: The packaged models.
@@ -44,7 +45,8 @@ def local_pair(
         try:
             served.create()
             served.put_model(model, shared=folder, versions={version: there[version] for version in versions})
+            digests = {version: files.digest(files.scan(there[version])) for version in versions}
         except (AgentError, OSError) as error:
             raise TaskFailure(f"{model} cannot be served: {error}") from error
         with LocalTriton(served.folder, progress=progress, gpu=gpu) as server:
-            yield server
+            yield server, digests

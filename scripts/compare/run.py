@@ -1,6 +1,6 @@
 """Compare two versions that a server serves, on pictures."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -73,6 +73,7 @@ def compare(
     *,
     server: str,
     notes: Sequence[str],
+    digests: Mapping[int, str],
     step: Callable[[str], None],
     counting: Callable[[], Counting],
 ) -> tuple[Comparison, str]:
@@ -83,6 +84,7 @@ def compare(
         grpc: Where the server listens: ``HOST:PORT``.
         server: Which one it is, in words.
         notes: What the reader has to know of the way to it.
+        digests: What names the bytes of a version, where that is known.
         step: Called with a line for each stage.
         counting: Gives what is called with the pictures done, and the pictures in all.
 
@@ -123,5 +125,6 @@ def compare(
             timing=timing,
             limits=wanted.limits,
             notes=notes,
+            digests=digests,
         )
         return found, page(found, look=one.pixels)

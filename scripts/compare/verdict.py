@@ -68,14 +68,14 @@ def status(rulings: list[Ruling]) -> int:
 
 
 def _agreement(found: Share, limit: float | None) -> tuple[State, str]:
-    of, other = found.of, Share(found.of - found.hits, found.of)
+    of, other = found.of, found.other
     low, high = other.interval
     said = f"{other.hits} of {of} pictures get another answer, {points(other.value)}"
     between = f"for other pictures like these it is between {points(low)} and {points(high)}"
     if limit is None:
         if high - low <= _WIDE:
             return "ok", f"{said}; {between}."
-        needed = _needed(lambda n: _width(_scaled(other, n)) <= _WIDE, of)
+        needed = enough_pictures(lambda n: _width(_scaled(other, n)) <= _WIDE, of)
         return "too few", f"{said}; {between}. {_too_few(of, needed, 'narrow that down')}"
     allowed = f"--max-disagreement allows {points(limit)}"
     if other.value > limit:
@@ -83,7 +83,7 @@ def _agreement(found: Share, limit: float | None) -> tuple[State, str]:
     # With 0 the question is about these very pictures.
     if high <= limit or limit == 0:
         return "ok", f"{said}, and {allowed}; {between}."
-    needed = _needed(lambda n: _scaled(other, n)[1] <= limit, of)
+    needed = enough_pictures(lambda n: _scaled(other, n)[1] <= limit, of)
     few = _too_few(of, needed, "tell, if the share stays the same")
     return "too few", f"{said}; {between}, and {allowed}. {few}"
 
@@ -102,14 +102,14 @@ def _accuracy(found: Accuracy, limit: float | None) -> tuple[State, str]:
         said = f"{said}: that is no proof of a difference ({proof}); {between}."
         if high - low <= _WIDE:
             return "ok", said
-        needed = _needed(lambda n: _width(_scaled_difference(found, n)) <= _WIDE, of)
+        needed = enough_pictures(lambda n: _width(_scaled_difference(found, n)) <= _WIDE, of)
         return "too few", f"{said} {_too_few(of, needed, 'narrow that down')}"
     allowed = f"--max-loss allows {100 * limit:.3g} points less"
     if found.loss > limit:
         return "failed", f"{said}, and {allowed}; {between}."
     if high <= limit or limit == 0:
         return "ok", f"{said}, and {allowed}; {between}."
-    needed = _needed(lambda n: _scaled_difference(found, n)[1] <= limit, of)
+    needed = enough_pictures(lambda n: _scaled_difference(found, n)[1] <= limit, of)
     few = _too_few(of, needed, "tell, if the shares stay the same")
     return "too few", f"{said}; {between}, and {allowed}. {few}"
 
@@ -145,7 +145,7 @@ def _scaled_difference(found: Accuracy, of: int) -> Interval:
     return difference_interval(round(found.lost * scale), round(found.won * scale), of)
 
 
-def _needed(enough: Callable[[int], bool], at_least: int) -> int | None:
+def enough_pictures(enough: Callable[[int], bool], at_least: int) -> int | None:
     """Return about how many pictures are *enough*; None where no number would be."""
     most = at_least
     while not enough(most):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         "keep": "How many former versions stay served after the promotion (default: 1).",
         "url": URL,
         "timeout": TIMEOUT,
+        "compared": "What `invoke compare --json` printed of both versions: it bounds how many answers may change.",
         "json": "Print every decision with its figures as JSON at the end, for scripts.",
         **WHERE,
     }
@@ -38,6 +39,7 @@ def canary(
     keep: str = "1",
     url: str = "",
     timeout: str = "600",
+    compared: str = "",
     json: bool = False,
     release: str = "",
     namespace: str = "",
@@ -47,6 +49,7 @@ def canary(
 
     Exit status 0: promoted. 1: aborted, or it could not be tried. 3: nobody can tell. Ctrl-C takes everything back.
     """
+    from scripts.canary.compared import Compared
     from scripts.canary.kept import keeper
     from scripts.canary.run import Canary
     from scripts.canary.servers import servers
@@ -62,8 +65,11 @@ def canary(
             raise TaskFailure(f"Which version? For example: invoke canary --model {model} --version 2")
         chosen, kept = number(version, name="version"), number(keep, name="keep", least=0, most=100)
         how = Settings.read(flags.path(config) if config else None)
+        found = Compared.read(flags.path(compared)) if compared else None
+        how = found.bounding(how, model=model, version=chosen) if found else how
         limit, roll = seconds(for_, name="for"), number(timeout, name="timeout")
         digest = digest_in_store(settings.load(), model, chosen, progress=step)
+        digest = found.candidate_digest(digest) if found else digest
         with served(url, release, namespace, context) as target:
             with watching() as (line, show):
                 result = Canary(
@@ -79,6 +85,7 @@ def canary(
                     keeper=keeper(target, model, line=line),
                     line=line,
                     show=lambda view: show(view.title, COLUMNS, view.rows),
+                    compared=found,
                 ).run()
             if json:
                 say(result.as_json())

@@ -13,13 +13,14 @@ from scripts.tasks.cluster import reached
 from scripts.tasks.flags import REPOSITORY, WHERE, number, share
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from scripts.compare.comparison import Comparison
     from scripts.compare.run import Wanted
 
-    # Where the server listens for gRPC, what it is, and what has to be known of the way to it.
-    Answering = tuple[str, str, Sequence[str]]
+    # Where the server listens for gRPC, what it is, what has to be known of the way to it, and what names the bytes of
+    # versions, where that is known.
+    Answering = tuple[str, str, Sequence[str], Mapping[int, str]]
 
 THROUGH_A_FORWARD = (
     "The pod was asked through a port-forward, which takes time of its own: latencies and throughput are those of this "
@@ -163,9 +164,11 @@ def compare(
         elif place == "cluster":
             server = in_the_cluster(release, namespace, context)
         else:
-            server = contextlib.nullcontext((place.grpc, place.http, ()))
-        with server as (grpc, name, notes):
-            found, html = compared(wanted, grpc, server=name, notes=notes, step=step, counting=picture_bar)
+            server = contextlib.nullcontext((place.grpc, place.http, (), digests(place.http, model)))
+        with server as (grpc, name, notes, known):
+            found, html = compared(
+                wanted, grpc, server=name, notes=notes, digests=known, step=step, counting=picture_bar
+            )
         if json:
             say(found.as_json())
         else:
@@ -199,8 +202,8 @@ def on_this_machine(repository: Path, wanted: "Wanted", *, gpu: bool) -> "Iterat
     from scripts.compare.local import local_pair
     from scripts.host.terminal import step
 
-    with local_pair(repository, wanted.model, wanted.versions, gpu=gpu, progress=step) as server:
-        yield server.grpc_url, f"a Triton on this machine's {'GPU' if gpu else 'CPU'}", ()
+    with local_pair(repository, wanted.model, wanted.versions, gpu=gpu, progress=step) as (server, known):
+        yield server.grpc_url, f"a Triton on this machine's {'GPU' if gpu else 'CPU'}", (), known
 
 
 @contextlib.contextmanager
@@ -215,4 +218,23 @@ def in_the_cluster(release: str, namespace: str, context: str) -> "Iterator[Answ
         step(f"Forwarding ports to pod {pod.name}")
         with forward(kubectl, f"pod/{pod.name}", progress=step) as forwarding:
             name = f"pod {pod.name} in the namespace {target.namespace}"
-            yield forwarding.endpoint().grpc, name, (THROUGH_A_FORWARD,)
+            yield forwarding.endpoint().grpc, name, (THROUGH_A_FORWARD,), {}
+
+
+def digests(http: str, model: str) -> "Mapping[int, str]":
+    """Return what names the bytes of each version of *model*, as far as there is an agent beside a server that tells.
+
+    Args:
+        http: The server: ``http://HOST:PORT``.
+        model: The model's name.
+    """
+    from scripts.versions.target import OneServer
+
+    try:
+        seen = OneServer.parse(http).state().models.get(model)
+    except TaskFailure:  # most servers have none
+        return {}
+    if seen is None:
+        return {}
+    known = {**seen.versions, **dict([seen.candidate] if seen.candidate else [])}
+    return {version: one.digest for version, one in known.items() if one.digest}

@@ -13,6 +13,7 @@ import pytest
 from invoke import Context
 from PIL import Image
 
+from scripts.agent import files
 from scripts.agent.compose import Served
 from scripts.compare.run import Wanted, compare
 from scripts.compare.sides import opened
@@ -86,7 +87,9 @@ def found(server: LocalTriton, pictures: Path, *versions: int, **limits: float) 
     def counting() -> Iterator[Any]:
         yield lambda done, _: counted.append(done)
 
-    comparison, html = compare(wanted, server.grpc_url, server="here", notes=(), step=lambda _: None, counting=counting)
+    comparison, html = compare(
+        wanted, server.grpc_url, server="here", notes=(), digests={}, step=lambda _: None, counting=counting
+    )
     assert counted == list(range(1, 31))
     return json.loads(comparison.as_json()), html
 
@@ -175,6 +178,9 @@ def test_the_task_serves_what_is_packaged(
     report = tmp_path / "build" / "compare" / "cars-1-3.html"
     assert "Beyond the limit." in report.read_text()
     assert [path.name for path in report.parent.iterdir()] == [report.name]
+    told = json.loads(run(capsys, candidate="3", json=True, **flags)[1])
+    folders = (tmp_path / "models" / MODEL / "1", tmp_path / "models" / MODEL / "3")
+    assert [one["sha256"] for one in told["versions"]] == [files.digest(files.scan(folder)) for folder in folders]
     status, _, err = run(capsys, candidate="9", **flags)
     words = f"Version 9 of cars is not packaged in {tmp_path}/models; there is 1, 2, 3, 4."
     assert (status, words in err) == (1, True)

@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
+from scripts.agent import files
 from scripts.agent.plan import LARGEST
+from scripts.server.endpoint import AGENT_OFFSET
+from scripts.tasks import measuring
 from tests.wire.agents import KEY, Served
 
 pytestmark = pytest.mark.timeout(60)
@@ -188,6 +191,17 @@ def test_a_traffic_plan_of_no_model_is_refused(served: Served) -> None:
         status, _ = served.ask("POST", f"/v1/traffic/{name}", traffic(model=name), triton_admin_key=KEY)
         assert status == 400
     assert sorted(served.world.root.rglob("*")) == before
+
+
+def test_a_comparison_knows_the_bytes_of_what_it_asks(served: Served) -> None:
+    """Of each version that the agent beside the server knows; where no agent answers, nothing is known."""
+    beside = f"http://127.0.0.1:{served.port - AGENT_OFFSET}"
+    third = served.world.publish(3)
+    served.world.plan(1, candidate=3)
+    known = measuring.digests(beside, "cars")
+    assert known == {1: files.digest(files.scan(served.world.root / "image" / "cars" / "1")), 3: third}
+    assert measuring.digests(beside, "bikes") == {}
+    assert measuring.digests(f"http://127.0.0.1:{served.port}", "cars") == {}
 
 
 def test_health_is_told_to_probes(served: Served) -> None:

@@ -15,6 +15,7 @@ from scripts.agent.plan import Plan
 from scripts.agent.server import TRAFFIC_PATH
 from scripts.agent.traffic import Traffic, to_text
 from scripts.agent.traffics import Traffics
+from scripts.canary.compared import Compared
 from scripts.canary.kept import InFile, Keeper
 from scripts.canary.limits import Limits
 from scripts.canary.routes import Routes
@@ -247,7 +248,9 @@ class Scene:
         """The keeper of a laptop."""
         return InFile(path=self.folder / "state" / "cars.json", line=self.said.append)
 
-    def canary(self, version: int = TRIED, *, limit_s: float = 900.0, **changes: Any) -> Canary:
+    def canary(
+        self, version: int = TRIED, *, limit_s: float = 900.0, compared: Compared | None = None, **changes: Any
+    ) -> Canary:
         """Return a canary that has not begun."""
         return Canary(
             target=cast(OneServer, self.served),
@@ -264,6 +267,7 @@ class Scene:
             show=self.shown.append,
             clock=self.clock,
             wall=self.served.wall,
+            compared=compared,
         )
 
     def run(self, **changes: Any) -> Result:

@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
-from scripts.canary.settings import Step
+from scripts.canary.settings import Settings, Step
 from scripts.host.errors import TaskFailure
 from scripts.versions.target import OvertakenError
 from tests.doubles.disk_triton import WRONG
-from tests.unit.canary.scene import MODEL, STABLE, TRIED, Behaviour, Scene, decisions
+from tests.unit.canary.scene import MODEL, SETTINGS, STABLE, TRIED, Behaviour, Scene, decisions
 
 
 class Killed(BaseException):
@@ -141,6 +142,38 @@ def test_a_killed_judge_ends_its_canary(scene: Scene) -> None:
     assert not scene.served.plan().is_over(scene.served.wall())
     scene.served.sleep(61)
     assert scene.served.plan().is_over(scene.served.wall())
+
+
+@pytest.mark.parametrize("skew", [-60, 60])
+def test_the_clock_of_the_judge_does_not_matter(scene: Scene, skew: int) -> None:
+    """The plan ends by the servers' clock, however wrong the one is of who sets it."""
+    canary = scene.canary()
+    canary.wall = lambda: scene.served.wall() + timedelta(seconds=skew)
+    left: list[float] = []
+
+    def look() -> None:
+        expires = scene.served.plan().expires
+        assert expires is not None
+        left.append((expires - scene.served.wall()).total_seconds())
+
+    scene.served.at(20, look)
+    assert canary.run().verdict == "promoted"
+    assert 0.7 * SETTINGS.expires <= left[0] <= SETTINGS.expires
+
+
+@pytest.mark.parametrize("skew", [-60, 60])
+def test_pods_whose_clocks_differ_by_a_minute_hold_up_no_canary(two: Scene, skew: int) -> None:
+    """The plan's usual time is longer than that: both pods follow it until it is renewed."""
+    two.served.apis["two"].traffics.wall = lambda: two.served.wall() + timedelta(seconds=skew)
+    held: list[bool] = []
+
+    def look() -> None:
+        held.extend(bool(api.traffic(MODEL)[1]["in_force"]) for api in two.served.apis.values())
+
+    for seconds in (20, 40, 45):
+        two.served.at(seconds, look)
+    assert two.run(expires=Settings().expires).verdict == "promoted"
+    assert held == [True] * 6
 
 
 @pytest.mark.parametrize("pause", [0.0, 90.0], ids=["at once", "after the plan was over"])

@@ -145,11 +145,12 @@ class TestFollowed:
         source.clock += 2
         assert source.followed.traffic().shares == ()
 
-    def test_a_file_ends_by_the_clock_of_its_reader(self, source: Source) -> None:
-        """A clock that is a minute ahead ends it a minute early, and no other part of it changes."""
-        source.wall += 60
+    @pytest.mark.parametrize("skew", [-60, 60])
+    def test_a_file_ends_by_the_clock_of_its_reader(self, source: Source, skew: float) -> None:
+        """A clock that is a minute ahead ends it a minute early, one behind a minute late; nothing else changes."""
+        source.wall += skew
         source.shares()
-        source.clock += 239
+        source.clock += 299 - skew
         assert dict(source.followed.traffic().shares) == {2: 90, 3: 10}
         source.clock += 2
         assert source.followed.traffic().shares == ()

@@ -47,6 +47,7 @@ def test_that_nobody_can_tell_is_neither() -> None:
         ({"model": "cars", "version": "x"}, "--version takes a whole number"),
         ({"model": "cars", "version": "3", "for_": "1 hour"}, "--for takes a time, for example 90s, 30m or 2h"),
         ({"model": "cars", "version": "3", "config": "/none.toml"}, "--config /none.toml: there is no such file"),
+        ({"model": "cars", "version": "3", "compared": "/none.json"}, "--compared /none.json cannot be read: No such"),
     ],
 )
 def test_what_is_missing_is_asked_before_any_server(
