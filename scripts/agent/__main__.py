@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from scripts.agent.compose import Served
@@ -15,6 +16,7 @@ from scripts.agent.health import Health
 from scripts.agent.library import Library
 from scripts.agent.loading import Loader
 from scripts.agent.outcomes import Outcomes
+from scripts.agent.pace import EVERY_S, Pace
 from scripts.agent.plans import PLAN, Plans
 from scripts.agent.server import Api, server
 from scripts.agent.stores import open_store
@@ -58,6 +60,7 @@ def main() -> int:
     loader = Loader(triton=triton, served=served, say=_say)
     follower = Follower(loader=loader, fetches=Fetches(library=library, ended=wake.set), say=_say)
     health = Health(follower=follower)
+    pace = Pace(triton=triton)
 
     def end(*_: object) -> None:
         ended.set()
@@ -71,6 +74,7 @@ def main() -> int:
         traffics=traffics,
         outcomes=Outcomes(),
         health=health,
+        pace=pace,
         key=key,
         open=arguments.open,
         changed=wake.set,
@@ -81,7 +85,9 @@ def main() -> int:
         _say(f"cannot listen on {arguments.host}:{arguments.port}: {error.strerror}.")
         return 1
     threading.Thread(target=http.serve_forever, daemon=True).start()
-    threading.Thread(target=_watch, args=(health, ended), daemon=True).start()
+    # Each apart from what may wait for a load, or for an answer.
+    for look, every_s in ((health.look, _TICK_S), (pace.look, EVERY_S)):
+        threading.Thread(target=_watch, args=(look, every_s, ended), daemon=True).start()
     _say(f"listening on {arguments.host}:{http.server_address[1]}")
     _follow(follower, plans, traffics, wake, ended)
     http.shutdown()
@@ -110,11 +116,13 @@ def _follow(
         wake.wait(_TICK_S)
 
 
-def _watch(health: Health, ended: threading.Event) -> None:
-    """Look at the models' health, apart from what may wait for a load."""
-    while not ended.wait(_TICK_S):
+def _watch(look: Callable[[], None], every_s: float, ended: threading.Event) -> None:
+    """Look now and then."""
+    while not ended.wait(every_s):
         try:
-            health.look()
+            look()
+        except AgentError:  # the server is away: whoever follows the plan says so
+            continue
         except Exception as error:  # the next look may work
             _say(repr(error))
 

@@ -16,6 +16,7 @@ from scripts.agent.errors import AgentError, OutdatedPlanError, PlanError
 from scripts.agent.follow import Follower
 from scripts.agent.health import Health
 from scripts.agent.outcomes import Outcomes
+from scripts.agent.pace import Pace
 from scripts.agent.plan import LARGEST, Plan, is_number, read_object
 from scripts.agent.plans import Plans
 from scripts.agent.traffic import Traffic, to_text
@@ -43,6 +44,7 @@ class Api:
         traffics: Knows the traffic plans.
         outcomes: Knows what became of the calls of clients that follow one.
         health: Knows whether the server answers.
+        pace: Knows how fast the server has been of late.
         key: What a plan must be posted with; empty: nobody may post one, unless *open*.
         open: Whether anybody who reaches the agent may post a plan: on a laptop's loopback.
         changed: Called after a serving plan was taken.
@@ -53,6 +55,7 @@ class Api:
     traffics: Traffics
     outcomes: Outcomes
     health: Health
+    pace: Pace
     key: str
     open: bool
     changed: Callable[[], None]
@@ -77,6 +80,7 @@ class Api:
                 "restart_needed": self.follower.restart_needed,
                 "traffic": {name: self._told(plan) for name, plan in self.traffics.all().items()},
                 "outcomes": self.outcomes.to_dict(),
+                "pace": self.pace.to_dict(),
                 "models": {
                     name: {"image": list(image.get(name, ())), **state.to_dict()}
                     for name, state in sorted(self.follower.models.items())

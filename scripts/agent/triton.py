@@ -141,6 +141,19 @@ class Triton:
             for entry in json.loads(body)["model_stats"]
         }
 
+    def answered(self) -> dict[tuple[str, int], tuple[int, int]]:
+        """Return how many requests each loaded version of each model has answered, and the ns that they took together.
+
+        Raises:
+            RefusedError: If Triton does not say.
+            AwayError: If Triton does not answer.
+        """
+        found = {}
+        for entry in self._json("GET", "/v2/models/stats")["model_stats"]:
+            success = entry["inference_stats"]["success"]
+            found[entry["name"], int(entry["version"])] = (int(success["count"]), int(success["ns"]))
+        return found
+
     def has_gpu(self) -> bool:
         """Return whether its metrics name a GPU."""
         with contextlib.suppress(AwayError):

@@ -3,6 +3,7 @@
 import http.client
 import json
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any, Literal, Self
 
 import attrs
@@ -142,6 +143,11 @@ class Counters:
 
     text: str
 
+    @cached_property
+    def _all(self) -> list[Sample]:
+        """Every sample; the page is parsed once, however much is asked of it."""
+        return [sample for family in text_string_to_metric_families(self.text) for sample in family.samples]
+
     def total(self, name: str, **labels: str) -> float:
         """Return the sum of every sample of *name* that carries *labels*."""
         return sum(self.samples(name, **labels))
@@ -157,10 +163,17 @@ class Counters:
         """Return every sample of *name* that carries *labels*."""
         return [sample.value for sample in self._named(name) if labels.items() <= sample.labels.items()]
 
+    def by(self, label: str, name: str, **labels: str) -> dict[str, list[float]]:
+        """Return the samples of *name* that carry *labels*, by what they have in *label*."""
+        found: dict[str, list[float]] = {}
+        for sample in self._named(name):
+            if label in sample.labels and labels.items() <= sample.labels.items():
+                found.setdefault(sample.labels[label], []).append(sample.value)
+        return found
+
     def _named(self, name: str) -> Iterator[Sample]:
-        for family in text_string_to_metric_families(self.text):
-            # The parser gives counters the suffix that OpenMetrics asks for.
-            yield from (sample for sample in family.samples if sample.name.removesuffix("_total") == name)
+        # The parser gives counters the suffix that OpenMetrics asks for.
+        return (sample for sample in self._all if sample.name.removesuffix("_total") == name)
 
 
 def _request(

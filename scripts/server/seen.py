@@ -1,13 +1,14 @@
 """What an agent says: the plans that it follows, how far each version is, and what callers saw of it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import attrs
 
 from scripts.agent.errors import PlanError
 from scripts.agent.outcomes import Tally
+from scripts.agent.pace import Window
 from scripts.agent.plan import ModelPlan, Plan
 from scripts.agent.server import SCHEMA
 from scripts.agent.traffic import Traffic
@@ -107,6 +108,7 @@ class State:
         models: Each model, by name.
         traffic: The traffic plan of each model that has one, by name.
         outcomes: What became of the calls of clients that follow one, by the model's name.
+        pace: How fast the server has been of late, by the model's name and the version; none of an older agent.
     """
 
     plan: Plan
@@ -118,6 +120,7 @@ class State:
     models: Mapping[str, Model]
     traffic: Mapping[str, Traffic] = attrs.field(factory=dict)
     outcomes: Mapping[str, Told] = attrs.field(factory=dict)
+    pace: Mapping[str, Mapping[int, Sequence[Window]]] = attrs.field(factory=dict)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], *, where: str) -> Self:
@@ -143,6 +146,7 @@ class State:
                 models={name: Model.from_dict(one) for name, one in data["models"].items()},
                 traffic={name: Traffic.parse(json.dumps(one), model=name) for name, one in data["traffic"].items()},
                 outcomes={name: Told.from_dict(one) for name, one in data["outcomes"].items()},
+                pace={name: _windows(versions) for name, versions in data.get("pace", {}).items()},
             )
         except (KeyError, TypeError, ValueError, AttributeError, PlanError) as error:
             raise TaskFailure(f"The agent on {where} answers what these tasks do not understand: {error!r}.") from error
@@ -165,6 +169,14 @@ class State:
             candidate=planned.candidate if planned else None,
             digests={**known, **(planned.digests if planned else {})},
         )
+
+
+def _windows(data: Mapping[str, Any]) -> dict[int, list[Window]]:
+    """Read the windows of each version of a model."""
+    return {
+        int(version): [(int(at), int(calls), int(spent_us)) for at, calls, spent_us in windows]
+        for version, windows in data.items()
+    }
 
 
 def plan_of(models: Mapping[str, Any], *, generation: int = 0) -> Plan:

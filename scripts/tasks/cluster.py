@@ -125,7 +125,7 @@ def deployed(
 
 @task(help={**WHERE, "json": "Print everything as JSON, for scripts."})
 def status(c: Context, release: str = "", namespace: str = "", context: str = "", json: bool = False) -> None:
-    """Show the deployment: release, image, pods, GPUs, autoscaler, serving plan, and each server's models and requests.
+    """Show the deployment: release, pods, GPUs, autoscaler, serving plan, each server's models, and what callers saw.
 
     If the release is there, the exit status is 0, whatever its state. If it is not there, or the cluster does not
     answer, the exit status is 1.
@@ -142,7 +142,11 @@ def status(c: Context, release: str = "", namespace: str = "", context: str = ""
         table("Pods", tables.POD_COLUMNS, tables.pod_rows(found, now=datetime.now(UTC)))
         if rows := tables.plan_rows(found):
             table("Serving plan", tables.PLAN_COLUMNS, rows)
-        table("Models", tables.MODEL_COLUMNS, tables.model_rows(found))
+        table(tables.MODELS, tables.MODEL_COLUMNS, tables.model_rows(found))
+        if rows := tables.caller_rows(found):
+            table(tables.CALLERS, tables.CALLER_COLUMNS, rows)
+        for slow in found.slow:
+            say(str(slow))
 
 
 @task(

@@ -70,6 +70,11 @@ def test_the_grace_period_is_the_sum(library: Library, stop: int, ending: int, g
     assert rendered.container.get("lifecycle") == pause
 
 
+def test_the_server_tells_its_percentiles(library: Library) -> None:
+    """`invoke status` shows them of each pod."""
+    assert "--metrics-config=summary_latencies=true" in library.render(LEAST).container["args"]
+
+
 @pytest.mark.parametrize(("stop", "age"), [(10, ["2500"]), (45, ["11250"]), (0, [])])
 def test_connections_end_before_the_server_does(library: Library, stop: int, age: list[str]) -> None:
     """A client that holds a connection has looked for other pods before the pause is over."""

@@ -44,6 +44,7 @@ class DiskTriton(Triton):
         log: What was asked that changes something, in order.
         broken: Versions that load by themselves alone: ``("cars", 3)``.
         faults: ``"away"`` while the server is not there.
+        counted: How many requests each version has answered, and the ns that they took together.
     """
 
     served: Served
@@ -54,6 +55,7 @@ class DiskTriton(Triton):
     log: list[str] = dataclasses.field(default_factory=list)
     broken: set[tuple[str, int]] = dataclasses.field(default_factory=set)
     faults: set[str] = dataclasses.field(default_factory=set)
+    counted: dict[tuple[str, int], tuple[int, int]] = dataclasses.field(default_factory=dict)
 
     def ready(self) -> dict[str, set[int]]:
         """Return what answers."""
@@ -96,6 +98,11 @@ class DiskTriton(Triton):
         """Return that nobody asked."""
         self._there()
         return dict.fromkeys(self.loaded.get(model, ()), (0, 0))
+
+    def answered(self) -> dict[tuple[str, int], tuple[int, int]]:
+        """Return what was counted."""
+        self._there()
+        return dict(self.counted)
 
     def has_gpu(self) -> bool:
         """Return that there is none."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from scripts.agent.health import Health
 from scripts.agent.outcomes import Outcomes
+from scripts.agent.pace import Pace
 from scripts.agent.plans import Plans
 from scripts.agent.server import Api, server
 from scripts.agent.traffics import Traffics
@@ -25,12 +26,14 @@ class Served:
         self.traffics = Traffics(kept=root / "traffic", say=self.world.said.append)
         self.traffics.open()
         self.changes = 0
+        self.pace = Pace(triton=self.world.triton)
         api = Api(
             follower=self.world.follower,
             plans=self.plans,
             traffics=self.traffics,
             outcomes=Outcomes(),
             health=Health(follower=self.world.follower),
+            pace=self.pace,
             key=key,
             open=open_to_all,
             changed=self._change,

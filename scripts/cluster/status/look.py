@@ -21,11 +21,13 @@ from scripts.cluster.release.record import Record
 from scripts.cluster.says import ClusterFailure
 from scripts.cluster.serving import Plans
 from scripts.cluster.status.autoscaler import Autoscaler, autoscaler_of
-from scripts.cluster.status.warmup import WarmUp
+from scripts.cluster.status.callers import Callers, callers
+from scripts.cluster.status.served import Served, versions_of
+from scripts.cluster.status.slow import Slow, slow_pods
 from scripts.cluster.target import Target
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
-from scripts.server.endpoint import Counters, Endpoint
+from scripts.server.seen import State
 
 # A server that has not answered by then is shown as one that does not, in seconds.
 PATIENCE_S = 8.0
@@ -40,35 +42,6 @@ GPU_LABELS = (
 
 Forward = Callable[..., AbstractContextManager[Forwarding]]
 Object = Mapping[str, Any]
-
-
-@attrs.frozen(kw_only=True)
-class Served:
-    """A version of a model in one server, with what it has done since that started.
-
-    Attributes:
-        model: The model.
-        version: The version.
-        state: As Triton calls it: ``READY``, ``LOADING``, ``UNAVAILABLE``, ...
-        reason: Why it is not ready; empty where that is not known.
-        requests: How many requests were answered.
-        failures: How many failed; those that a full queue turned away are not among them.
-        queue_ms: The mean time that a request waited; None before the first.
-        pending: How many wait now.
-        images: How many images were inferred.
-        runs: In how many runs of the model.
-    """
-
-    model: str
-    version: str
-    state: str
-    reason: str
-    requests: int
-    failures: int
-    queue_ms: float | None
-    pending: int
-    images: int
-    runs: int
 
 
 @attrs.frozen(kw_only=True)
@@ -104,6 +77,8 @@ class Status:
         gpus: Which GPUs the node of each pod has, by the pod's name.
         autoscaler: What decides how many there are, where something does.
         servers: What the server in each pod says.
+        callers: What clients that follow a traffic plan saw, of all pods together.
+        slow: The pods that are slower than the others by more than chance.
         plan: Which versions the release plans to serve, in words; empty where all of the image are served.
         was_ready: Whether the pods of the last revision were ever ready.
         last_good: The last revision before it whose pods were; None where none is known.
@@ -120,6 +95,8 @@ class Status:
     gpus: Mapping[str, str]
     autoscaler: Autoscaler | None
     servers: tuple[Server, ...]
+    callers: tuple[Callers, ...] = ()
+    slow: tuple[Slow, ...] = ()
     plan: str = ""
     was_ready: bool = True
     last_good: int | None = None
@@ -148,7 +125,8 @@ def look(
     plans = serving.planned(kubectl, target) if any(pod.agent for pod in pods) else {}
     ask = partial(_ask, kubectl, plans=plans, headers=admin_headers(kubectl, pods, progress=progress), forward=forward)
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        servers = tuple(pool.map(ask, pods))
+        asked = list(pool.map(ask, pods))
+    states = {server.pod: state for server, state in asked if state}
     record = Record.parse(deployments if revisions else ())
     good = record.last_good(revisions[:-1]) if record.known else None
     return Status(
@@ -164,12 +142,24 @@ def look(
         autoscaler=autoscaler_of(
             {each["metadata"]["name"] for each in deployments}, _items(kubectl, "horizontalpodautoscalers")
         ),
-        servers=servers,
+        servers=tuple(server for server, _ in asked),
+        callers=callers(states.values()),
+        slow=_slow(pods, states),
         plan=serving.all_told(plans),
         # Where nothing is written down, Kubernetes may have forgotten.
         was_ready=not record.known or record.is_good(revisions[-1]) or _are_proven(kubectl, target, deployments),
         last_good=good.number if good else None,
     )
+
+
+def _slow(pods: Sequence[Pod], states: Mapping[str, State]) -> tuple[Slow, ...]:
+    """Return the slow pods of each chart in a release: those of another one may run on other machines."""
+    nodes = {pod.name: pod.node for pod in pods}
+    found: list[Slow] = []
+    for plan in dict.fromkeys(pod.plan for pod in pods):
+        alike = [pod.name for pod in pods if pod.plan == plan and pod.name in states]
+        found += slow_pods({name: states[name].pace for name in alike}, nodes)
+    return tuple(found)
 
 
 def _or_nothing(kubectl: Kubectl, kind: str, name: str) -> Object:
@@ -237,64 +227,21 @@ def gpu_model(labels: Mapping[str, str]) -> str:
     return next((labels[name] for name in GPU_LABELS if labels.get(name)), "")
 
 
-def _ask(kubectl: Kubectl, pod: Pod, *, plans: Plans, headers: Mapping[str, Secret], forward: Forward) -> Server:
+def _ask(
+    kubectl: Kubectl, pod: Pod, *, plans: Plans, headers: Mapping[str, Secret], forward: Forward
+) -> tuple[Server, State | None]:
+    """Return what the server in a pod says, and the agent beside it; None: there is none, or it does not answer."""
     if not pod.running or pod.leaving:
-        return Server(pod=pod.name, trouble="leaving" if pod.leaving else "its container does not run")
+        return Server(pod=pod.name, trouble="leaving" if pod.leaving else "its container does not run"), None
     plan = plans.get(pod.plan) if pod.agent else None
     ports = (HTTP, METRICS, *([AGENT] if plan else []))
-    follows = None
+    follows, state = None, None
     try:
         with forward(kubectl, f"pod/{pod.name}", ports, progress=lambda _: None, patience_s=PATIENCE_S) as forwarding:
             if plan:
-                follows = Follows.of(PodAgent.behind(forwarding, pod.name, headers).state(), plan)
-            return Server(pod=pod.name, follows=follows, versions=tuple(_versions(forwarding.endpoint(headers))))
+                state = PodAgent.behind(forwarding, pod.name, headers).state()
+                follows = Follows.of(state, plan)
+            versions = tuple(versions_of(forwarding.endpoint(headers)))
+            return Server(pod=pod.name, follows=follows, versions=versions), state
     except TaskFailure as error:
-        return Server(pod=pod.name, follows=follows, trouble=" ".join(str(error).split()))
-
-
-def _versions(endpoint: Endpoint) -> list[Served]:
-    counters = endpoint.counters()
-    index = endpoint.post("/v2/repository/index", b"{}")
-    if index.status == 200:
-        found = [
-            (i["name"], i["version"], i.get("state", ""), i.get("reason", ""))
-            for i in index.body["items"]
-            if i.get("version")
-        ]
-    else:  # restricted, and we have no key: then what has figures is asked one by one
-        found = [(*key, _state(endpoint, *key), "") for key in counters.versions("nv_inference_request_success")]
-    return [
-        served(counters, model, version, state, reason, warm=_warm_up(endpoint, model, version))
-        for model, version, state, reason in sorted(found, key=lambda item: (item[0], int(item[1])))
-    ]
-
-
-def _state(endpoint: Endpoint, model: str, version: str) -> str:
-    ready = endpoint.get(f"/v2/models/{model}/versions/{version}/ready").status == 200
-    return "READY" if ready else "UNAVAILABLE"
-
-
-def _warm_up(endpoint: Endpoint, model: str, version: str) -> WarmUp:
-    answer = endpoint.get(f"/v2/models/{model}/versions/{version}/config")
-    return WarmUp.of(answer.body) if answer.status == 200 else WarmUp()
-
-
-def served(
-    counters: Counters, model: str, version: str, state: str, reason: str, *, warm: WarmUp | None = None
-) -> Served:
-    """Return a version with its figures from *counters*, without those of its warm-up."""
-    warm = warm or WarmUp()
-    total = partial(counters.total, model=model, version=version)
-    requests = max(0.0, total("nv_inference_request_success") - warm.requests)
-    return Served(
-        model=model,
-        version=version,
-        state=state,
-        reason=reason,
-        requests=int(requests),
-        failures=int(total("nv_inference_request_failure")),
-        queue_ms=total("nv_inference_queue_duration_us") / requests / 1e3 if requests else None,
-        pending=int(total("nv_inference_pending_request_count")),
-        images=max(0, int(total("nv_inference_count")) - warm.requests),
-        runs=max(0, int(total("nv_inference_exec_count")) - warm.runs),
-    )
+        return Server(pod=pod.name, follows=follows, trouble=" ".join(str(error).split())), state

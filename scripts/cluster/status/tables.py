@@ -2,17 +2,25 @@
 
 import json
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import attrs
 
+from scripts.agent.outcomes import QUANTILES
 from scripts.cluster.pods import Pod
 from scripts.cluster.status.look import Status
 
 Rows = list[tuple[str, ...]]
 POD_COLUMNS = ("pod", "", "restarts", "age", "node", "GPU", "image", "what is wrong")
 PLAN_COLUMNS = ("pod", "", "serving plan")
-MODEL_COLUMNS = ("pod", "model", "version", "", "requests", "failures", "queue, ms", "pending", "images a run")
+_LATENCY = tuple(f"p{100 * share:g}" for share in QUANTILES)
+MODEL_COLUMNS = (
+    *("pod", "model", "version", "", "requests", "failures", *_LATENCY, "queue, ms", "pending", "images a run"),
+)
+MODELS = "Models, as Triton in each pod counts; p50 to p99: ms in Triton, last minute"
+CALLER_COLUMNS = ("model", "version", "calls", "failures", *_LATENCY)
+CALLERS = "Calls of all pods, as clients saw them; p50 to p99: ms"
 
 
 def release_rows(status: Status) -> Rows:
@@ -77,7 +85,7 @@ def model_rows(status: Status) -> Rows:
     rows: Rows = []
     for server in status.servers:
         if server.trouble:
-            rows.append((server.pod, server.trouble, "", "warning", "", "", "", "", ""))
+            rows.append((server.pod, server.trouble, "", "warning", *[""] * (len(MODEL_COLUMNS) - 4)))
         for version in server.versions:
             ready = version.state == "READY"
             rows.append((
@@ -86,12 +94,21 @@ def model_rows(status: Status) -> Rows:
                 version.version,
                 "ok" if ready else f"{version.state} {version.reason}".strip(),
                 str(version.requests),
-                str(version.failures),
+                _kinds(version.reasons),
+                *_percentiles(version.latency_ms),
                 "" if version.queue_ms is None else f"{version.queue_ms:.2f}",
                 str(version.pending),
                 f"{version.images / version.runs:.1f}" if version.runs else "",
             ))  # fmt: skip
     return rows
+
+
+def caller_rows(status: Status) -> Rows:
+    """Return a row for each version that clients told of."""
+    return [
+        (one.model, one.version, str(one.calls), _kinds(one.failures), *_percentiles(one.latency_ms))
+        for one in status.callers
+    ]
 
 
 def as_json(status: Status) -> str:
@@ -103,6 +120,18 @@ def digest(image: str) -> str:
     """Return the beginning of an image's digest, or the image where it has none."""
     found = re.search(r"sha256:([0-9a-f]{12})", image)
     return found[1] if found else image
+
+
+def _kinds(failures: Mapping[str, int]) -> str:
+    """Return how many failed, and of what."""
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(failures.items(), key=lambda one: -one[1]))
+    return kinds or "0"
+
+
+def _percentiles(latency_ms: Mapping[str, float]) -> tuple[str, ...]:
+    """Return a cell for each percentile, empty where it is not known."""
+    known = [latency_ms.get(name) for name in _LATENCY]
+    return tuple("" if ms is None else f"{ms:.3g}" if ms < 100 else f"{ms:,.0f}" for ms in known)
 
 
 def _when(text: str) -> str:

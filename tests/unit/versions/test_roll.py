@@ -8,6 +8,7 @@ import pytest
 from scripts.agent.errors import AgentError
 from scripts.agent.health import Health
 from scripts.agent.outcomes import Outcomes
+from scripts.agent.pace import Pace
 from scripts.agent.plan import Plan
 from scripts.agent.plans import Plans
 from scripts.agent.server import Api
@@ -46,6 +47,7 @@ class InProcess:
                 traffics=Traffics(kept=world.root / "work" / "traffic", say=world.said.append),
                 outcomes=Outcomes(),
                 health=health,
+                pace=Pace(triton=world.triton),
                 key="",
                 open=True,
                 changed=lambda: None,

@@ -13,7 +13,8 @@ from scripts.cluster.follows import Follows
 from scripts.cluster.release.record import READY
 from scripts.cluster.status import tables
 from scripts.cluster.status.autoscaler import Autoscaler
-from scripts.cluster.status.look import Served, Server, Status, gpu_model, look, served
+from scripts.cluster.status.look import Server, Status, gpu_model, look
+from scripts.cluster.status.served import Served, served
 from scripts.cluster.status.warmup import WarmUp
 from scripts.host.errors import TaskFailure
 from scripts.server.endpoint import Counters
@@ -71,6 +72,15 @@ nv_inference_queue_duration_us{model="m",version="2"} 6000
 nv_inference_count{model="m",version="2"} 30
 # TYPE nv_inference_exec_count counter
 nv_inference_exec_count{model="m",version="2"} 4
+# TYPE nv_inference_request_summary_us summary
+nv_inference_request_summary_us_count{model="m",version="2"} 4
+nv_inference_request_summary_us_sum{model="m",version="2"} 9000
+nv_inference_request_summary_us{model="m",version="2",quantile="0.5"} 2000
+nv_inference_request_summary_us{model="m",version="2",quantile="0.9"} 3000
+nv_inference_request_summary_us{model="m",version="2",quantile="0.95"} 3217.5
+nv_inference_request_summary_us{model="m",version="2",quantile="0.99"} 123456
+nv_inference_request_summary_us{model="m",version="1",quantile="0.5"} Nan
+nv_inference_request_summary_us{model="m",version="1",quantile="0.99"} Nan
 # TYPE nv_inference_pending_request_count gauge
 nv_inference_pending_request_count{model="m",version="2"} 7
 """
@@ -237,8 +247,24 @@ def test_an_upgrade_that_failed_is_shown() -> None:
 def test_a_versions_figures() -> None:
     """Failures of every kind are summed, the queue's time is a mean; before the first request there is none."""
     found = served(Counters(text=PAGE), "m", "2", "READY", "")
-    assert attrs.astuple(found) == ("m", "2", "READY", "", 4, 3, 1.5, 7, 30, 4)
-    assert served(Counters(text=PAGE), "m", "1", "LOADING", "").queue_ms is None
+    assert attrs.asdict(found) == {
+        "model": "m", "version": "2", "state": "READY", "reason": "", "requests": 4, "failures": 3,
+        "reasons": {"other": 1, "backend": 2}, "queue_ms": 1.5, "pending": 7, "images": 30, "runs": 4,
+        "latency_ms": {"p50": 2.0, "p95": 3.217, "p99": 123.456},
+    }  # fmt: skip
+    quiet = served(Counters(text=PAGE), "m", "1", "LOADING", "")
+    assert (quiet.queue_ms, quiet.reasons, quiet.latency_ms) == (None, {}, {})
+
+
+def test_of_several_gpus_the_slowest_counts() -> None:
+    """Triton tells quantiles of each; one that has had no request says nothing."""
+    figures = {"a": "4000", "b": "9000", "c": "Nan"}
+    lines = [
+        f'nv_inference_request_summary_us{{gpu_uuid="{gpu}",model="m",version="2",quantile="0.99"}} {value}'
+        for gpu, value in figures.items()
+    ]
+    page = "\n".join(["# TYPE nv_inference_request_summary_us summary", *lines, ""])
+    assert served(Counters(text=page), "m", "2", "READY", "").latency_ms == {"p99": 9.0}
 
 
 def test_versions_are_shown_with_their_state() -> None:
@@ -246,12 +272,12 @@ def test_versions_are_shown_with_their_state() -> None:
     ready = served(Counters(text=PAGE), "m", "2", "READY", "")
     broken = Served(
         model="m", version="1", state="UNAVAILABLE", reason="unloaded",
-        requests=0, failures=0, queue_ms=None, pending=0, images=0, runs=0,
+        requests=0, failures=0, reasons={}, queue_ms=None, pending=0, images=0, runs=0, latency_ms={},
     )  # fmt: skip
     found = attrs.evolve(ask(deployed(pod("a"))), servers=(Server(pod="a", versions=(broken, ready)),))
     assert tables.model_rows(found) == [
-        ("a", "m", "1", "UNAVAILABLE unloaded", "0", "0", "", "0", ""),
-        ("a", "m", "2", "ok", "4", "3", "1.50", "7", "7.5"),
+        ("a", "m", "1", "UNAVAILABLE unloaded", "0", "0", "", "", "", "", "0", ""),
+        ("a", "m", "2", "ok", "4", "2 backend, 1 other", "2", "3.22", "123", "1.50", "7", "7.5"),
     ]
 
 
