@@ -17,6 +17,7 @@ import attrs
 import numpy as np
 import onnx
 
+from scripts.canary.kept import Record
 from scripts.host.root import ROOT
 from scripts.packaging.package import package
 from scripts.sources.source import Source
@@ -228,6 +229,14 @@ def judged(process: "subprocess.Popen[str]") -> Judged:
     out, errors = process.communicate(timeout=150)
     sys.stdout.write(errors)
     return Judged(status=process.returncode, found=json.loads(out or "{}"), said=errors)
+
+
+def kept(folder: Path) -> Record | None:
+    """Return what a canary of the test has noted down of a look at what became of the calls; None: of none so far."""
+    for path in (folder / "state").rglob("canary/*.json"):
+        record = Record.parse(path.read_text(encoding="utf-8"))
+        return record if record.judge is not None else None
+    return None
 
 
 def promoted(served: Served, version: int, folder: Path) -> str:

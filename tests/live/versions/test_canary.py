@@ -11,7 +11,7 @@ import pytest
 
 from tests.doubles import tiny
 from tests.doubles.brittle_models import brittle, picky, sluggish
-from tests.live.versions.canaries import Callers, callers_of, canary, judged, offer, promoted
+from tests.live.versions.canaries import Callers, callers_of, canary, judged, kept, offer, promoted
 from tests.live.versions.scene import MODEL, Scene, Served
 from tests.waiting import wait_until
 from triton_sdk.errors import LocalServerError
@@ -94,13 +94,18 @@ def test_a_judge_that_is_killed_ends_its_canary_and_the_next_goes_on(
     with callers.calling():
         with canary(served, GOOD, tmp_path, expires=10) as process:
             wait_until(lambda: any(came == GOOD for *_, came in callers.read()), within_s=60)
+            # Before its first look it knows nothing that another run could go on with.
+            wait_until(lambda: kept(tmp_path), within_s=60)
             process.kill()
         killed = time.monotonic()
+        record = kept(tmp_path)
         wait_until(lambda: callers.all_get(2, since=killed + 1), within_s=30)
         with canary(served, GOOD, tmp_path) as process:
             done = judged(process)
         assert done.status == 0, done.said
-    assert done.decisions[:2] == ["begin", "go on"]
+    assert record is not None
+    before = [one["decision"] for one in record.decisions]
+    assert done.decisions[: len(before) + 1] == [*before, "go on"]
     assert callers.failures(beside=0) == []
     assert served.versions() == {2, GOOD}
 
