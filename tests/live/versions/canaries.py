@@ -7,8 +7,9 @@ import os
 import queue
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import attrs
 import numpy as np
 import onnx
 
+from scripts.agent.plan import CANDIDATE
 from scripts.canary.kept import Record
 from scripts.host.root import ROOT
 from scripts.packaging.package import package
@@ -167,6 +169,34 @@ def callers_of(served: Served) -> Iterator[Callers]:
             callers.read()  # a process does not end before its queue is empty
             time.sleep(0.05)
         assert not any(process.is_alive() for process in processes)
+
+
+@contextlib.contextmanager
+def requests_of(served: Served, version: int) -> Iterator[Callable[[], int]]:
+    """Give how many requests of callers a candidate has had by the server's own counter, which goes with it.
+
+    Whether a request failed is nothing that this Triton's counters tell: its backend is written in Python.
+    """
+    ended, before, seen = threading.Event(), [0], [0]
+
+    def ask() -> None:
+        while not ended.wait(0.1):
+            answer = served.target.triton.get(f"/v2/models/{MODEL}{CANDIDATE}/stats")
+            found = [
+                one["inference_stats"] for one in answer.body.get("model_stats", ()) if one["version"] == str(version)
+            ]
+            count = sum(stats["success"]["count"] + stats["fail"]["count"] for stats in found)
+            # Its golden images were asked before anybody was sent to it.
+            is_alone = max(seen) == 0 and not served.target.agent.get(f"/v1/traffic/{MODEL}").body["in_force"]
+            (before if is_alone else seen).append(count)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    try:
+        yield lambda: max(seen) - max(before)
+    finally:
+        ended.set()
+        thread.join(30)
 
 
 @attrs.frozen(kw_only=True)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.doubles import tiny
 from tests.doubles.brittle_models import brittle, picky, sluggish
-from tests.live.versions.canaries import Callers, callers_of, canary, judged, kept, offer, promoted
+from tests.live.versions.canaries import Callers, callers_of, canary, judged, kept, offer, promoted, requests_of
 from tests.live.versions.scene import MODEL, Scene, Served
 from tests.waiting import wait_until
 from triton_sdk.errors import LocalServerError
@@ -68,14 +68,15 @@ def test_a_good_version_is_promoted(served: Served, callers: Callers, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("version", "fatal"), [(BRITTLE, 1.0), (BRITTLE, 0.2), (PICKY, 1.0)], ids=["all fail", "a fifth fails", "refuses"]
+    ("version", "fatal"), [(BRITTLE, 1.0), (BRITTLE, 0.05), (PICKY, 1.0)], ids=["all fail", "5% fail", "refuses"]
 )
 def test_a_version_that_fails_is_aborted(
     served: Served, callers: Callers, tmp_path: Path, version: int, fatal: float
 ) -> None:
-    """Nobody but its own callers notices; when it has gone, all get what they got before."""
-    with callers.calling(fatal=fatal):
-        with canary(served, version, tmp_path) as process:
+    """Nobody but its own callers notices, who saw no failure that is not its own; then all get what they got before."""
+    with callers.calling(fatal=fatal), requests_of(served, version) as requests:
+        # Five of a hundred are found in some hundred calls.
+        with canary(served, version, tmp_path, calls=1000) as process:
             done = judged(process)
         assert done.status == 1, done.said
         ended = time.monotonic()
@@ -83,6 +84,10 @@ def test_a_version_that_fails_is_aborted(
     assert done.decisions[-1] == "aborted"
     assert f"Version {version} is taken away." in done.said
     assert callers.failures(beside=version) == []
+    failures = [came for *_, came in callers.failures(beside=0)]
+    assert all(f"{MODEL}.candidate" in str(came) for came in failures), failures
+    answered = sum(came == version for *_, came in callers.seen)
+    assert 0 < len(failures) <= requests() - answered
     assert served.versions() == {1, 2}
     assert served.state().models[MODEL].candidate is None
 
