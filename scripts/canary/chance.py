@@ -11,19 +11,15 @@ that of each of the two binomials that draw with replacement (Hoeffding, 1963): 
 by parts of 1.
 """
 
+import math
+from collections.abc import Sequence
+from functools import reduce
+
 import attrs
-import numpy as np
-from numpy.typing import NDArray
 
-# A number of one canary, or an array with the numbers of many.
-Number = NDArray[np.float64] | np.float64 | float
+from scripts.canary.arithmetic import PLAIN, Arithmetic, Number
 
-RATIOS = np.array([1.4, 2.0, 4.0, 8.0, 20.0])
-
-
-def zero() -> NDArray[np.float64]:
-    """Return the evidence of no look: none for any ratio."""
-    return np.zeros(len(RATIOS))
+RATIOS = (1.4, 2.0, 4.0, 8.0, 20.0)
 
 
 @attrs.define
@@ -31,10 +27,12 @@ class Evidence:
     """What speaks against one candidate, or each of many.
 
     Attributes:
-        logs: The natural logarithm of the e-process of each odds ratio of the grid, shape ``[..., ratios]``.
+        logs: The natural logarithm of the e-process of each odds ratio of the grid.
+        arithmetic: What it is reckoned with.
     """
 
-    logs: NDArray[np.float64] = attrs.field(factory=zero, eq=attrs.cmp_using(eq=np.array_equal))
+    logs: Sequence[Number] = (0.0,) * len(RATIOS)
+    arithmetic: Arithmetic = attrs.field(default=PLAIN, eq=False, repr=False)
 
     def compare(self, hits: Number, calls: Number, stable_hits: Number, stable_calls: Number) -> None:
         """Add a look at the calls of both versions, of which the candidate may not have the greater share of hits.
@@ -45,25 +43,31 @@ class Evidence:
             stable_hits: The same of the stable version.
             stable_calls: Of so many calls.
         """
-        both_hits, both_calls = np.add(hits, stable_hits), np.maximum(np.add(calls, stable_calls), 1)
-        by_hits = _binomial(both_hits, np.divide(calls, both_calls))
-        by_calls = _binomial(calls, np.divide(both_hits, both_calls))
-        self.logs = self.logs + np.multiply.outer(hits, np.log(RATIOS)) - np.minimum(by_hits, by_calls)
+        both_hits, both_calls = hits + stable_hits, self.arithmetic.maximum(calls + stable_calls, 1.0)
+        by_hits = self._binomial(both_hits, calls / both_calls)
+        by_calls = self._binomial(calls, both_hits / both_calls)
+        self._add(hits, [self.arithmetic.minimum(one, other) for one, other in zip(by_hits, by_calls, strict=True)])
 
     def hold(self, hits: Number, calls: Number, most: float) -> None:
         """Add a look at one version, of whose calls a share of at most *most* may be hits."""
-        self.logs = self.logs + np.multiply.outer(hits, np.log(RATIOS)) - _binomial(calls, most)
+        self._add(hits, self._binomial(calls, most))
 
-    def log(self, together: Number = 1.0) -> NDArray[np.float64]:
+    def log(self, together: Number = 1.0) -> Number:
         """Return the natural logarithm of the evidence, mixed over the grid.
 
         Args:
             together: How many hits come together, at least 1: so many are one piece of evidence.
         """
-        logs = self.logs / np.expand_dims(together, -1)
-        return np.asarray(np.logaddexp.reduce(logs, axis=-1) - np.log(len(RATIOS)))
+        logs = [log / together for log in self.logs]
+        most = reduce(self.arithmetic.maximum, logs)
+        return most + self.arithmetic.log(sum(self.arithmetic.exp(log - most) for log in logs) / len(RATIOS))
 
+    def _add(self, hits: Number, expected: Sequence[Number]) -> None:
+        """Add a look, of which the logarithms of the expectations are known."""
+        self.logs = [
+            log + hits * math.log(ratio) - most for log, ratio, most in zip(self.logs, RATIOS, expected, strict=True)
+        ]
 
-def _binomial(calls: Number, share: Number) -> NDArray[np.float64]:
-    """Return the logarithm of the expectation of ``r**k`` for each ratio r, k being a share of the calls."""
-    return np.asarray(np.expand_dims(calls, -1) * np.log1p(np.multiply.outer(share, RATIOS - 1)))
+    def _binomial(self, calls: Number, share: Number) -> Sequence[Number]:
+        """Return the logarithm of the expectation of ``r**k`` for each ratio r, k being a share of the calls."""
+        return [calls * self.arithmetic.log1p(share * (ratio - 1)) for ratio in RATIOS]

@@ -5,10 +5,8 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import attrs
-import numpy as np
 
 from scripts.agent.outcomes import BUCKETS_PER_OCTAVE, INVALID, Latency, Tally
-from scripts.canary.chance import Number
 from scripts.canary.limits import DISAGREEMENT, FAILURES, OUTRIGHT, QUANTILES, Limits
 from scripts.canary.scales import Marks, Scales, beyond
 
@@ -54,13 +52,15 @@ class Counts:
     def marks(self, edges: Mapping[str, float] | None) -> Marks:
         """Return what the scales take of it, slow being what took longer than the edges; None: there are none yet."""
         buckets = self.latency.buckets
-        places, counts = np.array(list(buckets.keys())), np.array(list(buckets.values()))
         return Marks(
             calls=self.calls,
             failed=self.failed,
             incidents=self.incidents,
             answered=buckets.total() if edges else 0,
-            slow={name: float(beyond(places, edges[name]) @ counts) if edges else 0.0 for name in QUANTILES},
+            slow={
+                name: sum(count * beyond(place, edges[name]) for place, count in buckets.items()) if edges else 0.0
+                for name in QUANTILES
+            },
             sure=self.shadow_sure,
             flips=self.shadow_sure - self.shadow_sure_same,
         )
@@ -176,7 +176,7 @@ class Judge:
     def missing(self) -> list[str]:
         """Return what is not known yet, and is needed before the candidate may pass."""
         limits, one, least = self.limits, self.scales.candidate, self.limits.hard_calls
-        counted: list[tuple[str, Number, int, str]] = [
+        counted: list[tuple[str, float, int, str]] = [
             ("calls", self.scales.stable.calls, least, "calls of the stable version"),
             ("calls", one.calls, least, "calls of the candidate"),
             ("latency", one.answered, least, "calls of the candidate"),

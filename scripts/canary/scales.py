@@ -1,17 +1,14 @@
 """The scales of a canary: what each statistic weighs, for one canary or, in arrays, for many at once."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, Self
 
 import attrs
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
-from scripts.canary.chance import Evidence, Number
+from scripts.canary.arithmetic import PLAIN, Arithmetic, Flags, Number
+from scripts.canary.chance import Evidence
 from scripts.canary.limits import DISAGREEMENT, FAILURES, OUTRIGHT, PARTS, QUANTILES, Limits
-
-# Whether it is so of one canary, or of each of many.
-Flags = NDArray[np.bool_] | np.bool_ | bool
 
 
 @attrs.frozen(kw_only=True)
@@ -38,13 +35,13 @@ class Marks:
 
     def __add__(self, other: "Marks") -> "Marks":
         return Marks(
-            calls=np.add(self.calls, other.calls),
-            failed=np.add(self.failed, other.failed),
-            incidents=np.add(self.incidents, other.incidents),
-            answered=np.add(self.answered, other.answered),
-            slow={name: np.add(slow, other.slow[name]) for name, slow in self.slow.items()},
-            sure=np.add(self.sure, other.sure),
-            flips=np.add(self.flips, other.flips),
+            calls=self.calls + other.calls,
+            failed=self.failed + other.failed,
+            incidents=self.incidents + other.incidents,
+            answered=self.answered + other.answered,
+            slow={name: slow + other.slow[name] for name, slow in self.slow.items()},
+            sure=self.sure + other.sure,
+            flips=self.flips + other.flips,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -53,9 +50,9 @@ class Marks:
         return {name: slow if name == "slow" else float(count) for name, count in attrs.asdict(self).items()}
 
 
-def beyond(buckets: ArrayLike, edge: float) -> NDArray[np.float64]:
-    """Return which part of each bucket of a histogram of latencies lies above *edge*, a place between buckets."""
-    return np.clip(np.asarray(buckets) + 1.0 - edge, 0.0, 1.0)
+def beyond(bucket: Number, edge: float, arithmetic: Arithmetic = PLAIN) -> Number:
+    """Return which part of a bucket of a histogram of latencies lies above *edge*, a place between buckets."""
+    return arithmetic.minimum(arithmetic.maximum(bucket + 1.0 - edge, 0.0), 1.0)
 
 
 @attrs.frozen(kw_only=True)
@@ -80,35 +77,35 @@ class Block:
     stable_calls: Number = 0.0
     stable_failed: Number = 0.0
 
-    def with_look(self, stable: Marks, candidate: Marks) -> Self:
+    def with_look(self, stable: Marks, candidate: Marks, arithmetic: Arithmetic) -> Self:
         """Return it with one look more."""
         return attrs.evolve(
             self,
-            calls=np.add(self.calls, candidate.calls),
-            failed=np.add(self.failed, candidate.failed),
-            looks=np.add(self.looks, np.greater(candidate.calls, 0)),
-            failing=np.add(self.failing, np.greater(candidate.failed, 0)),
-            expected=self.expected + np.multiply(candidate.calls, stable.failed) / np.maximum(stable.calls, 1.0),
-            stable_calls=np.add(self.stable_calls, stable.calls),
-            stable_failed=np.add(self.stable_failed, stable.failed),
+            calls=self.calls + candidate.calls,
+            failed=self.failed + candidate.failed,
+            looks=self.looks + (candidate.calls > 0),
+            failing=self.failing + (candidate.failed > 0),
+            expected=self.expected + candidate.calls * stable.failed / arithmetic.maximum(stable.calls, 1.0),
+            stable_calls=self.stable_calls + stable.calls,
+            stable_failed=self.stable_failed + stable.failed,
         )
 
-    def full(self, limits: Limits) -> NDArray[np.bool_]:
+    def full(self, limits: Limits) -> Flags:
         """Say whether there are enough calls to judge."""
-        return np.greater_equal(self.calls, limits.hard_calls) & np.greater_equal(self.looks, limits.hard_looks)
+        return (self.calls >= limits.hard_calls) & (self.looks >= limits.hard_looks)
 
-    def fails(self, limits: Limits) -> NDArray[np.bool_]:
+    def fails(self, limits: Limits, arithmetic: Arithmetic) -> Flags:
         """Say whether the candidate fails outright, and the stable version less than a third as often.
 
         What a pod that was away failed is not the candidate's fault: the expected failures do not count.
         """
-        often = np.greater(self.failed - self.expected, np.multiply(limits.hard_share, self.calls))
-        worse = np.multiply(3.0, self.stable_failed) * self.calls < self.failed * np.maximum(self.stable_calls, 1.0)
-        return often & worse & np.greater_equal(self.failing, limits.hard_looks)
+        often = self.failed - self.expected > limits.hard_share * self.calls
+        worse = 3.0 * self.stable_failed * self.calls < self.failed * arithmetic.maximum(self.stable_calls, 1.0)
+        return often & worse & (self.failing >= limits.hard_looks)
 
-    def emptied(self, where: Flags) -> Self:
+    def emptied(self, where: Flags, arithmetic: Arithmetic) -> Self:
         """Return it with nothing in it for the canaries in which it was judged."""
-        return type(self)(**{name: np.where(where, 0.0, value) for name, value in attrs.asdict(self).items()})
+        return type(self)(**{name: arithmetic.where(where, 0.0, value) for name, value in attrs.asdict(self).items()})
 
     def to_dict(self) -> dict[str, float]:
         """Return that of one canary as JSON-like data."""
@@ -135,6 +132,7 @@ class Scales:
         together: The sum over these of how many came together with each, itself counted.
         block: What came of the last calls, for the hard stop: it begins anew when it was judged.
         outright: Whether the hard stop is reached.
+        arithmetic: What it is reckoned with.
     """
 
     limits: Limits
@@ -145,10 +143,11 @@ class Scales:
     together: Number = 0.0
     block: Block = attrs.field(factory=Block)
     outright: Flags = False
+    arithmetic: Arithmetic = attrs.field(default=PLAIN, eq=False, repr=False)
 
     def weigh(self, stable: Marks, candidate: Marks) -> None:
         """Add a look."""
-        evidence = self.evidence
+        evidence, maximum = self.evidence, self.arithmetic.maximum
         evidence[FAILURES].compare(candidate.failed, candidate.calls, stable.failed, stable.calls)
         for name in QUANTILES:
             evidence[name].compare(candidate.slow[name], candidate.answered, stable.slow[name], stable.answered)
@@ -156,22 +155,24 @@ class Scales:
             evidence[DISAGREEMENT].hold(candidate.flips, candidate.sure, self.limits.most_disagreement)
         self.stable, self.candidate = self.stable + stable, self.candidate + candidate
         both = stable + candidate
-        part = np.multiply(both.failed, candidate.calls) / np.maximum(both.calls, 1.0)
-        excess = np.maximum(candidate.failed - part, 0.0)
+        part = both.failed * candidate.calls / maximum(both.calls, 1.0)
+        excess = maximum(candidate.failed - part, 0.0)
         self.excess = self.excess + excess
-        self.together = self.together + excess * candidate.failed / np.maximum(candidate.incidents, 1.0)
-        judged = self.block.full(self.limits) & ~np.asarray(self.outright)
-        self.block = self.block.emptied(judged).with_look(stable, candidate)
-        self.outright = self.block.full(self.limits) & self.block.fails(self.limits)
+        self.together = self.together + excess * candidate.failed / maximum(candidate.incidents, 1.0)
+        # What was judged once begins anew; what was found stays.
+        judged = self.arithmetic.where(self.outright, False, self.block.full(self.limits))
+        self.block = self.block.emptied(judged, self.arithmetic).with_look(stable, candidate, self.arithmetic)
+        self.outright = self.block.full(self.limits) & self.block.fails(self.limits, self.arithmetic)
 
-    def logs(self) -> dict[str, NDArray[np.float64]]:
+    def logs(self) -> dict[str, Number]:
         """Return the natural logarithm of the evidence of each statistic."""
-        together = np.maximum(self.together / np.where(np.greater(self.excess, 0.0), self.excess, 1.0), 1.0)
+        some = self.arithmetic.where(self.excess > 0.0, self.excess, 1.0)
+        together = self.arithmetic.maximum(self.together / some, 1.0)
         return {name: one.log(together if name == FAILURES else 1.0) for name, one in self.evidence.items()}
 
     def bad(self) -> dict[str, Flags]:
         """Say by what the canary is to be ended."""
-        beyond_limit = {name: log >= np.log(self.limits.evidence(name)) for name, log in self.logs().items()}
+        beyond_limit = {name: log >= math.log(self.limits.evidence(name)) for name, log in self.logs().items()}
         return {OUTRIGHT: self.outright, **beyond_limit}
 
     @classmethod
@@ -179,7 +180,7 @@ class Scales:
         """Read what `to_dict` gave."""
         return cls(
             limits=limits,
-            evidence={name: Evidence(np.array(logs)) for name, logs in data["evidence"].items()},
+            evidence={name: Evidence(logs) for name, logs in data["evidence"].items()},
             stable=Marks(**data["stable"]),
             candidate=Marks(**data["candidate"]),
             excess=data["excess"],
@@ -191,7 +192,7 @@ class Scales:
     def to_dict(self) -> dict[str, Any]:
         """Return those of one canary as JSON-like data."""
         return {
-            "evidence": {name: one.logs.tolist() for name, one in self.evidence.items()},
+            "evidence": {name: list(one.logs) for name, one in self.evidence.items()},
             "stable": self.stable.to_dict(),
             "candidate": self.candidate.to_dict(),
             "excess": float(self.excess),

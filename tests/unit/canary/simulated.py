@@ -2,18 +2,20 @@
 
 import math
 from collections import Counter
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
 from scripts.agent.outcomes import BUCKETS_PER_OCTAVE, Latency
+from scripts.canary.arithmetic import Arithmetic
 from scripts.canary.chance import RATIOS, Evidence
 from scripts.canary.judge import Counts
 from scripts.canary.limits import PARTS, QUANTILES, Limits
 from scripts.canary.scales import Marks, Scales, beyond
 
+NUMPY = cast(Arithmetic, np)
 Steps = list[tuple[float, int]]
 # The candidate's share, and how many calls of it.
 PLAN: Steps = [(0.01, 100), (0.1, 300), (0.5, 1000)]
@@ -44,7 +46,7 @@ class Raw:
         """Return what counts of the stable version and of the candidate, in all canaries."""
         wider = np.float32(BUCKETS_PER_OCTAVE * math.log2(slower))
         place = np.where(self.candidate, self.place - wider, self.place)
-        above = {name: beyond(place, edge) for name, edge in edges.items()}
+        above = {name: beyond(place, edge, NUMPY) for name, edge in edges.items()}
         return self._of(~self.candidate, above), self._of(self.candidate, above, sure=self.sure, flips=self.flips)
 
     def _of(self, mine: NDArray[np.bool_], above: dict[str, Any], **shadow: NDArray[np.float64]) -> Marks:
@@ -183,8 +185,8 @@ class Ended:
 
 def empty(canaries: int, limits: Limits) -> Scales:
     """Return the scales of many canaries."""
-    none = np.zeros((canaries, len(RATIOS)))
-    return Scales(limits=limits, evidence={name: Evidence(none) for name in PARTS})
+    none = [np.zeros(canaries)] * len(RATIOS)
+    return Scales(limits=limits, evidence={name: Evidence(none, NUMPY) for name in PARTS}, arithmetic=NUMPY)
 
 
 def run(world: World, steps: Steps, *, canaries: int, seed: int, limits: Limits | None = None) -> Ended:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from scripts.canary.chance import RATIOS, Evidence
+from tests.unit.canary.simulated import NUMPY
 
 
 def factor(hits: float, calls: float, stable_hits: float, stable_calls: float) -> list[float]:
@@ -82,7 +83,7 @@ def test_hits_that_come_together_are_one_piece_of_evidence() -> None:
 def test_many_canaries_are_judged_like_each_by_itself() -> None:
     """Arrays give the numbers that single canaries give."""
     hits, calls = np.array([0.0, 2.0, 7.0]), np.array([10.0, 30.0, 40.0])
-    many = Evidence()
+    many = Evidence(arithmetic=NUMPY)
     many.compare(hits, calls, hits + 1, 9 * calls)
     many.hold(hits, calls, 0.02)
     for place, (one, of) in enumerate(zip(hits, calls, strict=True)):
