@@ -11,8 +11,7 @@ from scripts.host.clock import Clock
 from scripts.host.errors import TaskFailure
 from scripts.server.seen import State
 from scripts.versions import change
-from scripts.versions.release import Release
-from scripts.versions.target import OneServer, OvertakenError
+from scripts.versions.target import OvertakenError, Target
 
 # Clients learn of another plan within so long, in seconds; what nobody is sent to any more is taken away after that.
 _LEARNED_S = 3.0
@@ -40,9 +39,7 @@ def free(routes: Routes, record: Record) -> str:
     return f"{said}."
 
 
-def taken_away(
-    target: OneServer | Release, model: str, version: int, *, roll: Callable[[State, Plan], object], clock: Clock
-) -> str:
+def taken_away(target: Target, model: str, version: int, *, roll: Callable[[State, Plan], object], clock: Clock) -> str:
     """Take the candidate from every server; return in a sentence how that went.
 
     Args:

@@ -1,6 +1,5 @@
 """How far a canary is, and each decision with its figures: kept in a file here, and in the cluster for a release."""
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,13 +9,9 @@ import attrs
 
 from scripts.agent.errors import PlanError
 from scripts.agent.traffic import Traffic
-from scripts.cluster.kubectl import Kubectl
-from scripts.cluster.release.plan_map import PlanMap
-from scripts.cluster.target import Target
-from scripts.host import settings
+from scripts.cluster.release.plan_map import Held
 from scripts.host.errors import TaskFailure
-from scripts.versions.release import Release
-from scripts.versions.target import OneServer, OvertakenError
+from scripts.versions.target import OvertakenError
 
 SCHEMA = 1
 # A ConfigMap has room for a mebibyte in all, and the plans of all models are in it too.
@@ -153,20 +148,18 @@ class InRelease:
 
     Attributes:
         file: The file.
-        kubectl: Set to the release's namespace.
-        target: The release.
+        held: Reads the ConfigMap.
         model: The model's name.
     """
 
     file: InFile
-    kubectl: Kubectl
-    target: Target
+    held: Callable[[], Held]
     model: str
     _last: Traffic | None = None
 
     def read(self) -> tuple[Record | None, Traffic | None]:
         """Return what the ConfigMap has."""
-        found = PlanMap.read(self.kubectl, self.target)
+        found = self.held()
         self._last = plan = self._plan(found)
         text = found.data.get(self._name("canary"))
         try:
@@ -190,16 +183,16 @@ class InRelease:
             # Without the counts of so many pods another run counts from where they stand then.
             changes[self._name("canary")] = text if small else attrs.evolve(record, watch=None).to_json()
         for _ in range(_TRIES):
-            found = PlanMap.read(self.kubectl, self.target)
+            found = self.held()
             there = self._plan(found)
             if there != self._last and there != plan:
                 raise OvertakenError(f"Somebody else has changed the traffic plan of {self.model} in the cluster.")
-            if found.write(self.kubectl, changes):
+            if found.write(changes):
                 self._last = plan
                 return
         raise TaskFailure(f"The ConfigMap {found.name} is being changed all the time, so no plan could be written.")
 
-    def _plan(self, found: PlanMap) -> Traffic | None:
+    def _plan(self, found: Held) -> Traffic | None:
         text = found.data.get(self._name("traffic"))
         try:
             return Traffic.parse(text, model=self.model) if text else None
@@ -208,13 +201,3 @@ class InRelease:
 
     def _name(self, kind: str) -> str:
         return f"{kind}.{self.model}.json"
-
-
-def keeper(target: OneServer | Release, model: str, *, line: Callable[[str], None]) -> Keeper:
-    """Return what keeps how far the canary of a model on *target* is."""
-    where = target.name if isinstance(target, OneServer) else f"{target.kubectl.where} {target.target}"
-    name = f"{model}-{hashlib.sha256(where.encode()).hexdigest()[:12]}.json"
-    file = InFile(path=settings.state_folder() / "canary" / name, line=line)
-    if isinstance(target, OneServer):
-        return file
-    return InRelease(file=file, kubectl=target.kubectl, target=target.target, model=model)

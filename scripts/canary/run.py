@@ -23,9 +23,8 @@ from scripts.host.clock import Clock
 from scripts.host.errors import TaskFailure
 from scripts.server.seen import State
 from scripts.versions import change
-from scripts.versions.release import Release
 from scripts.versions.roll import Outcome, Roll
-from scripts.versions.target import OneServer, OvertakenError
+from scripts.versions.target import OvertakenError, Target
 
 STATUS = {"promoted": 0, "aborted": 1, "inconclusive": 3}
 # At least so long the calls are counted that are to tell their rate, in seconds.
@@ -83,7 +82,7 @@ class Canary:
         compared: What the bound for other answers in *settings* comes from; None: from the configuration.
     """
 
-    target: OneServer | Release
+    target: Target
     servers: Callable[[], Sequence[Server]]
     model: str
     version: int

@@ -3,15 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import attrs
 
-from scripts.cluster.agents import AT_ONCE
+from scripts.cluster.pod_agent import AT_ONCE, PodAgent
 from scripts.host.errors import TaskFailure
 from scripts.server.endpoint import Answer
 from scripts.server.seen import State
-from scripts.versions.release import Release
 from scripts.versions.target import OneServer, OvertakenError
 
 _T = TypeVar("_T")
@@ -35,33 +34,27 @@ class Server:
     send: Callable[[str, bytes], Answer]
     triton: Callable[[str], Answer]
 
+    @classmethod
+    def of(cls, target: OneServer) -> Self:
+        """Return the server that `invoke serve` runs."""
+        return cls(
+            name=target.name,
+            state=target.state,
+            get=target.agent.get,
+            send=target.agent.post,
+            triton=target.triton.get,
+        )
 
-def servers(target: OneServer | Release) -> Sequence[Server]:
-    """Return the servers of *target* that are there now.
-
-    Raises:
-        TaskFailure: If the cluster cannot be asked.
-    """
-    if isinstance(target, OneServer):
-        return [
-            Server(
-                name=target.name,
-                state=target.state,
-                get=target.agent.get,
-                send=target.agent.post,
-                triton=target.triton.get,
-            )
-        ]
-    return [
-        Server(
+    @classmethod
+    def beside(cls, agent: PodAgent, ask: Callable[[PodAgent], State]) -> Self:
+        """Return the server beside the agent of a pod, whose state *ask* gives."""
+        return cls(
             name=agent.pod,
-            state=partial(target.ask, agent),
+            state=partial(ask, agent),
             get=agent.get,
             send=agent.send,
             triton=agent.triton.get,
         )
-        for agent in target.agents.look()
-    ]
 
 
 def each(found: Sequence[Server], ask: Callable[[Server], _T]) -> tuple[Mapping[str, _T], Mapping[str, TaskFailure]]:

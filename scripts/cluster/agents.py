@@ -1,107 +1,25 @@
 """The agents in the pods of a release, reached through port-forwards."""
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from typing import Self
 
 import attrs
 
-from scripts.agent.plan import Plan
 from scripts.cluster.admin import admin_headers
 from scripts.cluster.forward import HTTP, LOOPBACK, Forwarding, forward
 from scripts.cluster.kubectl import Kubectl
+from scripts.cluster.pod_agent import AGENT, AT_ONCE, PodAgent
 from scripts.cluster.pods import Pod, server_pods
 from scripts.cluster.target import Target
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
-from scripts.server.endpoint import AGENT_OFFSET, Answer, Endpoint
-from scripts.server.seen import State
+from scripts.server.endpoint import Endpoint
 
-AGENT = HTTP + AGENT_OFFSET
-AT_ONCE = 8
-# How long an agent may take for an answer, and how long a port-forward that breaks is tried again, in seconds.
-ANSWER_S, PATIENCE_S = 5.0, 20.0
+# How long a port-forward that breaks is tried again, in seconds.
+PATIENCE_S = 20.0
 Forward = Callable[..., AbstractContextManager[Forwarding]]
-
-
-@attrs.frozen(kw_only=True)
-class PodAgent:
-    """The agent in a pod.
-
-    Attributes:
-        pod: The pod's name.
-        endpoint: Where the agent answers.
-        triton: The server beside it.
-        plan: The ConfigMap that it reads the release's plan from.
-        trouble: Why neither can be asked; empty where they can.
-    """
-
-    pod: str
-    endpoint: Endpoint
-    triton: Endpoint
-    plan: str = ""
-    trouble: str = ""
-
-    @classmethod
-    def behind(cls, forwarding: Forwarding, pod: str, headers: Mapping[str, Secret]) -> Self:
-        """Return the agent that a port-forward leads to."""
-        endpoint = Endpoint.parse(f"{LOOPBACK}:{forwarding.ports[AGENT]}")
-        triton = forwarding.endpoint(headers)
-        return cls(pod=pod, endpoint=attrs.evolve(endpoint, headers=headers), triton=triton)
-
-    @classmethod
-    def out_of_reach(cls, pod: str, trouble: str) -> Self:
-        """Return an agent that cannot be asked."""
-        nowhere = Endpoint(http="", grpc="", metrics="")
-        return cls(pod=pod, endpoint=nowhere, triton=nowhere, trouble=trouble)
-
-    def state(self) -> State:
-        """Return what it says.
-
-        Raises:
-            TaskFailure: If it does not answer, or is of another release.
-        """
-        answer = self.get("/v1/state")
-        if answer.status != 200:
-            raise TaskFailure(f"The agent of pod {self.pod} answers {answer}.")
-        return State.from_dict(answer.body, where=f"pod {self.pod}")
-
-    def post(self, plan: Plan) -> Answer:
-        """Give it a plan to follow, and return its answer.
-
-        Raises:
-            TaskFailure: If it does not answer.
-        """
-        return self.send("/v1/plan", json.dumps(plan.to_dict()).encode())
-
-    def get(self, path: str) -> Answer:
-        """Ask it for *path*.
-
-        Raises:
-            TaskFailure: If it does not answer.
-        """
-        return self._asked(lambda: self.endpoint.get(path, timeout_s=ANSWER_S))
-
-    def send(self, path: str, body: bytes) -> Answer:
-        """Post *body* to *path*.
-
-        Raises:
-            TaskFailure: If it does not answer.
-        """
-        return self._asked(lambda: self.endpoint.post(path, body, timeout_s=ANSWER_S))
-
-    def _asked(self, ask: Callable[[], Answer]) -> Answer:
-        if self.trouble:
-            raise TaskFailure(self.trouble)
-        try:
-            return ask()
-        except TaskFailure as error:
-            raise TaskFailure(
-                f"The agent of pod {self.pod} gives no answer through a port-forward within {ANSWER_S:g} s."
-            ) from error
 
 
 _UNKNOWN = PodAgent.out_of_reach("", "It was not asked yet.")
@@ -169,7 +87,7 @@ class Agents:
             )
         except TaskFailure as error:
             return PodAgent.out_of_reach(pod.name, str(error))
-        return attrs.evolve(PodAgent.behind(forwarding, pod.name, self._headers or {}), plan=pod.plan)
+        return attrs.evolve(behind(forwarding, pod.name, self._headers or {}), plan=pod.plan)
 
 
 @contextlib.contextmanager
@@ -182,3 +100,10 @@ def agents(
         yield found
     finally:
         found.close()
+
+
+def behind(forwarding: Forwarding, pod: str, headers: Mapping[str, Secret]) -> PodAgent:
+    """Return the agent of a pod that a port-forward leads to."""
+    endpoint = Endpoint.parse(f"{LOOPBACK}:{forwarding.ports[AGENT]}")
+    triton = forwarding.endpoint(headers)
+    return PodAgent(pod=pod, endpoint=attrs.evolve(endpoint, headers=headers), triton=triton)

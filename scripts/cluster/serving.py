@@ -5,8 +5,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import yaml
-
 from scripts.agent.errors import PlanError
 from scripts.agent.plan import SCHEMA, ModelPlan, Plan
 from scripts.cluster.kubectl import Kubectl
@@ -148,6 +146,8 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         TaskFailure: If it cannot be read.
     """
+    import yaml  # the judge of a canary in a pod has none, and reads no YAML
+
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -178,6 +178,8 @@ def write(path: Path, plan: Plan) -> None:
     Raises:
         TaskFailure: If it cannot be written.
     """
+    import yaml
+
     values = with_plan({}, tidied(plan))
     new = path.with_name(f".{path.name}.new")
     try:

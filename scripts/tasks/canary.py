@@ -50,9 +50,8 @@ def canary(
     Exit status 0: promoted. 1: aborted, or it could not be tried. 3: nobody can tell. Ctrl-C takes everything back.
     """
     from scripts.canary.compared import Compared
-    from scripts.canary.kept import keeper
+    from scripts.canary.places import keeper, servers
     from scripts.canary.run import Canary
-    from scripts.canary.servers import servers
     from scripts.canary.settings import Settings
     from scripts.canary.view import COLUMNS
     from scripts.host import settings

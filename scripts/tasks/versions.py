@@ -250,9 +250,8 @@ def without_canary(target: "OneServer | Release", was: "State", plan: "Plan", mo
         TaskFailure: If it cannot be ended everywhere.
     """
     from scripts.canary import ending
-    from scripts.canary.kept import keeper
+    from scripts.canary.places import keeper, servers
     from scripts.canary.routes import Routes
-    from scripts.canary.servers import servers
     from scripts.host.terminal import say, step
     from scripts.versions import change
 

@@ -9,10 +9,11 @@ import attrs
 
 from scripts.agent.plan import ModelPlan, Plan
 from scripts.cluster import serving
-from scripts.cluster.agents import Agents, PodAgent
+from scripts.cluster.agents import Agents
 from scripts.cluster.helm import Helm, Revision
 from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.objects import Rendered
+from scripts.cluster.pod_agent import PodAgent
 from scripts.cluster.release import by_hand
 from scripts.cluster.release.change import change
 from scripts.cluster.release.chart import Chart
@@ -24,10 +25,9 @@ from scripts.host.program import Version
 from scripts.host.secret import Secret
 from scripts.server.endpoint import Endpoint
 from scripts.server.seen import State
+from scripts.versions.giving import Giving
 from scripts.versions.target import OvertakenError
 
-# How an agent answers who has no key, or one that it does not take; and where it follows a later plan.
-_CLOSED, _LATER = (401, 403), 409
 # What changes with the number of pods.
 _COUNTED = ("Deployment", "PodDisruptionBudget")
 
@@ -53,8 +53,10 @@ class Release:
     progress: Callable[[str], None]
     _history: Sequence[Revision] = ()
     _values: Mapping[str, Any] = attrs.field(factory=dict)
-    _wanted: Plan | None = None
-    _closed: bool = False
+    _giving: Giving = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._giving = Giving(self.progress)
 
     @property
     def name(self) -> str:
@@ -128,7 +130,7 @@ class Release:
             raise self._overtaken(made)
         # The pods are the same, so they are as good as they were.
         self._note(attrs.evolve(record.with_good(made) if was_good else record, attempted=None))
-        self._values, self._wanted = values, wanted
+        self._values, self._giving.plan = values, wanted
         return wanted
 
     def look(self) -> tuple[list[tuple[str, State, Endpoint]], int]:
@@ -162,29 +164,7 @@ class Release:
         Raises:
             TaskFailure: If it does not answer.
         """
-        state, plan = agent.state(), self._wanted
-        if plan is not None and state.plan.generation < plan.generation and not self._closed:
-            self._post(agent, plan)
-        return state
-
-    def _post(self, agent: PodAgent, plan: Plan) -> None:
-        """Give a pod the plan; one that cannot be asked now is given it when it can."""
-        try:
-            answer = agent.post(plan)
-        except TaskFailure:
-            return
-        if answer.status in _CLOSED:
-            if not self._closed:
-                said = f"Note: pod {agent.pod} takes no plan from here ({answer})."
-                self.progress(f"{said} Kubernetes brings it to the pods in a minute or two")
-            self._closed = True
-        elif answer.status == _LATER:
-            raise OvertakenError(
-                f"Pod {agent.pod} follows a later plan: somebody else has changed it meanwhile. Look at `invoke "
-                "versions`."
-            )
-        elif answer.status != 200:
-            self.progress(f"Note: pod {agent.pod} does not take the plan: {answer}")
+        return self._giving.ask(agent)
 
     def _plans(self) -> Mapping[str, Plan]:
         """Return the plans that the pods read."""

@@ -14,7 +14,7 @@ from invoke import Context
 
 from scripts.agent.pace import EVERY_S
 from scripts.agent.plan import Plan
-from scripts.cluster.agents import AGENT, PodAgent
+from scripts.cluster.pod_agent import AGENT, PodAgent
 from scripts.cluster.status import look
 from scripts.cluster.status.served import Served
 from scripts.server.endpoint import Endpoint

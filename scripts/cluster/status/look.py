@@ -10,11 +10,12 @@ import attrs
 
 from scripts.cluster import serving
 from scripts.cluster.admin import admin_headers
-from scripts.cluster.agents import AGENT, PodAgent
+from scripts.cluster.agents import behind
 from scripts.cluster.follows import Follows
 from scripts.cluster.forward import HTTP, METRICS, Forwarding, forward
 from scripts.cluster.helm import Helm, Revision
 from scripts.cluster.kubectl import Kubectl
+from scripts.cluster.pod_agent import AGENT
 from scripts.cluster.pods import Pod, last_warning, server_of, server_pods
 from scripts.cluster.progress import is_proven
 from scripts.cluster.release.record import Record
@@ -239,7 +240,7 @@ def _ask(
     try:
         with forward(kubectl, f"pod/{pod.name}", ports, progress=lambda _: None, patience_s=PATIENCE_S) as forwarding:
             if plan:
-                state = PodAgent.behind(forwarding, pod.name, headers).state()
+                state = behind(forwarding, pod.name, headers).state()
                 follows = Follows.of(state, plan)
             versions = tuple(versions_of(forwarding.endpoint(headers)))
             return Server(pod=pod.name, follows=follows, versions=versions), state

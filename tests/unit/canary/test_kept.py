@@ -114,7 +114,7 @@ class Api:
     def keeper(self, folder: Path) -> InRelease:
         """Return what keeps record and plan in it."""
         file = InFile(path=folder / "cars.json", line=lambda _: None)
-        return InRelease(file=file, kubectl=self.kubectl, target=Target(), model="cars")
+        return InRelease(file=file, held=lambda: PlanMap.read(self.kubectl, Target()), model="cars")
 
 
 def test_a_release_keeps_record_and_plan_in_one_step(tmp_path: Path) -> None:
@@ -195,6 +195,6 @@ def test_why_the_cluster_does_not_take_it_is_told() -> None:
     """In the words for a cluster's refusals."""
     forbidden = failed('Error from server (Forbidden): configmaps "p" is forbidden: User "u" cannot patch resource')
     cluster = Cluster(answers={"kubectl patch": forbidden})
-    found = PlanMap(name="p", version="1", data={})
+    found = PlanMap(kubectl=Kubectl(cluster, where=WHERE, namespace="triton"), name="p", version="1", data={})
     with pytest.raises(TaskFailure, match="Cannot write the traffic plan"):
-        found.write(Kubectl(cluster, where=WHERE, namespace="triton"), {"a": "b"})
+        found.write({"a": "b"})

@@ -6,8 +6,9 @@ from functools import partial
 
 import pytest
 
-from scripts.cluster.agents import AGENT, Agents, agents
+from scripts.cluster.agents import Agents, agents
 from scripts.cluster.forward import HTTP, forward
+from scripts.cluster.pod_agent import AGENT
 from scripts.host.errors import TaskFailure
 from tests.doubles.cluster import SELECTED, TARGET, Cluster, Forwards, items, pod
 

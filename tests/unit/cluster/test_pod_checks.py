@@ -13,8 +13,8 @@ import pytest
 
 from scripts.agent.plan import ModelPlan, Plan
 from scripts.cluster.admin import ADMIN_HEADER
-from scripts.cluster.agents import PodAgent
 from scripts.cluster.forward import forward
+from scripts.cluster.pod_agent import PodAgent
 from scripts.cluster.pod_checks import check_pods, closed
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret

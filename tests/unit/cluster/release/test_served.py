@@ -3,7 +3,8 @@
 import attrs
 import pytest
 
-from scripts.cluster.agents import Agents, PodAgent
+from scripts.cluster.agents import Agents
+from scripts.cluster.pod_agent import PodAgent
 from scripts.cluster.progress import PodState, State
 from scripts.cluster.release.rollout import RolloutFailure
 from scripts.cluster.release.served import IMAGE_PATIENCE_S, PATIENCE_S, Served

@@ -1,0 +1,59 @@
+"""A plan on its way to the pods of a release: each gets it when it is asked for the first time after that."""
+
+from collections.abc import Callable
+
+import attrs
+
+from scripts.agent.plan import Plan
+from scripts.cluster.pod_agent import PodAgent
+from scripts.host.errors import TaskFailure
+from scripts.server.seen import State
+from scripts.versions.target import OvertakenError
+
+# How an agent answers who has no key, or one that it does not take; and where it follows a later plan.
+_CLOSED, _LATER = (401, 403), 409
+
+
+@attrs.define
+class Giving:
+    """Gives pods the plan.
+
+    Attributes:
+        progress: Takes a line where something is worth knowing.
+        plan: The plan; None: there is none to be given.
+    """
+
+    progress: Callable[[str], None]
+    plan: Plan | None = None
+    _closed: bool = attrs.field(default=False, init=False)
+
+    def ask(self, agent: PodAgent) -> State:
+        """Return what a pod serves; one that does not know the plan yet gets it.
+
+        Raises:
+            OvertakenError: If it follows a later one.
+            TaskFailure: If it does not answer.
+        """
+        state, plan = agent.state(), self.plan
+        if plan is not None and state.plan.generation < plan.generation and not self._closed:
+            self._post(agent, plan)
+        return state
+
+    def _post(self, agent: PodAgent, plan: Plan) -> None:
+        """Give a pod the plan; one that cannot be asked now is given it when it can."""
+        try:
+            answer = agent.post(plan)
+        except TaskFailure:
+            return
+        if answer.status in _CLOSED:
+            if not self._closed:
+                said = f"Note: pod {agent.pod} takes no plan from here ({answer})."
+                self.progress(f"{said} Kubernetes brings it to the pods in a minute or two")
+            self._closed = True
+        elif answer.status == _LATER:
+            raise OvertakenError(
+                f"Pod {agent.pod} follows a later plan: somebody else has changed it meanwhile. Look at `invoke "
+                "versions`."
+            )
+        elif answer.status != 200:
+            self.progress(f"Note: pod {agent.pod} does not take the plan: {answer}")
