@@ -66,6 +66,7 @@ class Forwarding:
         self._start = start
         self._lives = lives
         self._stopping = threading.Event()
+        self._broken = threading.Event()
         self._running: Running | None = None
         self._watcher = threading.Thread(target=self._watch, name=f"port-forward to {subject}")
 
@@ -94,6 +95,13 @@ class Forwarding:
                 )
             self._stopping.wait(PAUSE_S)
         self._watcher.start()
+
+    def mended(self, restarts: int) -> bool:
+        """Say whether it broke since it had been started again *restarts* times; if so, wait until it works again."""
+        self._broken.wait(PAUSE_S)  # what fails may be seen before its cause
+        while self._broken.is_set() and not self.trouble:
+            self._stopping.wait(PAUSE_S)
+        return self.restarts > restarts and not self.trouble
 
     def close(self) -> None:
         """End it, with everything that it started."""
@@ -138,9 +146,11 @@ class Forwarding:
                 broken = "the server does not answer" if misses >= MISSES else ""
             if broken and not self._stopping.is_set():
                 misses = 0
+                self._broken.set()
                 self._progress(f"The port-forward to {self.pod} broke ({broken}); starting it again")
                 if not self._relaunch():
                     return
+                self._broken.clear()
 
     def _ended_within(self, seconds: float) -> str:
         """Follow what kubectl prints for so long, and return why it is of no more use, or nothing."""

@@ -109,7 +109,7 @@ def _one(
     progress(f"Forwarding ports to pod {pod.name}")
     with forward(kubectl, f"pod/{pod.name}", progress=progress) as forwarding:
         failed = False
-        for result in check(forwarding.endpoint(headers), repository=repository, complete=False):
+        for result in _through(forwarding, partial(check, repository=repository, complete=False), headers):
             failed = failed or result.state == "failed"
             yield result
         if not failed and pod.key:
@@ -120,6 +120,24 @@ def _one(
         if forwarding.trouble:
             yield _result("port-forward", "failed", forwarding.trouble)
     yield gpu(kubectl, pod)
+
+
+def _through(
+    forwarding: Forwarding, check: Callable[[Endpoint], Iterator[Result]], headers: Mapping[str, Secret]
+) -> Iterator[Result]:
+    """Yield each result once; what fails because the port-forward broke is checked anew when that works again."""
+    done = 0
+    for last in (False, False, True):
+        restarts = forwarding.restarts
+        for place, result in enumerate(check(forwarding.endpoint(headers))):
+            if place < done:
+                continue
+            if result.state == "failed" and not last and forwarding.mended(restarts):
+                break
+            yield result
+            done = place + 1
+        else:
+            return
 
 
 def _gone(kubectl: Kubectl, pod: Pod) -> str:

@@ -15,7 +15,7 @@ from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.objects import Rendered
 from scripts.cluster.pod_agent import PodAgent
 from scripts.cluster.release import by_hand
-from scripts.cluster.release.change import change
+from scripts.cluster.release.change import change, roll_back
 from scripts.cluster.release.chart import Chart
 from scripts.cluster.release.record import Record
 from scripts.cluster.says import ClusterFailure, explain
@@ -119,14 +119,27 @@ class Release:
         was_good = record.is_good(self._history[-1])
         self._note(attrs.evolve(record, attempted=read + 1))
         self.progress(f"Generation {plan.generation} of the plan goes into revision {read + 1} of the {self.name}")
-        change(self.helm, self.target.release, self._upgrade(values, version), doing="change the plan of the release")
+        change(
+            self.helm,
+            self.kubectl,
+            self.target.release,
+            self._upgrade(values, version),
+            makes=lambda number: self.helm.values(self.target.release, revision=number) == values,
+            doing="change the plan of the release",
+        )
         self._history = self.helm.history(self.target.release)
         # An attempt that failed as a whole is a revision too.
         made = next(each.number for each in self._history if each.number > read and each.was_good)
         if made != self._history[-1].number and self.helm.values(self.target.release, revision=made) != values:
             # The other one was first: it has been answered that its change is done.
-            back = self.helm.rollback(self.target.release, made, version=version)
-            change(self.helm, self.target.release, back, doing="bring back what somebody else deployed")
+            roll_back(
+                self.helm,
+                self.kubectl,
+                self.target.release,
+                made,
+                version=version,
+                doing="bring back what somebody else deployed",
+            )
             raise self._overtaken(made)
         # The pods are the same, so they are as good as they were.
         self._note(attrs.evolve(record.with_good(made) if was_good else record, attempted=None))

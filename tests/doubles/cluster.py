@@ -74,7 +74,7 @@ def pod(name: str = "a", *, ready: bool = True, gpus: int = 0, **status: object)
 @contextlib.contextmanager
 def no_forwarding(*_: object, **__: object) -> Iterator[Any]:
     """Give ports that lead nowhere, for checks that ask nobody."""
-    yield SimpleNamespace(endpoint=lambda _: None, trouble="")
+    yield SimpleNamespace(endpoint=lambda _: None, trouble="", restarts=0)
 
 
 class FakeForward(Running):

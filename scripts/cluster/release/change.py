@@ -3,21 +3,34 @@
 from collections.abc import Callable
 
 from scripts.cluster.helm import Helm, Revision
+from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.patience import PAUSES_S
 from scripts.cluster.says import ClusterFailure, explain
+from scripts.host.program import Version
 from scripts.host.shell import Command, Completed
 
-# An attempt that Helm itself calls failed is over, and may be made again; but each one is a revision of the history.
-AGAIN = 2
+# An attempt that Helm itself calls failed is over, and may be made again; but each one is a revision of the history, of
+# which Helm keeps ten by default.
+AGAIN = 5
 # How long Helm may take to remove a release, in seconds.
 HELM_TIMEOUT_S = 300.0
 
 
-def change(helm: Helm, release: str, command: Command, *, doing: str) -> None:
+def change(
+    helm: Helm, kubectl: Kubectl, release: str, command: Command, *, makes: Callable[[int], bool], doing: str
+) -> None:
     """Run an upgrade or a rollback; by Ctrl-C it may end in its own way.
 
-    What fails because the API is away is repeated only where the history says that it has not begun, or has failed as
-    a whole, and only for as long as the patience lasts.
+    What fails because the API is away is repeated only if the history says that it has not begun, or has failed as a
+    whole, and only for as long as the patience lasts.
+
+    Args:
+        helm: Set to the namespace.
+        kubectl: Likewise.
+        release: The release's name.
+        command: The upgrade or the rollback.
+        makes: Says of the number of a revision that is there whether *command* makes the same.
+        doing: What is done, in words.
 
     Raises:
         ClusterFailure: If it fails.
@@ -31,10 +44,25 @@ def change(helm: Helm, release: str, command: Command, *, doing: str) -> None:
         if last.status == "deployed":
             return True  # it was the answer that was lost
         again -= 1
+        if last.is_pending:
+            return False if again >= 0 and makes(last.number) and _withdrawn(helm, kubectl, release, last) else None
         before = last
         return False if last.status == "failed" and again >= 0 else None
 
     _insist(helm, release, lambda: helm.runner.stream(command, show=lambda _: None), is_done, doing=doing)
+
+
+def roll_back(helm: Helm, kubectl: Kubectl, release: str, number: int, *, version: Version, doing: str) -> None:
+    """Make the revision *number* the current one again, as `change` does.
+
+    Raises:
+        ClusterFailure: If it fails.
+    """
+
+    def makes(other: int) -> bool:
+        return helm.manifest(release, revision=other) == helm.manifest(release, revision=number)
+
+    change(helm, kubectl, release, helm.rollback(release, number, version=version), makes=makes, doing=doing)
 
 
 def uninstall(helm: Helm, release: str) -> None:
@@ -76,10 +104,21 @@ def _insist(
             return
         if verdict is None or patience.clock.now() - start >= patience.seconds:
             raise failure
-        patience.tell(f"{str(failure).splitlines()[0]}. Nothing has come of it yet: trying again")
+        patience.tell(f"{str(failure).splitlines()[0]}. It is tried again")
         patience.clock.sleep(next(pauses, PAUSES_S[-1]))
 
 
 def _last(helm: Helm, release: str) -> Revision | None:
     history = helm.history(release)
     return history[-1] if history else None
+
+
+def _withdrawn(helm: Helm, kubectl: Kubectl, release: str, last: Revision) -> bool:
+    """Remove Helm's note of a revision that our own Helm has begun, and could not call failed when it gave up.
+
+    As long as the note is there, Helm refuses every change. Without it the same change is made again from the revision
+    before, and what it has made already stays.
+    """
+    which = f"--selector=owner=helm,name={release},version={last.number},status={last.status}"
+    kubectl.text("delete", "secrets", which, doing=f"remove the unfinished revision {last.number}")
+    return _last(helm, release) != last

@@ -8,6 +8,7 @@ import attrs
 from scripts.cluster.agents import agents
 from scripts.cluster.helm import Helm
 from scripts.cluster.kubectl import Kubectl
+from scripts.cluster.objects import Rendered
 from scripts.cluster.patience import Patience
 from scripts.cluster.pods import AGENT_CONTAINER
 from scripts.cluster.progress import State
@@ -252,7 +253,14 @@ class Deployer:
         self.show.line(f"{command}")
         self.show.status("helm upgrade")
         try:
-            change(self.helm, self.target.release, command, doing="deploy")
+            change(
+                self.helm,
+                self.kubectl,
+                self.target.release,
+                command,
+                makes=lambda number: self._manifest(number) == planned.rendered,
+                doing="deploy",
+            )
         finally:
             for mark in self._marks(planned):
                 Kubectl(self.runner, where=self.where, patience=self.patience).run(*mark)
@@ -271,6 +279,9 @@ class Deployer:
             record.write(self.kubectl, self.target)
         except ClusterFailure as error:
             self.show.line(f"Note: which revisions were good is not written down. {error}")
+
+    def _manifest(self, number: int) -> Rendered:
+        return Rendered.parse(self.helm.manifest(self.target.release, revision=number))
 
     def _newest(self) -> int:
         return self.helm.history(self.target.release)[-1].number

@@ -2,7 +2,7 @@
 
 from scripts.cluster.helm import Helm
 from scripts.cluster.kubectl import Kubectl
-from scripts.cluster.release.change import AGAIN, change, uninstall
+from scripts.cluster.release.change import AGAIN, roll_back, uninstall
 from scripts.cluster.release.record import Record
 from scripts.cluster.release.rollout import INTERVAL_S, Show
 from scripts.cluster.says import ClusterFailure
@@ -45,9 +45,9 @@ def mend(helm: Helm, kubectl: Kubectl, target: Target, *, show: Show, clock: Clo
         show.line(f"Revision {last.number} was left unfinished, and no revision was ever ready: removing it")
         uninstall(helm, target.release)
         return
-    way = helm.rollback(target.release, former.number, version=helm.version())
+    version = helm.version()
     show.line(
         f"Revision {last.number} was left unfinished: revision {former.number}, the last good one, comes back first"
     )
-    show.line(f"{way}")
-    change(helm, target.release, way, doing="go back to the last good revision")
+    show.line(f"{helm.rollback(target.release, former.number, version=version)}")
+    roll_back(helm, kubectl, target.release, former.number, version=version, doing="go back to the last good revision")

@@ -5,7 +5,7 @@ import attrs
 from scripts.cluster.helm import Helm
 from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.release import destroy
-from scripts.cluster.release.change import change
+from scripts.cluster.release.change import roll_back
 from scripts.cluster.release.preflight import Planned
 from scripts.cluster.release.rollout import RolloutFailure, Show, Watch
 from scripts.cluster.says import ClusterFailure
@@ -65,7 +65,7 @@ class WayBack:
                 never = "There was no former revision that was ever ready"
                 return f"{never}: {name} is removed again, and nothing of it is left.{place}"
             self.watch.begin()
-            change(self.helm, name, way, doing="go back")
+            roll_back(self.helm, self.kubectl, name, former.number, version=self.planned.helm, doing="go back")
             by_hand = (
                 f"Revision {former.number} is deployed again; `invoke status{self.target.options}` shows its pods."
             )

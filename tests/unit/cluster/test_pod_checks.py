@@ -207,6 +207,35 @@ def test_a_port_forward_that_is_given_up_is_a_failure() -> None:
     assert brief(list(found))[0] == ("a", "port-forward", "failed")
 
 
+@pytest.mark.parametrize("times", [1, 3], ids=["once", "each time"])
+def test_what_fails_because_the_port_forward_broke_is_checked_anew(times: int) -> None:
+    """Where that works again, and not for ever; what was checked before is not told twice."""
+    runs: list[Endpoint] = []
+    start = Forwards([FORWARDS] * 4)
+
+    def check(endpoint: Endpoint, **_: object) -> Iterator[Result]:
+        runs.append(endpoint)
+        yield Result(check="live", subject="server", state="ok", figure="")
+        broke = len(runs) <= times
+        if broke:
+            start.started[-1].printed.put("error: lost connection to pod")
+        yield Result(check="golden", subject="m v1", state="failed" if broke else "ok", figure="")
+
+    results = check_pods(
+        with_pods(pod("a")).kubectl,
+        TARGET,
+        repository=Path("r"),
+        all_pods=False,
+        progress=list[str]().append,
+        forward=partial(forward, start=start, lives=lambda _: True),
+        check=check,
+    )
+    assert brief(list(results)) == [
+        ("a", "live", "ok"), ("a", "golden", "ok" if times == 1 else "failed"), ("a", "nvidia-smi", "skipped"),
+    ]  # fmt: skip
+    assert len(runs) == min(times + 1, 3)
+
+
 def answering(monkeypatch: pytest.MonkeyPatch, *, shut: int, opened: int) -> tuple[Endpoint, Endpoint]:
     """Return a server as it is asked without the key and with it, that answers each with a status."""
     without = Endpoint(http="http://h:1", grpc="h:2", metrics="http://h:3")

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from scripts.cluster.helm import Helm
+from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.patience import Patience
 from scripts.cluster.release.change import change, uninstall
 from scripts.cluster.says import ClusterFailure
@@ -27,6 +28,18 @@ def helm(histories: list[Answer], **answers: list[Answer]) -> tuple[Helm, Cluste
     return Helm(cluster, where=WHERE, namespace="n", patience=Patience(clock=time.clock)), cluster, time
 
 
+def deploy(one: Helm, *, makes: bool = True) -> None:
+    """Upgrade a release; *makes* says whether what is there unfinished is the same."""
+    change(
+        one,
+        Kubectl(one.runner, where=WHERE, namespace="n", patience=one.patience),
+        "r",
+        one.upgrade("r", ("c",), new_namespace=False, version=Version(3, 13)),
+        makes=lambda _: makes,
+        doing="deploy",
+    )
+
+
 @pytest.mark.parametrize(
     ("histories", "attempts"),
     [
@@ -40,31 +53,47 @@ def helm(histories: list[Answer], **answers: list[Answer]) -> tuple[Helm, Cluste
 def test_what_did_not_begin_or_is_over_is_tried_again(histories: list[Answer], attempts: int) -> None:
     """And what is done is done."""
     one, cluster, _ = helm(histories, upgrade=[AWAY, AWAY, ""])
-    change(one, "r", one.upgrade("r", ("c",), new_namespace=False, version=Version(3, 13)), doing="deploy")
+    deploy(one)
     assert sum(line.startswith("helm upgrade") for line in cluster.ran) == attempts
 
 
-@pytest.mark.parametrize(
-    ("histories", "attempts"),
-    [
-        ([history("deployed"), history("deployed", "pending-upgrade")], 1),
-        ([history("deployed"), *(history("deployed", *["failed"] * n) for n in (1, 2, 3))], 3),
-    ],
-    ids=["half done", "fails each time"],
-)
-def test_what_may_be_half_done_is_not(histories: list[Answer], attempts: int) -> None:
-    """Whoever asked goes back; so it is with one that fails again and again, since each makes a revision."""
-    one, cluster, _ = helm(histories, upgrade=[AWAY])
+def test_what_fails_each_time_fails() -> None:
+    """Each attempt makes a revision, and Helm does not keep many."""
+    one, cluster, _ = helm([history("deployed", *["failed"] * n) for n in range(9)], upgrade=[AWAY])
     with pytest.raises(ClusterFailure):
-        change(one, "r", one.upgrade("r", ("c",), new_namespace=False, version=Version(3, 13)), doing="deploy")
-    assert sum(line.startswith("helm upgrade") for line in cluster.ran) == attempts
+        deploy(one)
+    assert sum(line.startswith("helm upgrade") for line in cluster.ran) == 6
+
+
+def test_what_our_helm_could_not_end_is_withdrawn_and_made_again() -> None:
+    """It has ended, and the API took no word of its failure: of nobody else's is there any trace."""
+    half, whole = history("deployed", "pending-upgrade"), history("superseded", "deployed")
+    one, cluster, _ = helm([history("deployed"), half, history("deployed"), whole], upgrade=[AWAY, ""])
+    cluster.answers["kubectl delete"] = [""]
+    deploy(one)
+    assert [line.split()[:2] for line in cluster.ran if "history" not in line] == [
+        ["helm", "upgrade"], ["kubectl", "delete"], ["helm", "upgrade"],
+    ]  # fmt: skip
+    (removed,) = (line for line in cluster.ran if "kubectl delete" in line)
+    assert "secrets --selector=owner=helm,name=r,version=2,status=pending-upgrade" in removed
+
+
+@pytest.mark.parametrize("makes", [False, True], ids=["somebody else's", "kept elsewhere than in Secrets"])
+def test_what_is_half_done_otherwise_stays(makes: bool) -> None:
+    """Whoever asked goes back."""
+    one, cluster, _ = helm([history("deployed"), history("deployed", "pending-upgrade")], upgrade=[AWAY])
+    cluster.answers["kubectl delete"] = ["No resources found"]
+    with pytest.raises(ClusterFailure, match="away for the moment"):
+        deploy(one, makes=makes)
+    assert sum(line.startswith("helm upgrade") for line in cluster.ran) == 1
+    assert any(line.startswith("kubectl delete") for line in cluster.ran) == makes
 
 
 def test_patience_with_a_change_ends_too() -> None:
     """Nothing has begun, and nothing will."""
     one, _, time = helm([history("deployed")], upgrade=[AWAY])
     with pytest.raises(ClusterFailure, match="away for the moment"):
-        change(one, "r", one.upgrade("r", ("c",), new_namespace=False, version=Version(3, 13)), doing="deploy")
+        deploy(one)
     assert 60 <= time.seconds < 70
 
 
@@ -72,7 +101,7 @@ def test_another_failure_is_one() -> None:
     """Nobody is asked what came of it."""
     one, cluster, _ = helm([history("deployed")], upgrade=[failed("Error: no")])
     with pytest.raises(ClusterFailure, match="Cannot deploy: no"):
-        change(one, "r", one.upgrade("r", ("c",), new_namespace=False, version=Version(3, 13)), doing="deploy")
+        deploy(one)
     assert len(cluster.ran) == 2
 
 

@@ -1,0 +1,33 @@
+"""A cluster whose API leaves requests unanswered: no good deployment goes back for that."""
+
+from pathlib import Path
+
+import attrs
+import pytest
+
+from tests.cluster.deployment import Offer, deployment
+from tests.cluster.flaky import flaky
+from tests.cluster.plane import ControlPlane
+
+pytestmark = pytest.mark.timeout(900, func_only=True)
+# These take a few minutes; 300 of them, with 47 deployments, took half an hour on a busy machine.
+UNANSWERED = 40
+
+
+def test_requests_without_an_answer_take_nothing_back(plane: ControlPlane, offer: Offer, tmp_path: Path) -> None:
+    """deploy-triton, status and smoke-test again and again, and destroy-triton: each does what it is for."""
+    with (
+        deployment(plane, offer, restricted=True) as made,
+        flaky(plane, folder=tmp_path, seed=1, looks=0.03, changes=0.02) as (access, between),
+    ):
+        made.deployed()
+        user, turn = attrs.evolve(made.user, plane=access), 0
+        while between.unanswered < UNANSWERED:
+            turn += 1
+            user.succeed(*made.command(f"--set=podAnnotations.turn=turn-{turn}"), within_s=200)
+            user.succeed("status")
+            user.succeed("smoke-test", f"--repository={offer.models}")
+            assert int(made.ask()) in offer.versions
+        user.succeed("destroy-triton", "--yes", within_s=200)
+        assert made.contents() == set()
+        print(f"{between.unanswered} requests had no answer, {turn} deployments")  # noqa: T201 - shown with -rP
