@@ -10,7 +10,7 @@ from scripts.canary.kept import Record
 from scripts.canary.limits import Limits
 from scripts.canary.routes import told
 from scripts.canary.settings import Settings, Step
-from scripts.canary.view import duration
+from scripts.canary.view import duration, percent
 from scripts.canary.watch import Watch
 from scripts.host.errors import TaskFailure
 from scripts.server.seen import State
@@ -93,7 +93,7 @@ def forecast(
     """
     step, version = settings.steps[number], record.version
     what = (
-        f"Step {number + 1} of {len(settings.steps)}: {_percent(step.share)} of the calls go to version {version}, "
+        f"Step {number + 1} of {len(settings.steps)}: {percent(step.share)} of the calls go to version {version}, "
         f"until it had {step.calls:,} and {duration(step.seconds)} have passed."
     )
     if rate == 0:
@@ -105,19 +105,31 @@ def forecast(
     failures = judge.figures()[0]
     usual = failures.stable / failures.stable_of if failures.stable_of else 0.0
     found = foretell(settings.limits, [(one.share, one.calls) for one in settings.steps[: number + 1]], failing=usual)
-    bad = [f"failed {_percent(found.failing)} of its calls"] if found.failing is not None else []
+    bad = [f"failed {percent(found.failing)} of its calls"] if found.failing is not None else []
     if found.slow is not None:
         bad.append(
-            f"had {_percent(found.slow)} of them slower than {settings.limits.slower:g} times what three quarters of "
+            f"had {percent(found.slow)} of them slower than {settings.limits.slower:g} times what three quarters of "
             f"version {record.stable}'s take"
         )
     would = f"By then it is found in most cases if version {version} {' or '.join(bad)}." if bad else ""
     if rate is None:
         return [f"{what} {would}".strip()]
-    takes = seconds((step.share, max(step.calls - record.calls, 0)), rate=rate, least=step.seconds - record.seconds)
+    least = max(step.seconds - record.seconds, _learning_s(step, judge, settings=settings, rate=rate))
+    takes = seconds((step.share, max(step.calls - record.calls, 0)), rate=rate, least=least)
     late = f" That is more than the {duration(left_s)} that are left of --for." if takes > left_s else ""
     return [what, f"At {rate:.3g} calls/s, as seen, that takes about {duration(takes)}.{late} {would}".strip()]
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.2g}%"
+def _learning_s(step: Step, judge: Judge, *, settings: Settings, rate: float) -> float:
+    """Return how long the judge needs at least to know enough: what is slow, and of enough sure images what they get.
+
+    Args:
+        step: The step that is next.
+        judge: What is known so far.
+        settings: How the canary goes about it.
+        rate: Calls in a second, as seen, each taken to have one image of which the stable version is sure.
+    """
+    stable, limits = rate * (1 - step.share), settings.limits
+    unknown = limits.calibration - judge.before.buckets.total() if judge.edges is None else 0
+    unsure = limits.least_sure - float(judge.scales.candidate.sure) if limits.most_disagreement is not None else 0
+    return max(unknown / stable, unsure / (stable * settings.shadow) if unsure else 0.0)

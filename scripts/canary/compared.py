@@ -171,7 +171,7 @@ def told(how: Settings, compared: Compared | None, *, stable: int) -> str:
 def _how(model: str = "MODEL", *, baseline: int | str = "OLD", candidate: int | str = "NEW") -> str:
     """Return the command that makes such a file."""
     asked = f"invoke compare --model {model} --baseline {baseline} --candidate {candidate}"
-    return f"{asked} --images FOLDER --json > compared.json"
+    return f"{asked} --images FOLDER --local --json > compared.json"
 
 
 def _percent(share: float) -> str:

@@ -133,7 +133,7 @@ class Canary:
             raise OvertakenError(str(error) if said in str(error) else f"{error} {said}") from error
         except TaskFailure as error:
             steps.say("ended", str(error))
-            raise TaskFailure(f"{error} {self._take_back('ended')}") from error
+            raise TaskFailure(f"{error} {self._take_back('ended')}".strip()) from error
         finally:
             with contextlib.suppress(TaskFailure):  # what came of the canary matters more
                 self.keeper.note(record)

@@ -81,6 +81,11 @@ def duration(seconds: float) -> str:
     raise AssertionError("a minute is the last unit")
 
 
+def percent(share: float) -> str:
+    """Return a share as a percentage of two digits, or of three: ``0.42%``, ``48%``, ``100%``."""
+    return f"{100 * share:.0f}%" if share >= 0.095 else f"{100 * share:.2g}%"
+
+
 def weight(evidence: float) -> str:
     """Return evidence in figures that can be read."""
     return f"{evidence:,.0f}" if evidence >= 100 else f"{evidence:.2g}"
@@ -93,7 +98,7 @@ def _row(figure: Figure) -> tuple[str, ...]:
 
 
 def _of(hits: float, of: int) -> str:
-    share = f" ({100 * hits / of:.2g}%)" if of else ""
+    share = f" ({percent(hits / of)})" if of else ""
     return f"{hits:,.0f} of {of:,}{share}"
 
 

@@ -1,6 +1,7 @@
 """The bound that a comparison gives to a canary, and files that give none."""
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from scripts.canary.compared import Compared, told
 from scripts.canary.settings import Settings
 from scripts.compare.verdict import Limits
 from scripts.host.errors import TaskFailure
+from tests.shown import Shown
+from tests.test_pages import check
 from tests.unit.canary.scene import SETTINGS, Behaviour, Scene
 from tests.unit.compare.scene import comparison, pair
 
@@ -138,8 +141,11 @@ def test_a_comparison_of_something_else_is_refused(tmp_path: Path, model: str, v
     """Of another model or candidate; the command for the right one is said."""
     found = Compared.read(written(tmp_path))
     words = rf"is about version 3 of cars, .* tries version {version} of {model}\. .* --candidate {version} --images"
-    with pytest.raises(TaskFailure, match=words):
+    with pytest.raises(TaskFailure, match=words) as told:
         found.bounding(Settings(), model=model, version=version)
+    command = str(told.value).partition("Compare that one: ")[2]
+    check(Shown(place="the message", text=command))
+    assert shlex.split(command)[-2:] == [">", "compared.json"]
 
 
 def test_without_a_shadow_a_bound_is_of_no_use(tmp_path: Path) -> None:
