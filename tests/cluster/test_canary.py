@@ -140,12 +140,30 @@ def test_a_good_version_is_promoted_on_every_pod(deployed: Deployment, calls: Tr
     sys.stdout.write(f"{during}\n")
     assert (during.failed, set(during.versions)) == (0, {2, GOOD}), during.errors
     assert calls.until(100).failed == 0
-    assert calls.until(100).versions.keys() == {GOOD}
+    wait_until(lambda: calls.until(100).versions.keys() == {GOOD}, "the plan to be over for all", within_s=5)
     assert served(deployed) == [([2, GOOD], None)] * 2
     assert deployed.pods() == before
     plan, log = kept(deployed)
     assert (plan["routes"], log["verdict"]) == ({}, "promoted")
     assert [one["decision"] for one in log["decisions"]] == ["begin", "pass", "begin", "pass", "promote"]
+
+
+def test_status_shows_what_callers_saw_and_what_each_pod_measures(deployed: Deployment, calls: Traffic) -> None:
+    """Reports of both pods' agents together, by version; and the percentiles of each pod's own Triton."""
+    made = calls.until(100)
+    sys.stdout.write(deployed.user.succeed("status"))
+    found = deployed.status()
+    told = {one["version"]: one for one in found["callers"] if one["model"] == deployed.offer.model}
+    assert told.keys() == {"2", str(GOOD)}
+    for one in told.values():
+        assert one["calls"] >= 100
+        assert one["failures"] == {}
+        assert 0.5 < one["latency_ms"]["p50"] <= one["latency_ms"]["p95"] <= one["latency_ms"]["p99"] < 1000
+    assert made.failed == 0
+    assert len(found["servers"]) == 2
+    for server in found["servers"]:
+        (latency,) = [one["latency_ms"] for one in server["versions"] if one["version"] == str(GOOD)]
+        assert 0.1 < latency["p50"] <= latency["p95"] <= latency["p99"] < 1000
 
 
 def test_a_deployment_and_a_rollback_leave_the_log_alone(deployed: Deployment) -> None:

@@ -4,11 +4,12 @@ Clients cannot tell, for behind a Service they do not know which pod answered th
 its server answered in each window of 3 s, and how long these took together. Pods are compared in the same windows, so
 that busy hours count for none of them.
 
-The windows in which a pod and the others had requests are cut into pieces, one after the other. If the pod were at most
-`SLOWER` times as slow, each piece would show it above that as often as below: all ways to turn the signs of the pieces
-around would be equally likely (Fisher's exact test of signs and sizes). As many ways are as good as the real one, as
-many times chance does this. Nothing is assumed of how latencies are distributed. Pieces are as long as the windows
-allow, so that a bad moment does not count as several pieces.
+The windows in which a pod and the others had requests are cut into twelve pieces or more, one after the other, with
+about as many requests each. If the pod were just `SLOWER` times as slow, each piece would show it above that as often
+as below, and as far: all ways to turn the signs of the pieces around would be equally likely (Fisher's test by
+permutation). As large a share of the ways speaks against the pod as clearly as the real one, as often chance does this.
+Nothing is assumed of how latencies are distributed. Pieces last as long as there are windows for, so that a bad moment
+does not count as several pieces.
 """
 
 import math
@@ -24,7 +25,7 @@ from scripts.agent.pace import EVERY_S, Window
 SLOWER = 1.2
 # How often, of all looks at pods that are alike, one is named by chance, at most.
 ALPHA = 0.01
-# How many pieces there shall be at least, and the fewest requests of the pod and of the others in each of them.
+# How many pieces there shall be, and the fewest requests of the pod and of the others in each of them.
 _PIECES, _REQUESTS = 12, 10
 # How many windows lie between the first and the last at least: what is slow for a minute may be fast in the next one.
 _SPAN = 30
@@ -32,8 +33,6 @@ _SPAN = 30
 _BUSIER = 2
 # From so many times the requests of each other pod on, the requests are the first suspect, and not the node.
 _MORE = 1.5
-# A window with less than this share of the mean window's requests is left out.
-_QUIET = 0.25
 
 # What may lie between two sums of the same numbers.
 _ROUNDING = 1e-9
@@ -128,8 +127,7 @@ def _pairs(paces: Paces, model: str, version: int) -> Iterator[tuple[str, int, _
     together = figures.sum(axis=0)
     for name, own in zip(windows, figures, strict=True):
         others = together - own
-        least = np.minimum(own[0], others[0])
-        used = (least > 0) & (least >= _QUIET * least.sum() / max(1, np.count_nonzero(least)))
+        used = np.minimum(own[0], others[0]) > 0
         long_enough = used.any() and np.ptp(numbers[used]) >= _SPAN
         if long_enough and own[0].sum() <= _BUSIER * others[0].sum():
             yield name, len(windows), own[:, used], others[:, used]

@@ -16,7 +16,7 @@ POD_COLUMNS = ("pod", "", "restarts", "age", "node", "GPU", "image", "what is wr
 PLAN_COLUMNS = ("pod", "", "serving plan")
 _LATENCY = tuple(f"p{100 * share:g}" for share in QUANTILES)
 MODEL_COLUMNS = (
-    *("pod", "model", "version", "", "requests", "failures", *_LATENCY, "queue, ms", "pending", "images a run"),
+    *("pod", "model", "version", "", "requests", "failures", *_LATENCY, "queue, ms", "pending", "images/run"),
 )
 MODELS = "Models, as Triton in each pod counts; p50 to p99: ms in Triton, last minute"
 CALLER_COLUMNS = ("model", "version", "calls", "failures", *_LATENCY)

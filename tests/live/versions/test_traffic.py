@@ -167,6 +167,10 @@ def test_a_user_keeps_a_version_over_its_promotion(served: Served) -> None:
     answers = Counter(str(version) for *_, version in callers.seen)
     assert calls(served) - counted == answers
     assert [one for one in callers.seen if isinstance(one[3], str)] == []
+    pace = served.target.agent.get("/v1/state").body["pace"][MODEL]
+    windows = [(requests, spent_us) for number in ("2", "3") for _, requests, spent_us in pace[number]]
+    assert all(1e-5 < spent_us / 1e6 / requests < 10 for requests, spent_us in windows)
+    assert sum(requests for requests, _ in windows) >= len(callers.since(both)) / 2
 
 
 def calls(served: Served) -> Counter[str]:

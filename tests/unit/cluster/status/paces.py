@@ -60,6 +60,8 @@ class World:
         """Return how slow each pod's node is in each window, as a logarithm: nine tenths of it stay."""
         news = generator.normal(0, self.drift, shape)
         drifts = news.copy()
+        if not self.drift:
+            return drifts
         for at in range(1, shape[1]):
             drifts[:, at] = 0.9 * drifts[:, at - 1] + np.sqrt(1 - 0.9**2) * news[:, at]
         return drifts

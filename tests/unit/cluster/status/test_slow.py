@@ -34,15 +34,15 @@ def test_of_a_hundred_releases_whose_pods_are_alike_at_most_one_has_a_slow_pod(w
     "world",
     [
         World(times=[1.1, 1, 1], windows=200),
-        World(times=[1] * 10, windows=100, rates=5),
+        World(times=[1] * 8, windows=60, rates=5),
         World(times=[1, 1, 1], sigma=1.2, swing=1.0),
         World(times=[1, 1], windows=200, rates=30, drift=0.2),
     ],
-    ids=["1.1 times", "ten pods", "wild", "nodes that come and go"],
+    ids=["1.1 times", "eight pods", "wild", "nodes that come and go"],
 )
 def test_little_is_no_reason_to_name_a_pod(world: World) -> None:
     """Nor are many pods, or requests of very different lengths."""
-    assert sum(map(bool, named(world, releases=300))) <= ALPHA * 300
+    assert sum(map(bool, named(world, releases=200))) <= ALPHA * 200
 
 
 @pytest.mark.parametrize(
@@ -57,8 +57,8 @@ def test_little_is_no_reason_to_name_a_pod(world: World) -> None:
 )
 def test_a_slow_pod_is_found(world: World) -> None:
     """In nearly all releases, and no other pod with it."""
-    found = named(world, releases=200)
-    assert sum("0" in pods for pods in found) >= 0.95 * 200
+    found = named(world, releases=100)
+    assert sum("0" in pods for pods in found) >= 0.95 * 100
     assert set().union(*found) == {"0"}
 
 
