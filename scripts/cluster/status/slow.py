@@ -9,7 +9,8 @@ about as many requests each. If the pod were just `SLOWER` times as slow, each p
 as below, and as far: all ways to turn the signs of the pieces around would be equally likely (Fisher's test by
 permutation). As large a share of the ways speaks against the pod as clearly as the real one, as often chance does this.
 Nothing is assumed of how latencies are distributed. Pieces last as long as there are windows for, so that a bad moment
-does not count as several pieces.
+does not count as several pieces. All windows are looked at, and those of the last three minutes alone: a pod that has
+just become slow is found by these.
 """
 
 import math
@@ -19,7 +20,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from scripts.agent.pace import EVERY_S, Window
+from scripts.agent.pace import EVERY_S, MOST, Window
 
 # So many times as slow as the others a pod has to be, beyond what chance may do.
 SLOWER = 1.2
@@ -27,6 +28,8 @@ SLOWER = 1.2
 ALPHA = 0.01
 # How many pieces there shall be, and the fewest requests of the pod and of the others in each of them.
 _PIECES, _REQUESTS = 12, 10
+# So many of the last windows are looked at: all that agents keep, and three minutes.
+_LAST = (MOST, 60)
 # How many windows lie between the first and the last at least: what is slow for a minute may be fast in the next one.
 _SPAN = 30
 # A pod that has more than so many times the requests of all the others together is not compared with them.
@@ -94,8 +97,8 @@ def slow_pods(paces: Paces, nodes: Mapping[str, str]) -> tuple[Slow, ...]:
         nodes: The node of each pod.
     """
     versions = sorted({(model, version) for pace in paces.values() for model in pace for version in pace[model]})
-    pairs = [(version, *pair) for version in versions for pair in _pairs(paces, *version)]
-    found = []
+    pairs = [(version, *pair) for last in _LAST for version in versions for pair in _pairs(paces, *version, last=last)]
+    found: dict[tuple[str, int, str], Slow] = {}
     for (model, version), pod, pods, own, others in pairs:
         seconds = EVERY_S * own.shape[1]
         slow = Slow(
@@ -111,11 +114,11 @@ def slow_pods(paces: Paces, nodes: Mapping[str, str]) -> tuple[Slow, ...]:
             chance=_chance(own, others, tests=len(pairs)),
         )
         if slow.chance <= ALPHA and slow.ms > SLOWER * slow.others_ms:
-            found.append(slow)
-    return tuple(found)
+            found.setdefault((model, version, pod), slow)
+    return tuple(found[one] for one in sorted(found))
 
 
-def _pairs(paces: Paces, model: str, version: int) -> Iterator[tuple[str, int, _Figures, _Figures]]:
+def _pairs(paces: Paces, model: str, version: int, *, last: int) -> Iterator[tuple[str, int, _Figures, _Figures]]:
     """Give each pod that can be compared, how many pods there are, and the windows of it and of all others together."""
     windows = {pod: found for pod, pace in paces.items() if (found := pace.get(model, {}).get(version))}
     numbers = np.array(sorted({number for found in windows.values() for number, *_ in found}))
@@ -128,6 +131,8 @@ def _pairs(paces: Paces, model: str, version: int) -> Iterator[tuple[str, int, _
     for name, own in zip(windows, figures, strict=True):
         others = together - own
         used = np.minimum(own[0], others[0]) > 0
+        if used.any():
+            used &= numbers > numbers[used].max() - last
         long_enough = used.any() and np.ptp(numbers[used]) >= _SPAN
         if long_enough and own[0].sum() <= _BUSIER * others[0].sum():
             yield name, len(windows), own[:, used], others[:, used]

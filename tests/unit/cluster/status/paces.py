@@ -67,6 +67,6 @@ class World:
         return drifts
 
 
-def steady(**ms: float) -> Paces:
-    """Return pods whose requests all take so many milliseconds, twenty in each of forty windows."""
-    return {pod: {"cars": {2: [(at, 20, int(20_000 * one)) for at in range(40)]}} for pod, one in ms.items()}
+def steady(windows: range = range(40), /, **ms: float) -> Paces:
+    """Return pods whose requests all take so many milliseconds, twenty in each window."""
+    return {pod: {"cars": {2: [(at, 20, int(20_000 * one)) for at in windows]}} for pod, one in ms.items()}
