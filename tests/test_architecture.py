@@ -121,6 +121,7 @@ READ_THE_ENVIRONMENT = {
     "scripts/host/settings.py",
     # It runs in a pod too, where there is no `.env`.
     "scripts/agent/__main__.py",
+    "scripts/canary/__main__.py",
     "triton_sdk/_base.py",
     "triton_sdk/config.py",
     "triton_sdk/__main__.py",

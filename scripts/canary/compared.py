@@ -1,8 +1,9 @@
 """What `invoke compare` has found of the same two versions, as the bound for how many answers may change."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import attrs
 from attrs import validators
@@ -86,6 +87,12 @@ class Compared:
                 f"They are too few for a bound: {more} enough. Compare the versions on more pictures."
             )
         return found
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Return what `attrs.asdict` gave for another program, which does not see the file."""
+        pairs = {name: tuple(data[name]) for name in ("versions", "digests")}
+        return cls(**{**data, **pairs, "path": Path(data["path"])})
 
     def bounding(self, how: Settings, *, model: str, version: int) -> Settings:
         """Return *how* with this bound, if it is about *version* of *model*.

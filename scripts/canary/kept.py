@@ -65,6 +65,12 @@ class Record:
         """Return all of it for scripts."""
         return json.dumps({"schema": SCHEMA, **attrs.asdict(self)})
 
+    def told(self, verdict: str, why: str) -> str:
+        """Return the decisions with their figures for scripts, and what came of them."""
+        what = {"model": self.model, "version": self.version, "stable": self.stable, "server": self.server}
+        ended = {"verdict": verdict, "why": why, "begun": self.begun, "ended": self.looked}
+        return json.dumps({**what, **ended, "disagreement": self.bound, "decisions": list(self.decisions)}, indent=2)
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read what `to_json` gave.

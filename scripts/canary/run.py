@@ -1,7 +1,6 @@
 """A canary: the new version gets a growing share of the calls while a judge looks at what callers see of it."""
 
 import contextlib
-import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
@@ -52,12 +51,16 @@ class Result:
         """The exit status."""
         return STATUS[self.verdict]
 
+    @property
+    def said(self) -> str:
+        """What is said at the end."""
+        if self.verdict == "aborted":
+            return f"The canary is aborted. {self.why}"
+        return self.why if self.verdict == "promoted" else f"The canary ends without a promotion. {self.why}"
+
     def as_json(self) -> str:
         """Return the decisions with their figures for scripts."""
-        one = self.record
-        tried = {"model": one.model, "version": one.version, "stable": one.stable, "server": one.server}
-        ended = {"verdict": self.verdict, "why": self.why, "begun": one.begun, "ended": one.looked}
-        return json.dumps({**tried, **ended, "disagreement": one.bound, "decisions": list(one.decisions)}, indent=2)
+        return self.record.told(self.verdict, self.why)
 
 
 @attrs.define(kw_only=True)

@@ -98,6 +98,12 @@ class Settings:
         return cls.parse(text, where=str(path or FILE.name))
 
     @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Return what `attrs.asdict` gave, for another program that has no such file."""
+        steps = tuple(Step(**step) for step in data["steps"])
+        return cls(**{**data, "steps": steps, "limits": Limits(**data["limits"])})
+
+    @classmethod
     def parse(cls, text: str, *, where: str) -> Self:
         """Read the text of a file; *where* names it in messages.
 

@@ -31,6 +31,7 @@ class Pod:
         restarts: How often its containers were started anew.
         created: When it was made.
         node: The node that it runs on; empty while it has none.
+        address: Its IP address; empty while it has none.
         image: The image that runs, by digest where that is known; empty while none does.
         gpus: How many GPUs it asks for.
         key: The Secret that the server has the key of its restricted APIs from; empty for none.
@@ -47,6 +48,7 @@ class Pod:
     restarts: int
     created: datetime
     node: str
+    address: str
     image: str
     gpus: int
     key: str
@@ -70,6 +72,7 @@ class Pod:
             restarts=sum(c.get("restartCount", 0) for c in containers(status)),
             created=datetime.fromisoformat(metadata["creationTimestamp"]),
             node=state.node,
+            address=status.get("podIP", ""),
             image=server.get("imageID", ""),
             gpus=sum(count for name, count in devices(spec).items() if name.startswith(GPUS)),
             key=_key(spec),
@@ -111,8 +114,12 @@ def server_pods(kubectl: Kubectl, target: Target) -> list[Pod]:
     Raises:
         ClusterFailure: If the cluster cannot be asked.
     """
-    found = kubectl.json("get", "pods", f"--selector={target.selector}", doing="look for the pods")["items"]
-    return parse_pods({"items": [each for each in found if server_of(each.get("spec") or {})]})
+    return of_servers(kubectl.json("get", "pods", f"--selector={target.selector}", doing="look for the pods")["items"])
+
+
+def of_servers(items: Iterable[Mapping[str, Any]]) -> list[Pod]:
+    """Return those of some pods that are servers, by name; other charts of an umbrella have such labels too."""
+    return parse_pods({"items": [each for each in items if server_of(each.get("spec") or {})]})
 
 
 def server_of(pod: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -9,11 +9,14 @@ import shlex
 import unicodedata
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
-from dotenv.parser import Binding, parse_stream
 
 from scripts.host import files
+
+if TYPE_CHECKING:  # a pod has no such file, and no python-dotenv
+    from dotenv.parser import Binding
 
 NAME = ".env"
 # What AWS's tools call the keys in JSON, and boto3's and the command line's other names; by what is read here.
@@ -49,7 +52,7 @@ class Told:
     text: str
 
 
-def read(path: Path) -> tuple[list[Binding], list[Told]]:
+def read(path: Path) -> tuple[list["Binding"], list[Told]]:
     """Read the file; where it is none, or no text, there are no bindings and a sentence."""
     try:
         # A link to nothing is no file that was left out on purpose.
@@ -67,6 +70,8 @@ def read(path: Path) -> tuple[list[Binding], list[Told]]:
     text = content.decode("utf-8-sig", errors="replace")
     if text.lstrip().startswith("{"):
         return [], [Told(fatal=True, text=f"{NAME} holds JSON, as AWS's tools print it. Write lines: {_KEYS}")]
+    from dotenv.parser import parse_stream
+
     return list(parse_stream(io.StringIO(text))), []
 
 
@@ -99,7 +104,7 @@ def unfilled(value: str, *, secret: bool) -> bool:
     return re.fullmatch(name, value) is not None or (not secret and "$" in value)
 
 
-def problems(bindings: Sequence[Binding], *, names: Collection[str], secrets: Collection[str]) -> Iterator[Told]:
+def problems(bindings: Sequence["Binding"], *, names: Collection[str], secrets: Collection[str]) -> Iterator[Told]:
     """Yield a sentence for each line that does not say what its writer meant.
 
     Only names that we know are repeated: what stands in the place of a name may be a value.
@@ -165,7 +170,7 @@ def _otherwise(line: str, names: Collection[str]) -> str:
     return "" if plain == name else f"sets {name} under another name, which is not read: write {name}=VALUE"
 
 
-def _is_cut(binding: Binding) -> bool:
+def _is_cut(binding: "Binding") -> bool:
     """Say whether python-dotenv took a part of an unquoted value for a comment."""
     raw = binding.original.string.partition("=")[2].strip()
     return not raw.startswith(("'", '"')) and re.search(r"\s#", raw) is not None

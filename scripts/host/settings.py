@@ -9,7 +9,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import attrs
-import platformdirs
 
 from scripts.host import env_file, root
 from scripts.host.errors import TaskFailure
@@ -268,15 +267,21 @@ def inherited() -> dict[str, str]:
 
 def cache_folder() -> Path:
     """Return the folder for downloads in the user's cache."""
+    import platformdirs
+
     return platformdirs.user_cache_path("triton-sdk") / "models"
 
 
 def served_folder(repository: Path) -> Path:
     """Return the folder that belongs to *repository* while it is served, always the same one, in the user's cache."""
+    import platformdirs
+
     name = hashlib.sha256(os.fsencode(repository.resolve())).hexdigest()[:16]
     return platformdirs.user_cache_path("triton-sdk") / "served" / name
 
 
 def state_folder() -> Path:
     """Return the folder for what tasks note down, in the user's folder for such things."""
+    import platformdirs
+
     return platformdirs.user_state_path("triton-sdk")

@@ -4,16 +4,17 @@ import http.client
 import json
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import attrs
 import urllib3
-from prometheus_client.parser import text_string_to_metric_families
-from prometheus_client.samples import Sample
 
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
 from scripts.host.settings import Settings, server
+
+if TYPE_CHECKING:  # who reads no metrics needs no prometheus_client
+    from prometheus_client.samples import Sample
 
 HTTP_PORT = 8000
 # Triton's own defaults: HTTP 8000, gRPC 8001, metrics 8002; the agent beside it comes next.
@@ -144,8 +145,10 @@ class Counters:
     text: str
 
     @cached_property
-    def _all(self) -> list[Sample]:
+    def _all(self) -> list["Sample"]:
         """Every sample; the page is parsed once, however much is asked of it."""
+        from prometheus_client.parser import text_string_to_metric_families
+
         return [sample for family in text_string_to_metric_families(self.text) for sample in family.samples]
 
     def total(self, name: str, **labels: str) -> float:
@@ -171,7 +174,7 @@ class Counters:
                 found.setdefault(sample.labels[label], []).append(sample.value)
         return found
 
-    def _named(self, name: str) -> Iterator[Sample]:
+    def _named(self, name: str) -> Iterator["Sample"]:
         # The parser gives counters the suffix that OpenMetrics asks for.
         return (sample for sample in self._all if sample.name.removesuffix("_total") == name)
 

@@ -8,12 +8,14 @@ from scripts.host.errors import TaskFailure
 from scripts.tasks import flags
 from scripts.tasks.calling import task
 from scripts.tasks.flags import WHERE, named, number, seconds
-from scripts.tasks.versions import TIMEOUT, URL, changed, served
+from scripts.tasks.versions import TIMEOUT, URL, changed, into_file, served
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from scripts.canary.run import Result
+    from scripts.canary.job import Ended
+    from scripts.canary.order import Wish
+    from scripts.versions.release import Release
 
 
 @task(
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
         "url": URL,
         "timeout": TIMEOUT,
         "compared": "What `invoke compare --json` printed of both versions: it bounds how many answers may change.",
+        "job": "Let a Job in the cluster judge, from the release's own image; it goes on if this machine goes away.",
         "json": "Print every decision with its figures as JSON at the end, for scripts.",
         **WHERE,
     }
@@ -40,6 +43,7 @@ def canary(
     url: str = "",
     timeout: str = "600",
     compared: str = "",
+    job: bool = False,
     json: bool = False,
     release: str = "",
     namespace: str = "",
@@ -47,16 +51,20 @@ def canary(
 ) -> None:
     """Give a version a growing share of the calls, then promote it; if it serves callers worse, take it back.
 
-    Exit status 0: promoted. 1: aborted, or it could not be tried. 3: nobody can tell. Ctrl-C takes everything back.
+    Exit status 0: promoted. 1: aborted, or it could not be tried. 3: nobody can tell. Ctrl-C takes everything back, but
+    with --job the canary goes on.
     """
     from scripts.canary.compared import Compared
+    from scripts.canary.order import Wish
     from scripts.canary.places import keeper, servers
     from scripts.canary.run import Canary
     from scripts.canary.settings import Settings
     from scripts.canary.view import COLUMNS
+    from scripts.cluster import serving
     from scripts.host import settings
     from scripts.host.terminal import reporting, say, step, watching
     from scripts.versions.publish import digest_in_store
+    from scripts.versions.target import OneServer
 
     with reporting():
         named(model, "canary")
@@ -67,37 +75,94 @@ def canary(
         found = Compared.read(flags.path(compared)) if compared else None
         how = found.bounding(how, model=model, version=chosen) if found else how
         limit, roll = seconds(for_, name="for"), number(timeout, name="timeout")
+        if job and url:
+            raise TaskFailure("--job starts a Job in the cluster, and --url names a server that `invoke serve` runs.")
         digest = digest_in_store(settings.load(), model, chosen, progress=step)
         digest = found.candidate_digest(digest) if found else digest
+        wish = Wish(
+            model=model,
+            version=chosen,
+            digest=digest,
+            settings=how,
+            keep=kept,
+            limit_s=limit,
+            roll_s=roll,
+            compared=found,
+        )
         with served(url, release, namespace, context) as target:
+            if not isinstance(target, OneServer) and job:
+                judged = in_the_cluster(target, wish)
+                if json:
+                    record, _ = keeper(target, model, line=step).read()
+                    if record is not None:
+                        say(record.told(record.verdict or "ended", judged.said))
+                if judged.status == 0:
+                    (plan,) = serving.planned(target.kubectl, target.target).values()
+                    into_file(plan, say=step if json else say)
+                end(judged.status, judged.said, say=step if json else say)
+                return
             with watching() as (line, show):
                 result = Canary(
                     target=target,
                     servers=lambda: servers(target),
-                    model=model,
-                    version=chosen,
-                    digest=digest,
-                    settings=how,
-                    keep=kept,
-                    limit_s=limit,
-                    roll_s=roll,
+                    model=wish.model,
+                    version=wish.version,
+                    digest=wish.digest,
+                    settings=wish.settings,
+                    keep=wish.keep,
+                    limit_s=wish.limit_s,
+                    roll_s=wish.roll_s,
+                    compared=wish.compared,
                     keeper=keeper(target, model, line=line),
                     line=line,
                     show=lambda view: show(view.title, COLUMNS, view.rows),
-                    compared=found,
                 ).run()
             if json:
                 say(result.as_json())
             if result.promoted is not None:
                 changed(target, *result.promoted, model, say=step if json else say)
-        end(result, say=step if json else say)
+        end(result.status, result.said, say=step if json else say)
 
 
-def end(result: "Result", *, say: "Callable[[str], None]") -> None:
+def in_the_cluster(target: "Release", wish: "Wish") -> "Ended":
+    """Let a Job judge the canary, or find the one that does, and follow it to its end.
+
+    Raises:
+        TaskFailure: If it cannot be tried, or the cluster does not take the Job.
+    """
+    from scripts.canary import begin, manifests
+    from scripts.canary.job import Job
+    from scripts.canary.order import Order
+    from scripts.cluster.release.plan_map import PlanMap
+    from scripts.host.terminal import step
+    from scripts.versions import change
+
+    deployment = target.deployment()
+    name = deployment["metadata"]["name"]
+    job = Job(kubectl=target.kubectl, name=manifests.name(name, wish.model), line=step)
+    if not job.find(wish.version):
+        state = target.state()
+        change.promoted(state, wish.model, wish.version, keep=wish.keep, digest=wish.digest)
+        begin.stable(state, wish.model, wish.version, server=target.name)
+        order = Order(
+            wish=wish,
+            release=target.target.release,
+            namespace=target.target.namespace,
+            revision=target.revision,
+            plan_map=PlanMap.read(target.kubectl, target.target).name,
+            deployment=name,
+            job=job.name,
+        )
+        job.start(deployment, order)
+        target.agents.close()  # nobody here asks them any more
+    again = f"invoke canary --job --model {wish.model} --version {wish.version}{target.target.options}"
+    return job.follow(again)
+
+
+def end(status: int, said: str, *, say: "Callable[[str], None]") -> None:
     """Say what came of a canary, and end with its status."""
-    if result.verdict == "aborted":
-        raise TaskFailure(f"The canary is aborted. {result.why}")
-    if result.status:
-        say(f"The canary ends without a promotion. {result.why}")
-        raise SystemExit(result.status)
-    say(result.why)
+    if status not in (0, 3):
+        raise TaskFailure(said)
+    say(said)
+    if status:
+        raise SystemExit(status)

@@ -279,14 +279,19 @@ def changed(
     target: "OneServer | Release", plan: "Plan", done: "Outcome", model: str, *, say: "Callable[[str], None]"
 ) -> None:
     """Say since when *target* follows *plan*, and write the plan of a release into the file for git."""
-    from scripts.cluster import serving
-    from scripts.host import settings
     from scripts.versions.target import OneServer
 
-    highest = max(plan.models[model].serve)
-    say(f"Callers who name no version of {model} get version {highest} since {done.switched_s:.2f} s after the order;")
-    say(f"everything that is planned was served after {done.seconds:.2f} s.")
+    for line in done.told(model, plan):
+        say(line)
     if not isinstance(target, OneServer):
-        path = serving.place(settings.load())
-        serving.write(path, plan)
-        say(f"{serving.shown(path)} says it too: a commit of it keeps git and cluster together.")
+        into_file(plan, say=say)
+
+
+def into_file(plan: "Plan", *, say: "Callable[[str], None]") -> None:
+    """Write the plan of a release into the file for git, and say so."""
+    from scripts.cluster import serving
+    from scripts.host import settings
+
+    path = serving.place(settings.load())
+    serving.write(path, plan)
+    say(f"{serving.shown(path)} says it too: a commit of it keeps git and cluster together.")

@@ -1,6 +1,6 @@
 """A plan on its way to the pods of a release: each gets it when it is asked for the first time after that."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import attrs
 
@@ -12,6 +12,19 @@ from scripts.versions.target import OvertakenError
 
 # How an agent answers who has no key, or one that it does not take; and where it follows a later plan.
 _CLOSED, _LATER = (401, 403), 409
+
+
+def together(states: Sequence[State], plan: Plan, *, release: str) -> State:
+    """Return what stands for all pods of a release: its plan, and what the first of them serves.
+
+    Raises:
+        TaskFailure: If there is no pod.
+    """
+    if not states:
+        raise TaskFailure(f"No pod of the {release} runs, and none can follow a plan: `invoke status` says more.")
+    # A plan that somebody posted to a pod by hand has a higher number than the release's.
+    latest = max(plan.generation, *(state.plan.generation for state in states))
+    return attrs.evolve(states[0], plan=Plan(models=plan.models, generation=latest), before=Plan())
 
 
 @attrs.define

@@ -14,6 +14,7 @@ from scripts.cluster.helm import Helm, Revision
 from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.objects import Rendered
 from scripts.cluster.pod_agent import PodAgent
+from scripts.cluster.pods import server_of
 from scripts.cluster.release import by_hand
 from scripts.cluster.release.change import change, roll_back
 from scripts.cluster.release.chart import Chart
@@ -25,7 +26,7 @@ from scripts.host.program import Version
 from scripts.host.secret import Secret
 from scripts.server.endpoint import Endpoint
 from scripts.server.seen import State
-from scripts.versions.giving import Giving
+from scripts.versions.giving import Giving, together
 from scripts.versions.target import OvertakenError
 
 # What changes with the number of pods.
@@ -63,6 +64,11 @@ class Release:
         """What it is called in messages."""
         return f"release {self.target.release}"
 
+    @property
+    def revision(self) -> int:
+        """The number of its last revision, as it was read last."""
+        return self._history[-1].number
+
     def state(self) -> State:
         """Return the plan of the release, and what the first of its pods serves.
 
@@ -74,12 +80,8 @@ class Release:
         self._values = self.helm.values(self.target.release)
         self._require_one_plan()
         states = [agent.state() for agent in self.agents.look()]
-        if not states:
-            raise TaskFailure(f"No pod of the {self.name} runs, and none can follow a plan: `invoke status` says more.")
         plan = serving.in_values(self._values, where=f"The values of the {self.name}")
-        # A plan that somebody posted to a pod by hand has a higher number than the release's.
-        latest = max(plan.generation, *(state.plan.generation for state in states))
-        return attrs.evolve(states[0], plan=Plan(models=plan.models, generation=latest), before=Plan())
+        return together(states, plan, release=self.name)
 
     def recall(self, state: State, model: str) -> State:
         """Return *state* with what former revisions of the release planned for *model* before the last change of that.
@@ -145,6 +147,20 @@ class Release:
         self._note(attrs.evolve(record.with_good(made) if was_good else record, attempted=None))
         self._values, self._giving.plan = values, wanted
         return wanted
+
+    def deployment(self) -> Mapping[str, Any]:
+        """Return its Deployment, as the cluster has it.
+
+        Raises:
+            TaskFailure: If there is none, or the cluster cannot be asked.
+        """
+        chosen = f"--selector={self.target.selector}"
+        found = self.kubectl.json("get", "deployments", chosen, doing="look at the Deployment")["items"]
+        for each in found:
+            if server_of(each["spec"]["template"]["spec"]):
+                one: Mapping[str, Any] = each
+                return one
+        raise TaskFailure(f"The {self.name} has no Deployment in the namespace {self.target.namespace}.")
 
     def look(self) -> tuple[list[tuple[str, State, Endpoint]], int]:
         """Return what each pod serves, measured by the plan of the release, and how many pods could not be asked.

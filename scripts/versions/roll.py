@@ -62,6 +62,14 @@ class Outcome:
     seconds: float
     rows: Sequence[tuple[str, ...]]
 
+    def told(self, model: str, plan: Plan) -> list[str]:
+        """Return in words since when *plan* is followed."""
+        highest, since = max(plan.models[model].serve), f"{self.switched_s:.2f} s after the order"
+        return [
+            f"Callers who name no version of {model} get version {highest} since {since};",
+            f"everything that is planned was served after {self.seconds:.2f} s.",
+        ]
+
 
 @attrs.frozen(kw_only=True)
 class Roll:

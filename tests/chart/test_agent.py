@@ -6,12 +6,14 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from scripts.agent.plan import ModelPlan, Plan
+from scripts.cluster.release.stored import Stored
 from tests.chart.cases import CPU, LEAST, NO_AGENT, Values, merge
 from tests.chart.engines import Library, Program, Refused
 from tests.waiting import wait_until
@@ -52,6 +54,21 @@ def test_the_server_serves_what_the_agent_composes(library: Library) -> None:
     (mount,) = (mount for mount in server["volumeMounts"] if mount["name"] == "served")
     assert mount["readOnly"] is True
     assert "served" not in library.render(merge(LEAST, NO_AGENT)).text
+
+
+def test_the_judge_of_a_canary_changes_a_release_as_helm_would(library: Library) -> None:
+    """A pod has no Helm: the objects of the revision that it makes are those that the chart renders of its values."""
+    tried = Plan(models={"m": ModelPlan(serve=(2, 3), candidate=12, digests={12: DIGEST})}, generation=8)
+    promoted = Plan(models={"m": ModelPlan(serve=(3, 12)), "o": ModelPlan(serve=(1,))}, generation=1_000_001)
+    values = merge(LEAST, PLANNED)
+    info = {"status": "deployed"}
+    body = {"name": "r", "version": 1, "info": info, "config": values, "manifest": library.render(values).text}
+    stored = Stored(labels={}, body=body)
+    for plan in (tried, promoted):
+        stored = stored.with_plan(plan, now=datetime.now(UTC), description="")
+        rendered = library.render(dict(stored.values))
+        assert stored.body["manifest"] == rendered.text
+        assert Plan.parse(stored.plan_text) == plan
 
 
 @pytest.mark.parametrize(("size", "room"), [("10Gi", 10 * 2**30), ("500M", 477 * 2**20), ("1.5Gi", 1536 * 2**20)])

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from scripts.canary.manifests import COMPONENT
 from tests.chart.cases import CPU, DIGEST, LEAST, NO_AGENT, Values, merge
 from tests.chart.engines import Library, Program
 from tests.chart.rules import quantity
@@ -263,14 +264,14 @@ def test_the_network_is_closed_but_for_those_who_are_named(library: Library) -> 
     assert {(port["port"], port["protocol"]) for port in out["ports"]} == {(53, "UDP"), (53, "TCP")}
     named = merge(LEAST, {"networkPolicy": {"enabled": True, "from": [{"podSelector": {"matchLabels": {"a": "b"}}}]}})
     peers = library.render(named).one("NetworkPolicy")["spec"]["ingress"][0]["from"]
-    tester = {
-        "app.kubernetes.io/name": "triton",
-        "app.kubernetes.io/instance": "triton-infer",
-        "app.kubernetes.io/component": "test",
-    }
-    assert peers == [{"podSelector": {"matchLabels": {"a": "b"}}}, {"podSelector": {"matchLabels": tester}}]
+    own = {"app.kubernetes.io/name": "triton", "app.kubernetes.io/instance": "triton-infer"}
+    parts = {"key": "app.kubernetes.io/component", "operator": "In", "values": ["test", COMPONENT]}
+    assert peers == [
+        {"podSelector": {"matchLabels": {"a": "b"}}},
+        {"podSelector": {"matchLabels": own, "matchExpressions": [parts]}},
+    ]
     test_pod = library.render(merge(named, {"helmTest": {"enabled": True}})).one("Pod")
-    assert tester.items() <= test_pod["metadata"]["labels"].items()
+    assert (own | {"app.kubernetes.io/component": "test"}).items() <= test_pod["metadata"]["labels"].items()
 
 
 def test_the_outside_reaches_only_the_inference_protocol(library: Library) -> None:

@@ -5,6 +5,7 @@ In order: the tests share one release. Shown with -rP: what became of the calls,
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import signal
@@ -192,6 +193,45 @@ def test_a_bad_version_is_taken_back_on_every_pod(deployed: Deployment, calls: T
     assert calls.until(100).failed == 0
 
 
+def test_a_job_judges_in_the_cluster_though_its_judge_is_killed(deployed: Deployment, calls: Traffic) -> None:
+    """With the release's own image and no more rights than it needs: its next pod goes on, and promotes."""
+    before = deployed.pods()
+    calls.taken()
+    with running(deployed, GOOD, "--job") as process:
+        wait_until(lambda: GOOD in calls.until(20).versions, "calls of the candidate", within_s=120)
+        time.sleep(EXPIRES_S / 2)  # until it has renewed its plan, and its log with it
+        os.kill(judge(deployed), signal.SIGKILL)
+        said, _ = process.communicate(timeout=150)
+    sys.stdout.write(said)
+    assert process.returncode == 0, said
+    assert "This goes on with the canary that was looked at last at" in said
+    assert f"Version {GOOD} of flowers has passed all steps. All calls go to version {GOOD}." in said
+    during = calls.taken()
+    sys.stdout.write(f"{during}\n")
+    assert (during.failed, set(during.versions)) == (0, {2, GOOD}), during.errors
+    assert calls.until(100).versions.keys() == {GOOD}
+    assert served(deployed) == [([2, GOOD], None)] * 2
+    assert deployed.pods() == before
+    plan, log = kept(deployed)
+    assert (plan["routes"], log["verdict"]) == ({}, "promoted")
+    kinds = "roles,rolebindings,serviceaccounts"
+    wait_until(lambda: "canary" not in deployed.user.kubectl("get", kinds, "--output=name"), "its rights to go")
+
+
+def test_helm_goes_on_from_what_the_job_wrote(deployed: Deployment) -> None:
+    """A deployment finds that nothing differs from what Helm makes, and nothing changed by hand; Helm can read it."""
+    number, status = deployed.revision()
+    assert status == "deployed"
+    values = json.loads(deployed.helm("get", "values", RELEASE, "--output=json"))
+    assert values["models"]["flowers"]["serve"] == [2, GOOD]
+    assert "by hand" not in deployed.deployed("--set=replicas=2")
+    assert deployed.revision() == (number, "deployed")
+    deployed.helm("rollback", RELEASE, str(number), "--server-side=true")
+    assert served(deployed) == [([2, GOOD], None)] * 2
+    deployed.user.succeed("rollback", f"--model={deployed.offer.model}", "--to=2")
+    assert served(deployed) == [([2], None)] * 2
+
+
 def test_another_machine_goes_on_with_the_canary_of_a_judge_that_was_killed(
     deployed: Deployment, calls: Traffic, tmp_path: Path
 ) -> None:
@@ -217,18 +257,28 @@ def test_a_removal_leaves_nothing_of_it(deployed: Deployment) -> None:
 
 
 @contextlib.contextmanager
-def running(of: Deployment, version: int) -> Iterator["subprocess.Popen[str]"]:
+def running(of: Deployment, version: int, *options: str) -> Iterator["subprocess.Popen[str]"]:
     """Run a canary beside the block."""
     with subprocess.Popen(
-        of.user.command(*command(of, version)),
+        of.user.command(*command(of, version), *options),
         cwd=ROOT,
         env=of.user.environment(),
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
     ) as process:
         try:
             yield process
         finally:
             process.terminate()
+
+
+def judge(of: Deployment) -> int:
+    """Return the process of the judge in its pod, as this machine numbers it."""
+    for process in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            words = (process / "cmdline").read_bytes().split(b"\0") if process.name.isdecimal() else []
+            if b"scripts.canary" in words and any(of.user.namespace.encode() in word for word in words):
+                return int(process.name)
+    raise AssertionError("no judge runs")

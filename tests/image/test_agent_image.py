@@ -13,13 +13,23 @@ from typing import Any
 
 import attrs
 
+from scripts.canary import manifests
 from tests.image import ground, hub
 from tests.image.ground import Engine
 from tests.image.project import HARDENED, ROOT, Container, Project, free_ports, ready_at
+from tests.unit.canary.test_manifests import DEPLOYMENT, ORDER
 from tests.waiting import wait_until
 
 KEY = "planted-admin-key-of-forty-characters-00"
 WITHIN_S = 90.0
+JUDGES = """cd /opt/triton-agent && python3 -S -c '
+import json
+from scripts.canary.judge import Counts, Judge, Look
+from scripts.canary.settings import Settings
+judge = Judge(Settings().limits)
+assert judge.look(Look(stable=Counts(calls=900), candidate=Counts(calls=100, failed=9, incidents=9))).kind == "failures"
+print(json.dumps([one.statistic for one in judge.figures()]))
+'"""
 START = 'cd /opt/triton-agent && exec python3 -m scripts.agent "$@"'
 # The whole S3 of boto3 that the agent uses: a pod's token for a role, then a large object in parts, twice the same.
 READS = """
@@ -186,6 +196,27 @@ def test_the_agents_boto3_reads_and_writes_a_bucket(engine: Engine, cpu_image: s
             check=False,
         )
     assert done.stdout == f"{256 * 40_000}\n", done.stderr
+
+
+def test_the_judge_of_a_canary_runs_on_the_images_own_python(engine: Engine, cpu_image: str) -> None:
+    """As the Job starts it, locked down, it finds no cluster to ask here; it judges with no package but the layer's."""
+    (container,) = manifests.job(DEPLOYMENT, ORDER)["spec"]["template"]["spec"]["containers"]
+    shell, *words = container["command"]
+    variables = [f"--env={name}" for name in ("KUBERNETES_SERVICE_HOST=127.0.0.1", "KUBERNETES_SERVICE_PORT=9")]
+    name = engine.docker(
+        *("create", *HARDENED, *variables, "--env=PYTHONNOUSERSITE=1", f"--entrypoint={shell}", cpu_image),
+        *(*words, *container["args"]),
+    )
+    try:
+        engine.docker("start", name)
+        assert engine.docker("wait", name) == "1"
+        said = Container(id=name, http_port=0, engine=engine).logs()
+    finally:
+        engine.docker("rm", "--force", name)
+    assert said.rstrip().endswith("No such file or directory: '/var/run/secrets/kubernetes.io/serviceaccount/token'")
+    assert "scripts/canary/run.py" in said, "all of it was imported, and the canary had begun"
+    found = engine.docker("run", "--rm", *HARDENED, f"--entrypoint={shell}", cpu_image, "-c", JUDGES)
+    assert json.loads(found) == ["failures", "slow p75", "slow p95", "disagreement"]
 
 
 def test_the_agent_says_what_it_lacks(engine: Engine, cpu_image: str) -> None:

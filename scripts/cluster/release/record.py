@@ -70,17 +70,23 @@ class Record:
         """Return it after the pods of a revision were ready."""
         return attrs.evolve(self, good=self.good | {number}, known=True)
 
+    @property
+    def numbers(self) -> str:
+        """The good revisions as they are written down."""
+        return ",".join(map(str, sorted(self.good)[-_KEPT:]))
+
     def write(self, kubectl: Kubectl, target: Target) -> None:
         """Write it down.
 
         Raises:
             ClusterFailure: If the cluster does not take it.
         """
-        good = ",".join(map(str, sorted(self.good)[-_KEPT:]))
         attempted = f"{ATTEMPTED}={self.attempted}" if self.attempted is not None else f"{ATTEMPTED}-"
         options = ("--overwrite", f"--field-manager={MANAGER}")
         chosen = f"--selector={target.owned}"
-        kubectl.text("annotate", "deployments", chosen, f"{READY}={good}", attempted, *options, doing="write down")
+        kubectl.text(
+            "annotate", "deployments", chosen, f"{READY}={self.numbers}", attempted, *options, doing="write down"
+        )
 
 
 def last_deployed(history: Sequence[Revision]) -> Revision | None:

@@ -15,7 +15,7 @@ from scripts.cluster.follows import Follows
 from scripts.cluster.forward import HTTP, METRICS, Forwarding, forward
 from scripts.cluster.helm import Helm, Revision
 from scripts.cluster.kubectl import Kubectl
-from scripts.cluster.pod_agent import AGENT
+from scripts.cluster.pod_agent import AGENT, AT_ONCE
 from scripts.cluster.pods import Pod, last_warning, server_of, server_pods
 from scripts.cluster.progress import is_proven
 from scripts.cluster.release.record import Record
@@ -32,7 +32,6 @@ from scripts.server.seen import State
 
 # A server that has not answered by then is shown as one that does not, in seconds.
 PATIENCE_S = 8.0
-AT_ONCE = 8
 # Who says which GPUs a node has: NVIDIA's feature discovery, Karpenter, GKE; failing those, the type of the machine.
 GPU_LABELS = (
     "nvidia.com/gpu.product",

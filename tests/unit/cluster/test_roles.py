@@ -6,8 +6,10 @@ from collections.abc import Iterable
 import pytest
 import yaml
 
+from scripts.canary.manifests import access
 from scripts.cluster.release.access import Right, needed
 from scripts.host.settings import ROOT
+from tests.unit.canary.test_manifests import DEPLOYMENT, ORDER
 
 KINDS = [
     ("apps/v1", "Deployment"),
@@ -60,6 +62,22 @@ def allowed(role: str) -> set[Right]:
 def test_a_role_has_what_it_is_for(role: str, rights: Iterable[Right]) -> None:
     """Whoever copies it needs no other."""
     assert set(rights) - allowed(role) == set()
+
+
+def test_who_deploys_may_let_a_job_judge() -> None:
+    """Kubernetes lets nobody give a right that he has not himself."""
+    role, *_ = access(DEPLOYMENT, ORDER)
+    given = {
+        Right(group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    makes = [Right("", "serviceaccounts", "patch"), *(Right("batch", "jobs", verb) for verb in ("create", "delete"))]
+    makes += [Right("rbac.authorization.k8s.io", what, "patch") for what in ("roles", "rolebindings")]
+    makes += [Right("", "pods/log", "get"), Right("", "events", "list")]
+    assert {*given, *makes} - allowed("triton-deployer") == set()
 
 
 def test_who_looks_changes_nothing() -> None:

@@ -1,4 +1,4 @@
-"""The agent's layer: all of the agent, and of boto3's packages what it takes to read a store."""
+"""The agent's layer: agent and judge, and of boto3's packages what it takes to read a store."""
 
 import tarfile
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from scripts.host.errors import TaskFailure
+from scripts.host.root import ROOT
 from scripts.image import agent
 from scripts.image.tarball import MTIME
 from tests.doubles.runners import Script
@@ -29,7 +30,30 @@ def test_the_layer_has_the_agent_and_what_it_needs(tmp_path: Path) -> None:
     names = {entry.name.removeprefix(f"{agent.FOLDER}/") for entry in agent.entries(tmp_path)}
     modules = {f"scripts/agent/{path.name}" for path in agent.SOURCES.glob("*.py")}
     assert "scripts/agent/__main__.py" in modules
-    assert names == {*NEEDED, "scripts/__init__.py", *modules}
+    assert {*NEEDED, *modules} <= names
+    assert all(name.startswith("scripts/") for name in names - {*NEEDED})
+
+
+def test_the_layer_has_what_the_judge_imports() -> None:
+    """With the packages that its modules are in, and none of the tasks, of what models are made with, of the SDK."""
+    found = {path.relative_to(ROOT).as_posix() for path in agent.imported(agent.JUDGE)}
+    assert {"scripts/__init__.py", "scripts/canary/__main__.py", "scripts/canary/judge.py"} <= found
+    assert {"scripts/versions/__init__.py", "scripts/versions/inside.py"} <= found
+    rooms = {name.split("/")[1] for name in found - {"scripts/__init__.py"}}
+    assert rooms == {"agent", "canary", "cluster", "host", "server", "versions"}
+    assert "scripts/versions/release.py" not in found, "it is for a laptop with helm"
+
+
+def test_an_import_of_a_package_takes_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a function too; what is not ours is left out, and two that import each other end."""
+    monkeypatch.setattr(agent, "ROOT", tmp_path)
+    files = {"a/b.py": "import os\nfrom scripts.c import d\n", "a/__init__.py": "", "__init__.py": ""}
+    files |= {"c/__init__.py": "def f():\n    import scripts.e, attrs\n", "c/d.py": "", "e.py": "import scripts.a.b\n"}
+    for name, text in {**files, "other.py": ""}.items():
+        (tmp_path / "scripts" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "scripts" / name).write_text(text, encoding="utf-8")
+    found = agent.imported("scripts.a.b")
+    assert {path.relative_to(tmp_path / "scripts").as_posix() for path in found} == files.keys()
 
 
 def test_every_package_has_a_hash_and_is_for_any_machine(tmp_path: Path) -> None:
@@ -41,7 +65,7 @@ def test_every_package_has_a_hash_and_is_for_any_machine(tmp_path: Path) -> None
     listed = agent.REQUIREMENTS.read_text(encoding="utf-8").replace("\\\n", " ")
     packages = [line for line in listed.splitlines() if line and not line.startswith("#")]
     assert {line.partition("==")[0] for line in packages} == {
-        *("boto3", "botocore", "jmespath", "python-dateutil", "s3transfer", "six", "urllib3")
+        *("boto3", "botocore", "jmespath", "python-dateutil", "s3transfer", "six", "urllib3", "attrs")
     }
     assert all("--hash=sha256:" in line for line in packages)
     with tarfile.open(tmp_path / "agent.tar") as archive:
