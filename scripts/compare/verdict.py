@@ -160,4 +160,4 @@ def enough_pictures(enough: Callable[[int], bool], at_least: int) -> int | None:
 
 def _too_few(of: int, needed: int | None, would: str) -> str:
     more = "no number of pictures is sure to be enough" if needed is None else f"about {needed:,} would {would}"
-    return f"{of} pictures are too few to tell: {more}."
+    return f"{of} picture{' is' if of == 1 else 's are'} too few to tell: {more}."

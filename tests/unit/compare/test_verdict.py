@@ -122,6 +122,11 @@ def test_the_number_for_a_loss_is_enough_too() -> None:
     assert judge(figures(0, needed, lost=round(needed / 20), won=0, right=needed), limits)[1].state == "ok"
 
 
+def test_one_picture_is_no_plural() -> None:
+    """Whoever tries the task with one is told how many would do."""
+    assert "1 picture is too few to tell: about" in judge(figures(0, 1), Limits())[0].words
+
+
 def test_at_the_limit_no_number_is_promised() -> None:
     """If two of a hundred differ and 2% may, more pictures need not tell."""
     assert "no number of pictures is sure to be enough" in judge(figures(2, 100), Limits(disagreement=0.02))[0].words
