@@ -121,7 +121,7 @@ class Job:
                 self.clock.sleep(_POLL_S)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
-                f"The canary goes on in the Job {self.name}. To follow it again: {again}. To stop it, which takes the "
+                f"The canary goes on in the Job {self.name}.\nTo follow it again: {again}\nTo stop it, which takes the "
                 f"version back: {self.stop}"
             ) from None
 

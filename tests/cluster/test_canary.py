@@ -214,8 +214,7 @@ def test_a_job_judges_in_the_cluster_though_its_judge_is_killed(deployed: Deploy
     assert deployed.pods() == before
     plan, log = kept(deployed)
     assert (plan["routes"], log["verdict"]) == ({}, "promoted")
-    kinds = "roles,rolebindings,serviceaccounts"
-    wait_until(lambda: "canary" not in deployed.user.kubectl("get", kinds, "--output=name"), "its rights to go")
+    wait_until(lambda: "canary" not in rights(deployed), "its rights to go")
 
 
 def test_helm_goes_on_from_what_the_job_wrote(deployed: Deployment) -> None:
@@ -230,6 +229,26 @@ def test_helm_goes_on_from_what_the_job_wrote(deployed: Deployment) -> None:
     assert served(deployed) == [([2, GOOD], None)] * 2
     deployed.user.succeed("rollback", f"--model={deployed.offer.model}", "--to=2")
     assert served(deployed) == [([2], None)] * 2
+
+
+def test_a_job_that_is_removed_takes_everything_back(deployed: Deployment, calls: Traffic) -> None:
+    """Its judge has a name and rights until then, and gives them back; who has followed it is told."""
+    before = served(deployed)
+    calls.taken()
+    with running(deployed, GOOD, "--job") as process:
+        wait_until(lambda: GOOD in calls.until(20).versions, "calls of the candidate", within_s=120)
+        (name,) = deployed.user.kubectl("get", "jobs", "--output=name").split()
+        deployed.user.kubectl("delete", name)
+        said, _ = process.communicate(timeout=60)
+    assert process.returncode == 1, said
+    assert "was removed. What its judge has begun, it takes back." in said
+    wait_until(lambda: "canary" not in rights(deployed), "its rights to go", within_s=60)
+    assert served(deployed) == before
+    plan, log = kept(deployed)
+    assert (plan["routes"], log["verdict"], log["decisions"][-1]["why"]) == ({}, "ended", "It was stopped.")
+    assert calls.taken().failed == 0
+    assert calls.until(100).versions.keys() == {2}
+    assert deployed.revision()[1] == "deployed"
 
 
 def test_another_machine_goes_on_with_the_canary_of_a_judge_that_was_killed(
@@ -272,6 +291,11 @@ def running(of: Deployment, version: int, *options: str) -> Iterator["subprocess
             yield process
         finally:
             process.terminate()
+
+
+def rights(of: Deployment) -> str:
+    """Return who has rights in the namespace, and which."""
+    return of.user.kubectl("get", "roles,rolebindings,serviceaccounts", "--output=name")
 
 
 def judge(of: Deployment) -> int:

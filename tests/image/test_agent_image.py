@@ -219,6 +219,20 @@ def test_the_judge_of_a_canary_runs_on_the_images_own_python(engine: Engine, cpu
     assert json.loads(found) == ["failures", "slow p75", "slow p95", "disagreement"]
 
 
+def test_an_image_without_the_judge_is_told(engine: Engine, base: str) -> None:
+    """One of a former release, for example."""
+    (container,) = manifests.job(DEPLOYMENT, ORDER)["spec"]["template"]["spec"]["containers"]
+    shell, *words = container["command"]
+    name = engine.docker("create", *HARDENED, f"--entrypoint={shell}", base, *words, *container["args"])
+    try:
+        engine.docker("start", name)
+        assert engine.docker("wait", name) == "1"
+        said = Container(id=name, http_port=0, engine=engine).logs()
+    finally:
+        engine.docker("rm", "--force", name)
+    assert said.startswith("This image has no judge of canaries. Build it anew (invoke build-image)"), said
+
+
 def test_the_agent_says_what_it_lacks(engine: Engine, cpu_image: str) -> None:
     """What it cannot start with is a line in the container's log."""
     wrong = ("--image=/models", "--served=/tmp/s", "--work=/tmp/w", "--store=s3:/models")

@@ -158,6 +158,6 @@ def test_one_that_somebody_removed_is_told() -> None:
 def test_ctrl_c_leaves_it_alone() -> None:
     """How to follow it again, and how to stop it, is said."""
     one = scene(get=job(), pods=KeyboardInterrupt())
-    with pytest.raises(KeyboardInterrupt, match=rf"goes on in the Job {NAME}.*{AGAIN}.*delete job {NAME}"):
+    with pytest.raises(KeyboardInterrupt, match=rf"(?s)goes on in the Job {NAME}.*{AGAIN}\n.*delete job {NAME}"):
         one.job.follow(AGAIN)
     assert not any("delete" in line for line in one.cluster.ran)
