@@ -23,7 +23,7 @@ def text(follower: Follower, plans: Plans, traffics: Traffics, outcomes: Outcome
 
     def family(name: str, kind: str, about: str, rows: list[tuple[str, float]]) -> None:
         lines.extend(_head(name, kind, about))
-        lines.extend(f"triton_agent_{name}{labels} {value:g}" for labels, value in rows)
+        lines.extend(f"triton_agent_{name}{labels} {value:.15g}" for labels, value in rows)
 
     phases, failures, fetched = [], [], []
     with follower.lock:
@@ -88,7 +88,7 @@ def _histogram(name: str, labels: str, latency: Latency) -> list[str]:
         rows.append(f'{name}_bucket{{{labels},le="{end_s:.6g}"}} {sum(count for at, count in places if at < bound)}')
     whole, total_s = latency.buckets.total(), sum(count * middle_s(place) for place, count in places)
     rows.append(f'{name}_bucket{{{labels},le="+Inf"}} {whole}')
-    return [*rows, f"{name}_sum{{{labels}}} {total_s:.6g}", f"{name}_count{{{labels}}} {whole}"]
+    return [*rows, f"{name}_sum{{{labels}}} {total_s:.15g}", f"{name}_count{{{labels}}} {whole}"]
 
 
 def _head(name: str, kind: str, about: str) -> list[str]:

@@ -131,7 +131,7 @@ def test_a_slow_triton_is_not_taken_for_a_restarted_one(world: World, monkeypatc
 def test_the_metrics_are_prometheus_text(world: World, watch: Watch, tmp_path: Any) -> None:
     """Each version's phase stands there, and whether the plan is settled."""
     plans = Plans(kept=tmp_path / "plan.json")
-    plans.post(Plan(models={"cars": ModelPlan(serve=(1, 2), candidate=9)}, generation=4))
+    plans.post(Plan(models={"cars": ModelPlan(serve=(1, 2), candidate=9)}, generation=12_345_678))
     world.follower.step(plans.current)
     traffics = Traffics(kept=tmp_path / "traffic", say=world.said.append)
     page = metrics.text(world.follower, plans, traffics, Outcomes(), watch.health)
@@ -140,7 +140,7 @@ def test_the_metrics_are_prometheus_text(world: World, watch: Watch, tmp_path: A
         for family in text_string_to_metric_families(page)
         for sample in family.samples
     }
-    assert found["triton_agent_plan_generation", None, None] == 4
+    assert found["triton_agent_plan_generation", None, None] == 12_345_678
     assert found["triton_agent_settled", None, None] == 0
     assert found["triton_agent_healthy", None, None] == 1
     assert found["triton_agent_version_phase", "2", "serving"] == 1

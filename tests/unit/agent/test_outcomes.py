@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from scripts.agent import metrics
 from scripts.agent.errors import PlanError
 from scripts.agent.health import Health
-from scripts.agent.outcomes import KINDS, MOST_VERSIONS, Latency, Outcomes, Tally
+from scripts.agent.outcomes import KINDS, MOST_VERSIONS, Latency, Outcomes, Tally, middle_s
 from scripts.agent.plans import Plans
 from scripts.agent.traffics import Traffics
 from tests.doubles.disk_agent import World
@@ -175,4 +175,7 @@ def test_the_metrics_tell_it(world: World, tmp_path: Any) -> None:
     buckets = {name[3]: value for name, value in samples.items() if name[0] == "latency_seconds_bucket"}
     assert (buckets["0.0625"], buckets["0.0883883"], buckets["0.5"], buckets["32"], buckets["+Inf"]) == (0, 2, 3, 3, 4)
     assert samples["latency_seconds_count", "cars", "2"] == 4
+    assert samples["latency_seconds_sum", "cars", "2"] == pytest.approx(
+        sum(count * middle_s(place) for place, count in {-64: 2, -20: 1, 80: 1}.items()), rel=1e-12
+    )
     assert set(KINDS) >= {"failed"}
