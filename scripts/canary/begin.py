@@ -13,6 +13,7 @@ from scripts.canary.settings import Settings, Step
 from scripts.canary.view import duration, percent
 from scripts.canary.watch import Watch
 from scripts.host.errors import TaskFailure
+from scripts.host.figures import brief
 from scripts.server.seen import State
 
 # What an earlier run knew is of use for so long.
@@ -117,7 +118,7 @@ def forecast(
     least = max(step.seconds - record.seconds, _learning_s(step, judge, settings=settings, rate=rate))
     takes = seconds((step.share, max(step.calls - record.calls, 0)), rate=rate, least=least)
     late = f" That is more than the {duration(left_s)} that are left of --for." if takes > left_s else ""
-    return [what, f"At {rate:.3g} calls/s, as seen, that takes about {duration(takes)}.{late} {would}".strip()]
+    return [what, f"At {brief(rate)} calls/s, as seen, that takes about {duration(takes)}.{late} {would}".strip()]
 
 
 def _learning_s(step: Step, judge: Judge, *, settings: Settings, rate: float) -> float:

@@ -9,6 +9,7 @@ import attrs
 from scripts.agent.outcomes import BUCKETS_PER_OCTAVE, INVALID, Latency, Tally
 from scripts.canary.limits import DISAGREEMENT, FAILURES, OUTRIGHT, QUANTILES, Limits
 from scripts.canary.scales import Marks, Scales, beyond
+from scripts.host.figures import brief
 
 # Evidence beyond this is not told apart.
 _MOST_EVIDENCE = 1e9
@@ -235,7 +236,7 @@ class Judge:
         else:
             share, slower = QUANTILES[kind], f"{self.limits.slower:g} times"
             took = {"stable_s": self.stable.quantile(share), "candidate_s": self.candidate.quantile(share)}
-            one, two = (f"{1e3 * (seconds or 0):.3g} ms" for seconds in took.values())
+            one, two = (f"{brief(1e3 * (seconds or 0))} ms" for seconds in took.values())
             what = (
                 f"The candidate is more than {slower} slower than the stable version: {share:.0%} of its calls took at "
             )

@@ -10,6 +10,7 @@ from scripts.agent.outcomes import QUANTILES, Latency
 from scripts.canary.judge import Figure, Judge
 from scripts.canary.kept import Record
 from scripts.canary.settings import Step
+from scripts.host.figures import brief
 
 COLUMNS = ("", "stable", "candidate", "evidence", "ends the canary at")
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
@@ -104,4 +105,4 @@ def _of(hits: float, of: int) -> str:
 
 def _milliseconds(latency: Latency) -> str:
     found = [latency.quantile(share) for share in QUANTILES]
-    return " / ".join("?" if seconds is None else f"{1e3 * seconds:.3g}" for seconds in found) + " ms"
+    return " / ".join("?" if seconds is None else brief(1e3 * seconds) for seconds in found) + " ms"

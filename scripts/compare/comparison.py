@@ -12,6 +12,7 @@ from scripts.compare.chance import Interval
 from scripts.compare.figures import SURE, Accuracy, Figures, Share, most_different
 from scripts.compare.timing import Timing, callers_of
 from scripts.compare.verdict import Limits, Ruling, State, judge, points, signed, status
+from scripts.host.figures import brief
 from triton_sdk.predictions import ClassScore
 
 # Rows of the terminal's tables of examples.
@@ -109,7 +110,7 @@ class Comparison:
             one, other = (f"{timing.latency_ms(side, percent):.1f} ms" for side in (0, 1))
             rows.append((f"latency p{percent}, one caller", one, other, said))
         if timing.callers:
-            one, other = (f"{timing.rate(side):.3g}/s" for side in (0, 1))
+            one, other = (f"{brief(timing.rate(side))}/s" for side in (0, 1))
             rows.append(
                 (f"throughput, {callers_of(timing.callers)}", one, other, times(timing.more, timing.more_interval))
             )

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import attrs
 import numpy as np
 
+from scripts.host.figures import brief
 from scripts.repository import golden
 from scripts.server.endpoint import Endpoint
 from scripts.server.hardware import Runs
@@ -49,7 +50,7 @@ class Rates:
         return self.images_s[self.slowest] / self.images_s[1]
 
     def __str__(self) -> str:
-        rates = ", ".join(f"{rate:.3g}" for rate in self.images_s.values())
+        rates = ", ".join(f"{brief(rate)}" for rate in self.images_s.values())
         return f"{self.shared:.1f} images a run; {rates} images/s by {', '.join(map(str, self.images_s))} callers"
 
 

@@ -9,6 +9,7 @@ import attrs
 
 from scripts.agent.outcomes import QUANTILES, Tally
 from scripts.agent.store import Store
+from scripts.host.figures import brief
 from scripts.server.endpoint import Endpoint
 from scripts.server.seen import State
 from scripts.versions.stores import failing
@@ -158,7 +159,7 @@ def _words(callers: Tally) -> str:
     quantiles = [callers.latency.quantile(share) for share in QUANTILES]
     if None in quantiles:
         return failed
-    return f"{' / '.join(f'{1e3 * (seconds or 0):.3g}' for seconds in quantiles)} ms, {failed}"
+    return f"{' / '.join(brief(1e3 * (seconds or 0)) for seconds in quantiles)} ms, {failed}"
 
 
 def _in_store(store: Store, model: str, version: int) -> Mapping[str, Any]:

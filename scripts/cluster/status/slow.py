@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.agent.pace import EVERY_S, MOST, Window
+from scripts.host.figures import brief
 
 # So many times as slow as the others a pod has to be, beyond what chance may do.
 SLOWER = 1.2
@@ -77,14 +78,14 @@ class Slow:
     def __str__(self) -> str:
         said = (
             f"Pod {self.pod} on node {self.node} is slower than the others: with {self.model} version {self.version}, "
-            f"Triton takes {self.ms / self.others_ms:.2g} times as long there ({self.ms:.3g} ms for a request on "
-            f"average, {self.others_ms:.3g} ms in the others, within {self.seconds / 60:.2g} min of requests). If all "
-            f"pods were alike, chance would name one in at most 1 of {1 / self.chance:,.0f} looks. "
+            f"Triton takes {brief(self.ms / self.others_ms, 2)} times as long there ({brief(self.ms)} ms for a request "
+            f"on average, {brief(self.others_ms)} ms in the others, within {brief(self.seconds / 60, 2)} min of "
+            f"requests). If all pods were alike, chance would name one in at most 1 of {1 / self.chance:,.0f} looks. "
         )
         if self.rate > _MORE * self.others_rate:
             return said + (
-                f"The pod gets {self.rate:.3g} requests/s, and each of the others {self.others_rate:.3g}. That may be "
-                "the reason: let the clients spread their calls over all pods (docs/operations.md, Look)."
+                f"The pod gets {brief(self.rate)} requests/s, and each of the others {brief(self.others_rate)}. That "
+                "may be the reason: let the clients spread their calls over all pods (docs/operations.md, Look)."
             )
         return said + f"To see what else the node runs: kubectl describe node {self.node}"
 

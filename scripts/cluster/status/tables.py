@@ -10,6 +10,7 @@ import attrs
 from scripts.agent.outcomes import QUANTILES
 from scripts.cluster.pods import Pod
 from scripts.cluster.status.look import Status
+from scripts.host.figures import brief
 
 Rows = list[tuple[str, ...]]
 POD_COLUMNS = ("pod", "", "restarts", "age", "node", "GPU", "image", "what is wrong")
@@ -131,7 +132,7 @@ def _kinds(failures: Mapping[str, int]) -> str:
 def _percentiles(latency_ms: Mapping[str, float]) -> tuple[str, ...]:
     """Return a cell for each percentile, empty where it is not known."""
     known = [latency_ms.get(name) for name in _LATENCY]
-    return tuple("" if ms is None else f"{ms:.3g}" if ms < 100 else f"{ms:,.0f}" for ms in known)
+    return tuple("" if ms is None else brief(ms) for ms in known)
 
 
 def _when(text: str) -> str:
