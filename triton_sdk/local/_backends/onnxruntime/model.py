@@ -85,10 +85,16 @@ class TritonPythonModel:
         self.rows = CPU_ROWS if self.batched and not on_gpu else None
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
-        """Answer *requests* in one run where the model has a batch axis; each answer or error is its request's own."""
+        """Answer *requests* in one run where the model has a batch axis; each answer or error is its request's own.
+
+        If the model fails for all of them, this raises: Triton counts as failed only what raises, and as answered what
+        comes back as an error (triton-inference-server/server, issue 7713).
+        """
         wanted = [request.requested_output_names() for request in requests]
         feeds = [self.feed(request) for request in requests]
         answers = answer(self.run, feeds, wanted, batched=self.batched)
+        if failures := failures_of(answers):
+            raise pb_utils.TritonModelException(f"onnxruntime: {'; '.join(failures)}")
         return [response(result) for result in answers]
 
     def feed(self, request: Any) -> Answers:
@@ -166,9 +172,19 @@ def response(result: Answers | Exception) -> Any:
     """Wrap outputs or an error for Triton."""
     if not isinstance(result, Exception):
         return pb_utils.InferenceResponse([to_triton(name, array) for name, array in result.items()])
-    invalid = type(result).__name__ == "InvalidArgument"
-    code = pb_utils.TritonError.INVALID_ARG if invalid else pb_utils.TritonError.INTERNAL
+    code = pb_utils.TritonError.INVALID_ARG if is_invalid(result) else pb_utils.TritonError.INTERNAL
     return pb_utils.InferenceResponse(error=pb_utils.TritonError(f"onnxruntime: {result}", code))
+
+
+def failures_of(answers: Sequence[Answers | Exception]) -> list[str]:
+    """Return what went wrong, each once, if the model failed for all requests and none of them is itself at fault."""
+    errors = [result for result in answers if isinstance(result, Exception) and not is_invalid(result)]
+    return list(dict.fromkeys(map(str, errors))) if len(errors) == len(answers) else []
+
+
+def is_invalid(error: Exception) -> bool:
+    """Say whether ONNX Runtime refuses what it was given."""
+    return type(error).__name__ == "InvalidArgument"
 
 
 def to_numpy(tensor: Any) -> np.ndarray[Any, Any]:
