@@ -3,10 +3,12 @@
 import contextlib
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from scripts.canary.kept import InFile, InRelease
+from scripts.canary.manifests import RBAC
 from scripts.canary.order import Order
 from scripts.canary.run import Canary
 from scripts.canary.servers import Server
@@ -19,8 +21,8 @@ from scripts.host.secret import Secret
 from scripts.host.stopping import stoppable
 from scripts.versions.inside import Inside
 
-RBAC = "rbac.authorization.k8s.io/v1"
-STOPPED = 130
+# Neither is a verdict: the Job starts another pod.
+STOPPED, BROKEN = 130, 70
 # kubelet reads here what a container says at its end; a longer text is cut.
 _LAST_WORDS, _MOST_BYTES = Path("/dev/termination-log"), 4096
 # A file that lives as long as the pod: the ConfigMap of the release has what another pod goes on with.
@@ -73,6 +75,9 @@ def main(
         status, said = 1, str(error)
     except KeyboardInterrupt as error:
         status, said = STOPPED, str(error)
+    except Exception as error:  # whatever it is, it says nothing about the version
+        line(traceback.format_exc().rstrip())
+        status, said = BROKEN, f"The judge itself has failed: {error!r}"
     line(said)
     last_words.write_bytes(said.encode()[:_MOST_BYTES])
     _leave(api, order.job, status)
@@ -82,10 +87,10 @@ def main(
 def _leave(api: Api, job: str, status: int) -> None:
     """Give the judge's rights back, if no other pod of its Job goes on: its other objects go with the Role."""
     with contextlib.suppress(ClusterFailure):
-        if status == STOPPED:
+        if status in (STOPPED, BROKEN):
             try:
                 api.get("jobs", job, group="batch/v1")
-                return  # the node is drained, for example: another pod begins again
+                return  # the node is drained, for example: another pod goes on, or begins again
             except ClusterFailure as error:
                 if error.cause != "not found":
                     raise

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from scripts.agent.traffic import Traffic
+from scripts.canary import manifests
 from scripts.canary.foretell import foretell, seconds
 from scripts.canary.judge import Judge
 from scripts.canary.kept import Record
@@ -46,8 +47,9 @@ def check_free(plan: Traffic, *, in_force: bool, version: int) -> None:
     if in_force and plan.candidate != version:
         raise TaskFailure(
             f"{plan.model} has a traffic plan ({told(plan)}) that no canary of version {version} made. Wait until it "
-            "is over. Or end what made it: another `invoke canary` by Ctrl-C, a plan that was set by hand as "
-            "docs/versions-in-production.md says (Share the traffic)."
+            "is over. Or end what made it. Another `invoke canary`: by Ctrl-C. If a Job judges it: `kubectl delete job "
+            f"NAME`, where NAME is the one of `kubectl get jobs` that ends in {manifests.ending(plan.model)}. A plan "
+            "that was set by hand: as docs/versions-in-production.md says (Share the traffic)."
         )
 
 

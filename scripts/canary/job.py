@@ -2,17 +2,19 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import attrs
 
 from scripts.canary import manifests
+from scripts.canary.kept import Record
 from scripts.canary.order import Order
 from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.pods import last_warning
 from scripts.cluster.progress import parse_pod
 from scripts.cluster.release.record import MANAGER
-from scripts.cluster.says import ClusterFailure
+from scripts.cluster.says import ClusterFailure, explain
 from scripts.host.clock import Clock
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
@@ -20,6 +22,8 @@ from scripts.host.secret import Secret
 Object = Mapping[str, Any]
 _POLL_S = 1.0
 _ENDS = ("Complete", "Failed")
+# The exit statuses that are verdicts: another one says that the judge was stopped, or has failed itself.
+_VERDICTS = (0, 1, 3)
 # Why the log of a container cannot be read yet, or any more.
 _NO_LOG = ("waiting to start", "not found", "NotFound", "ContainerCreating")
 
@@ -31,10 +35,17 @@ class Ended:
     Attributes:
         status: The exit status of the judge.
         said: What it said at its end.
+        begun: When its Job was made, in UTC.
     """
 
     status: int
     said: str
+    begun: str
+
+    def kept(self, record: Record, version: int) -> bool:
+        """Return whether *record* is about this canary of *version*, and no earlier one."""
+        begun, looked = (datetime.fromisoformat(each) for each in (self.begun, record.looked))
+        return record.version == version and looked >= begun
 
 
 @attrs.define(kw_only=True)
@@ -56,7 +67,7 @@ class Job:
     _read: str = ""
 
     def find(self, version: int) -> bool:
-        """Return whether the Job runs already; one that has ended is removed.
+        """Return whether there is a Job to follow: one that runs, or whose end nobody was told; another is removed.
 
         Raises:
             TaskFailure: If it tries another version.
@@ -64,10 +75,15 @@ class Job:
         found = self._look()
         if found is None:
             return False
+        tried = _annotation(found, manifests.VERSION)
         if _condition(found) is not None:
-            self.kubectl.text("delete", "job", self.name, "--ignore-not-found", doing="remove the Job that has ended")
+            if tried == str(version) and _annotation(found, manifests.TOLD) is None:
+                self.line(f"The Job {self.name} has ended already: this tells what came of it, and begins no other")
+                return True
+            # Its pods go first, or they would be taken for those of the next Job, which has the same name.
+            gone = ("delete", "job", self.name, "--ignore-not-found", "--cascade=foreground")
+            self.kubectl.text(*gone, doing="remove the Job that has ended")
             return False
-        tried = (found["metadata"].get("annotations") or {}).get(manifests.VERSION)
         if tried != str(version):
             raise TaskFailure(
                 f"The Job {self.name} tries version {tried} right now, and two canaries of one model cannot be. Wait "
@@ -93,7 +109,9 @@ class Job:
                 "role `admin` may and `edit` may not (docs/canary.md, In the cluster). Without --job this login is "
                 "enough, and the judge runs here."
             ) from error
-        self.kubectl.text("create", "--filename=-", stdin=Secret(json.dumps(job)), doing="make the Job")
+        done = self.kubectl.run("create", "--filename=-", stdin=Secret(json.dumps(job)))
+        if done.status and not ("already exists" in done.errors and self._tries(order.wish.version)):
+            raise explain(done.errors or done.output, doing="make the Job")
         self.line(f"The Job {self.name} judges from now on, and needs nobody here")
 
     def follow(self, again: str) -> Ended:
@@ -103,7 +121,8 @@ class Job:
             again: The command that follows it again.
 
         Raises:
-            TaskFailure: If it is gone, or cannot run.
+            ClusterFailure: If the cluster cannot be asked any more; the Job goes on.
+            TaskFailure: If it is gone, or has ended without a verdict.
             KeyboardInterrupt: If nobody is to follow it any more; the Job goes on.
         """
         try:
@@ -115,20 +134,42 @@ class Job:
                 if job is None:
                     raise TaskFailure(f"The Job {self.name} was removed. What its judge has begun, it takes back.")
                 if (ended := _condition(job)) is not None:
-                    return self._ended(ended)
+                    return self._ended(job, ended)
                 if not pods:
                     self._tell(self._why_none())
                 self.clock.sleep(_POLL_S)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(
-                f"The canary goes on in the Job {self.name}.\nTo follow it again: {again}\nTo stop it, which takes the "
-                f"version back: {self.stop}"
-            ) from None
+            raise KeyboardInterrupt(self._goes_on(again)) from None
+        except ClusterFailure as error:
+            raise ClusterFailure(f"{error}\n{self._goes_on(again)}", cause=error.cause) from error
+
+    def told(self) -> None:
+        """Write down at the Job that somebody knows how it has ended, so that the next run begins another canary."""
+        note = ("annotate", "job", self.name, "--overwrite", f"{manifests.TOLD}=true")
+        try:
+            self.kubectl.text(*note, doing="write down that the end of the canary was told")
+        except ClusterFailure as error:
+            if error.cause != "not found":  # somebody has removed it
+                self.line(
+                    f"Note: the next `invoke canary --job` tells this end again. To begin another canary of this "
+                    f"version, first run: {self.stop}\n{error}"
+                )
 
     @property
     def stop(self) -> str:
         """The command that ends it early."""
         return str(self.kubectl.command("delete", "job", self.name))
+
+    def _goes_on(self, again: str) -> str:
+        return (
+            f"The canary goes on in the Job {self.name}.\nTo follow it again: {again}\nTo stop it, which takes the "
+            f"version back: {self.stop}"
+        )
+
+    def _tries(self, version: int) -> bool:
+        """Return whether the Job is there and tries *version*, since an attempt to make it succeeded unnoticed."""
+        found = self._look()
+        return found is not None and _annotation(found, manifests.VERSION) == str(version)
 
     def _look(self) -> Object | None:
         text = self.kubectl.text(
@@ -161,14 +202,21 @@ class Job:
                 self._read = at
                 self.line(said)
 
-    def _ended(self, condition: Object) -> Ended:
-        """Return what the last judge said, whose status says how the Job has ended."""
+    def _ended(self, job: Object, condition: Object) -> Ended:
+        """Return what the last judge said, whose status says how the Job has ended.
+
+        Raises:
+            TaskFailure: If that is no verdict.
+        """
         pods = self._pods()
         for pod in pods[-1:]:
             self._show(pod)
             if "terminated" in (state := _state(pod) or {}):
                 last = state["terminated"]
-                return Ended(status=int(last["exitCode"]), said=str(last.get("message") or "").strip())
+                status, said = int(last["exitCode"]), str(last.get("message") or "").strip()
+                if status in _VERDICTS and said:
+                    return Ended(status=status, said=said, begun=job["metadata"]["creationTimestamp"])
+        self.told()
         why = condition.get("message") or condition.get("reason") or "it does not say why"
         raise TaskFailure(
             f"The Job {self.name} has failed: {str(why).rstrip('.')}. Its traffic plan ends by itself. Then run "
@@ -207,6 +255,11 @@ def _condition(job: Object) -> Object | None:
     """Return the condition that says how a Job has ended; None while it goes on."""
     conditions = (job.get("status") or {}).get("conditions") or ()
     return next((one for one in conditions if one["type"] in _ENDS and one["status"] == "True"), None)
+
+
+def _annotation(job: Object, name: str) -> str | None:
+    found: str | None = (job["metadata"].get("annotations") or {}).get(name)
+    return found
 
 
 def _state(pod: Object) -> Object | None:

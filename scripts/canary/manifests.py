@@ -14,6 +14,8 @@ Object: TypeAlias = dict[str, Any]
 RBAC = "rbac.authorization.k8s.io/v1"
 CONTAINER, COMPONENT = "judge", "canary"
 MODEL, VERSION = "triton-serving/canary-model", "triton-serving/canary-version"
+# At a Job that has ended: somebody knows how.
+TOLD = "triton-serving/canary-told"
 # What the pod takes over from those of the server: where it may run, and how it gets its image. It needs no GPU.
 _POD = (
     "securityContext", "imagePullSecrets", "nodeSelector", "tolerations", "schedulerName", "priorityClassName",
@@ -36,7 +38,12 @@ exit 1
 
 def name(deployment: str, model: str) -> str:
     """Return the name of the Job for the canary of a model."""
-    return f"{deployment[:46]}-canary-{hashlib.sha256(model.encode()).hexdigest()[:8]}"
+    return f"{deployment[:46]}{ending(model)}"
+
+
+def ending(model: str) -> str:
+    """Return how that name ends, whatever the Deployment is called."""
+    return f"-canary-{hashlib.sha256(model.encode()).hexdigest()[:8]}"
 
 
 def access(deployment: Mapping[str, Any], order: Order) -> Sequence[Object]:
@@ -120,7 +127,8 @@ def job(deployment: Mapping[str, Any], order: Order) -> Object:
             "ttlSecondsAfterFinished": _KEPT_S,
             # However often it begins again, and if it hangs.
             "activeDeadlineSeconds": int(2 * order.wish.limit_s + 4 * order.wish.roll_s) + 600,
-            # Its statuses 1 and 3 are verdicts. A pod that was killed or driven from its node is none.
+            # Its statuses 1 and 3 are verdicts. If its pod was killed or driven from its node, or it has failed itself,
+            # that is none.
             "podFailurePolicy": {
                 "rules": [
                     {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},

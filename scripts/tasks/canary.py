@@ -1,5 +1,6 @@
 """A new version, tried on a growing share of the calls."""
 
+import shlex
 from typing import TYPE_CHECKING
 
 from invoke import Context
@@ -13,9 +14,11 @@ from scripts.tasks.versions import TIMEOUT, URL, changed, into_file, served
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from scripts.canary.job import Ended
+    from scripts.canary.job import Ended, Job
     from scripts.canary.order import Wish
     from scripts.versions.release import Release
+
+_FOR, _KEEP, _TIMEOUT_S = "2h", "1", "600"
 
 
 @task(
@@ -38,10 +41,10 @@ def canary(
     model: str = "",
     version: str = "",
     config: str = "",
-    for_: str = "2h",
-    keep: str = "1",
+    for_: str = _FOR,
+    keep: str = _KEEP,
     url: str = "",
-    timeout: str = "600",
+    timeout: str = _TIMEOUT_S,
     compared: str = "",
     job: bool = False,
     json: bool = False,
@@ -91,14 +94,16 @@ def canary(
         )
         with served(url, release, namespace, context) as target:
             if not isinstance(target, OneServer) and job:
-                judged = in_the_cluster(target, wish)
+                again = options(config=config, for_=for_, keep=keep, timeout=timeout, compared=compared, json=json)
+                following, judged = in_the_cluster(target, wish, again)
                 if json:
                     record, _ = keeper(target, model, line=step).read()
-                    if record is not None:
+                    if record is not None and judged.kept(record, chosen):
                         say(record.told(record.verdict or "ended", judged.said))
                 if judged.status == 0:
                     (plan,) = serving.planned(target.kubectl, target.target).values()
                     into_file(plan, say=step if json else say)
+                following.told()
                 end(judged.status, judged.said, say=step if json else say)
                 return
             with watching() as (line, show):
@@ -124,8 +129,25 @@ def canary(
         end(result.status, result.said, say=step if json else say)
 
 
-def in_the_cluster(target: "Release", wish: "Wish") -> "Ended":
+def options(*, config: str, for_: str, keep: str, timeout: str, compared: str, json: bool) -> str:
+    """Return the options that were given to a canary and that do not say where, each after a blank."""
+    given = {
+        "config": config,
+        "for": "" if for_ == _FOR else for_,
+        "keep": "" if keep == _KEEP else keep,
+        "timeout": "" if timeout == _TIMEOUT_S else timeout,
+        "compared": compared,
+    }
+    return "".join(f" --{name} {shlex.quote(value)}" for name, value in given.items() if value) + " --json" * json
+
+
+def in_the_cluster(target: "Release", wish: "Wish", given: str) -> "tuple[Job, Ended]":
     """Let a Job judge the canary, or find the one that does, and follow it to its end.
+
+    Args:
+        target: The release.
+        wish: What is to be tried.
+        given: The options of the task that say how, for the command that follows the Job again.
 
     Raises:
         TaskFailure: If it cannot be tried, or the cluster does not take the Job.
@@ -155,8 +177,8 @@ def in_the_cluster(target: "Release", wish: "Wish") -> "Ended":
         )
         job.start(deployment, order)
         target.agents.close()  # nobody here asks them any more
-    again = f"invoke canary --job --model {wish.model} --version {wish.version}{target.target.options}"
-    return job.follow(again)
+    again = f"invoke canary --job --model {wish.model} --version {wish.version}{given}{target.target.options}"
+    return job, job.follow(again)
 
 
 def end(status: int, said: str, *, say: "Callable[[str], None]") -> None:

@@ -201,8 +201,8 @@ class Inside:
                 continue  # Helm forgets old ones
             self.revision = number
         raise TaskFailure(
-            f"The {self.name} is gone, or has had {FURTHER} revisions more since the judge began, which may read no "
-            "others. Start `invoke canary --job` again."
+            f"The {self.name} is gone, or has had {FURTHER} revisions more since the judge began, and the judge's Role "
+            "lets it read no later ones. Start `invoke canary --job` again."
         )
 
     def _create(self, new: Stored) -> None:
@@ -253,8 +253,8 @@ class Inside:
 
     def _overtaken(self, revision: int) -> OvertakenError:
         return OvertakenError(
-            f"Somebody else has made revision {revision} of the {self.name} in the same moment, and nothing was "
-            "changed here. Look at `invoke versions`."
+            f"Somebody else has made revision {revision} of the {self.name} since the judge read it, so the judge has "
+            "not made its change. Look at `invoke versions`."
         )
 
 

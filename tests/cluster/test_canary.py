@@ -209,7 +209,7 @@ def test_a_job_judges_in_the_cluster_though_its_judge_is_killed(deployed: Deploy
     during = calls.taken()
     sys.stdout.write(f"{during}\n")
     assert (during.failed, set(during.versions)) == (0, {2, GOOD}), during.errors
-    assert calls.until(100).versions.keys() == {GOOD}
+    wait_until(lambda: calls.until(100).versions.keys() == {GOOD}, "the plan to be over for all", within_s=5)
     assert served(deployed) == [([2, GOOD], None)] * 2
     assert deployed.pods() == before
     plan, log = kept(deployed)

@@ -175,7 +175,8 @@ def callers_of(served: Served) -> Iterator[Callers]:
 def requests_of(served: Served, version: int) -> Iterator[Callable[[], int]]:
     """Give how many requests of callers a candidate has had by the server's own counter, which goes with it.
 
-    Whether a request failed is nothing that this Triton's counters tell: its backend is written in Python.
+    How many of them failed cannot be read there: this Triton's backend is written in Python, and counts a request as
+    failed only if the model fails for all requests of its batch.
     """
     ended, before, seen = threading.Event(), [0], [0]
 

@@ -8,19 +8,24 @@ import pytest
 
 from scripts.canary import manifests
 from scripts.canary.job import Ended, Job
+from scripts.canary.kept import Record
 from scripts.cluster.kubectl import Kubectl
+from scripts.cluster.patience import Patience
+from scripts.cluster.says import ClusterFailure
 from scripts.host.errors import TaskFailure
 from tests.doubles.kubernetes import WHERE, Cluster, Time, failed
 from tests.unit.canary.test_manifests import DEPLOYMENT, ORDER
 
 NAME = ORDER.job
 AGAIN = "invoke canary --job --model cars --version 3"
+BEGUN = "2030-01-31T12:00:00Z"
 GET, PODS, LOGS, EVENTS = f"kubectl get job {NAME}", "kubectl get pods", "kubectl logs", "kubectl get events"
 
 
-def job(*conditions: str, version: int = 3) -> dict[str, Any]:
+def job(*conditions: str, version: int = 3, told: bool = False) -> dict[str, Any]:
     """Return the Job as the API gives it."""
-    meta = {"name": NAME, "annotations": {manifests.VERSION: str(version)}}
+    notes = {manifests.VERSION: str(version)} | ({manifests.TOLD: "true"} if told else {})
+    meta = {"name": NAME, "annotations": notes, "creationTimestamp": BEGUN}
     found = [{"type": kind, "status": "True", "message": "It says so"} for kind in conditions]
     return {"metadata": meta, "status": {"conditions": found}}
 
@@ -53,14 +58,20 @@ class Scene:
     @property
     def job(self) -> Job:
         """The Job as a task sees it."""
-        kubectl = Kubectl(self.cluster, where=WHERE, namespace="triton")
+        patience = Patience(clock=self.time.clock)
+        kubectl = Kubectl(self.cluster, where=WHERE, namespace="triton", patience=patience)
         return Job(kubectl=kubectl, name=NAME, line=self.said.append, clock=self.time.clock)
 
 
 def scene(**answers: Any) -> Scene:
     """Return a cluster with the answers to these questions."""
     names = {"get": GET, "pods": PODS, "logs": LOGS, "events": EVENTS}
-    names |= {"apply": "kubectl apply", "make": "kubectl create", "delete": "kubectl delete"}
+    names |= {
+        "apply": "kubectl apply",
+        "make": "kubectl create",
+        "delete": "kubectl delete",
+        "note": "kubectl annotate",
+    }
     return Scene(Cluster(answers={names[key]: answer for key, answer in answers.items()}))
 
 
@@ -83,13 +94,56 @@ def test_a_login_that_may_give_no_rights_is_told_what_else_there_is() -> None:
     assert not any("create" in line for line in one.cluster.ran)
 
 
-def test_one_that_runs_is_followed_and_one_that_has_ended_is_removed() -> None:
+@pytest.mark.parametrize("there", [job(), job("Complete")])
+def test_one_whose_making_was_not_answered_is_made(there: dict[str, Any]) -> None:
+    """The API was away after it took the first attempt; the second one finds the Job."""
+    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": NAME, "uid": "u-2"}}
+    exists = failed(f'Error from server (AlreadyExists): jobs.batch "{NAME}" already exists')
+    one = scene(apply=role, make=[failed("Error from server (ServiceUnavailable): later"), exists], get=there)
+    one.job.start(DEPLOYMENT, ORDER)
+    assert sum(line.startswith("kubectl create") for line in one.cluster.ran) == 2
+    assert one.said == [f"The Job {NAME} judges from now on, and needs nobody here"]
+
+
+@pytest.mark.parametrize("there", [job(version=2), ""])
+def test_one_that_somebody_else_has_made_is_not_taken_for_it(there: dict[str, Any] | str) -> None:
+    """It tries another version, or is gone again."""
+    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": NAME, "uid": "u-2"}}
+    exists = failed(f'Error from server (AlreadyExists): jobs.batch "{NAME}" already exists')
+    with pytest.raises(ClusterFailure, match=r"Cannot make the Job: .*already exists"):
+        scene(apply=role, make=exists, get=there).job.start(DEPLOYMENT, ORDER)
+
+
+def test_one_that_ended_while_nobody_followed_is_told_first() -> None:
+    """The command that was printed for that must not remove its result; the run after that begins another canary."""
+    log = "2030-01-31T12:00:01Z it ends\n"
+    one = scene(get=job("Complete"), pods=pods(ended(0)), logs=log, note="")
+    assert one.job.find(3)
+    assert one.job.follow(AGAIN) == Ended(status=0, said="So it is.", begun=BEGUN)
+    assert one.said[1:] == ["it ends"]
+    one.job.told()
+    assert one.cluster.ran[-1] == f"kubectl annotate job {NAME} --overwrite {manifests.TOLD}=true"
+    assert not any(line.startswith("kubectl delete") for line in one.cluster.ran)
+
+
+@pytest.mark.parametrize(("answer", "said"), [("forbidden: no", 1), (f'jobs.batch "{NAME}" not found', 0)])
+def test_that_an_end_was_told_may_not_be_written_down(answer: str, said: int) -> None:
+    """Then how to begin another canary is said, if a Job is left that is in the way."""
+    one = scene(note=failed(answer))
+    one.job.told()
+    assert len(one.said) == said
+    assert all(f"delete job {NAME}" in line for line in one.said)
+
+
+def test_one_that_runs_is_followed_and_one_whose_end_was_told_is_removed() -> None:
     """So the same command starts a canary, and follows it from another machine."""
     assert scene(get=job()).job.find(3)
     assert not scene(get="").job.find(3)
-    one = scene(get=job("Failed"), delete="")
-    assert not one.job.find(3)
-    assert any(line.startswith(f"kubectl delete job {NAME}") for line in one.cluster.ran)
+    for old in (job("Failed", told=True), job("Complete", version=2)):
+        one = scene(get=old, delete="")
+        assert not one.job.find(3)
+        (gone,) = [line for line in one.cluster.ran if line.startswith(f"kubectl delete job {NAME}")]
+        assert "--cascade=foreground" in gone  # its pods would be taken for those of the next
     with pytest.raises(TaskFailure, match=rf"tries version 2 right now.*kubectl .*delete job {NAME}"):
         scene(get=job(version=2)).job.find(3)
 
@@ -109,7 +163,7 @@ def test_it_is_followed_to_its_end(status: int, condition: str) -> None:
         events={"items": []},
         logs=[first, first + "2030-01-31T12:00:02.0Z it ends\n"],
     )
-    assert one.job.follow(AGAIN) == Ended(status=status, said="So it is.")
+    assert one.job.follow(AGAIN) == Ended(status=status, said="So it is.", begun=BEGUN)
     assert one.said == [
         "Waiting for the judge's pod", "judge-0: ContainerCreating", "Step 1", "begin: it", "it ends",
     ]  # fmt: skip
@@ -143,10 +197,15 @@ def test_why_there_is_no_judge_is_told() -> None:
     assert one.said == ["FailedCreate: exceeded quota", "Note: the log of judge-0 cannot be read: Error: no space"]
 
 
-def test_one_that_failed_without_a_verdict_is_a_failure() -> None:
-    """Its pods were killed again and again, and are gone."""
+@pytest.mark.parametrize(
+    "left", [{"items": []}, *(pods(ended(status)) for status in (130, 137, 143, 70)), pods(ended(1, " "))]
+)
+def test_one_that_failed_without_a_verdict_is_a_failure(left: dict[str, Any]) -> None:
+    """Its pods were killed again and again, and may be gone; that the next run begins anew is written down."""
+    one = scene(get=job("Failed"), pods=left, logs="", note="")
     with pytest.raises(TaskFailure, match=r"has failed: It says so\. Its traffic plan ends by itself"):
-        scene(get=job("Failed"), pods={"items": []}).job.follow(AGAIN)
+        one.job.follow(AGAIN)
+    assert one.cluster.ran[-1].startswith(f"kubectl annotate job {NAME}")
 
 
 def test_one_that_somebody_removed_is_told() -> None:
@@ -161,3 +220,25 @@ def test_ctrl_c_leaves_it_alone() -> None:
     with pytest.raises(KeyboardInterrupt, match=rf"(?s)goes on in the Job {NAME}.*{AGAIN}\n.*delete job {NAME}"):
         one.job.follow(AGAIN)
     assert not any("delete" in line for line in one.cluster.ran)
+
+
+def test_a_cluster_that_is_away_for_long_leaves_it_alone() -> None:
+    """The cause comes first, then what goes on and how to follow it."""
+    away = failed("Unable to connect to the server: dial tcp: i/o timeout")
+    one = scene(get=job(), pods=[pods({"running": {}}), away], logs="")
+    said = rf"(?s)^Cannot look for the judge: .*i/o timeout.*\n.*in the Job {NAME}\..*{AGAIN}\n.*delete job {NAME}"
+    with pytest.raises(ClusterFailure, match=said) as raised:
+        one.job.follow(AGAIN)
+    assert raised.value.cause == "unreachable"
+
+
+@pytest.mark.parametrize(
+    ("version", "looked", "kept"),
+    [(3, BEGUN, True), (3, "2030-01-31T12:10:00.5Z", True), (3, "2030-01-31T11:59:59Z", False), (2, BEGUN, False)],
+)
+def test_what_an_earlier_canary_has_left_is_not_its_record(version: int, looked: str, kept: bool) -> None:
+    """One that goes on with an earlier canary has begun before its Job."""
+    record = Record(
+        model="cars", version=version, stable=1, server="there", begun="2030-01-31T11:30:00Z", looked=looked
+    )
+    assert Ended(status=0, said="", begun=BEGUN).kept(record, 3) is kept

@@ -10,11 +10,12 @@ import pytest
 from scripts.agent.plan import ModelPlan, Plan
 from scripts.canary import __main__
 from scripts.canary.kept import Record
+from scripts.canary.manifests import job
 from scripts.canary.run import Canary, Result
 from scripts.host.errors import TaskFailure
 from scripts.versions.roll import Outcome
 from tests.doubles.kubernetes_api import ApiServer
-from tests.unit.canary.test_manifests import ORDER
+from tests.unit.canary.test_manifests import DEPLOYMENT, ORDER
 
 TIME = "2030-01-31T12:00:00Z"
 RECORD = Record(model="cars", version=3, stable=2, server="here", begun=TIME, looked=TIME)
@@ -78,6 +79,22 @@ def test_an_abort_and_a_failure_have_a_status_of_their_own(
     status, words, said = judged(fail)
     assert (status, len(words), len(said[-1])) == (1, 4096, 5000)
     assert "roles/" + ORDER.job not in server.objects
+
+
+def test_an_error_in_the_judge_is_no_verdict(
+    judged: Callable[[Callable[[Canary], Result]], tuple[int, str, list[str]]], server: ApiServer
+) -> None:
+    """The Job starts another pod, which needs the rights; where it failed is in the log."""
+
+    def fail(_: Canary) -> Result:
+        raise ZeroDivisionError("planted")
+
+    status, words, said = judged(fail)
+    verdicts = job(DEPLOYMENT, ORDER)["spec"]["podFailurePolicy"]["rules"][1]["onExitCodes"]["values"]
+    assert (status, words) == (70, "The judge itself has failed: ZeroDivisionError('planted')")
+    assert status not in verdicts
+    assert "Traceback" in said[0]
+    assert "roles/" + ORDER.job in server.objects
 
 
 @pytest.mark.parametrize("removed", [True, False])

@@ -1,5 +1,7 @@
 """What a canary says at its end, and with which status."""
 
+import contextlib
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -8,15 +10,19 @@ import attrs
 import pytest
 from invoke import Context
 
+from scripts.agent.plan import Plan
+from scripts.canary import places
 from scripts.canary.job import Ended, Job
 from scripts.canary.kept import Record
 from scripts.canary.order import Order
 from scripts.canary.run import Result
 from scripts.canary.stepping import Verdict
+from scripts.cluster import serving
 from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.target import Target
 from scripts.host.errors import TaskFailure
 from scripts.tasks import canary
+from scripts.versions import publish
 from scripts.versions.release import Release
 from tests.doubles.disk_agent import two_versions
 from tests.doubles.kubernetes import WHERE, Cluster
@@ -59,7 +65,7 @@ def test_the_order_names_what_the_release_has(tmp_path: Path, monkeypatch: pytes
     ordered: list[Order] = []
     monkeypatch.setattr(Job, "find", lambda *_: False)
     monkeypatch.setattr(Job, "start", lambda *told: ordered.append(told[-1]))
-    monkeypatch.setattr(Job, "follow", lambda _, again: Ended(status=0, said=again))
+    monkeypatch.setattr(Job, "follow", lambda _, again: Ended(status=0, said=again, begun=TIME))
     meta = {"name": "triton-infer-plan", "resourceVersion": "1"}
     cluster = Cluster(answers={"kubectl get configmaps": {"items": [{"metadata": meta, "data": {"plan.json": "{}"}}]}})
     served = InProcess(one=two_versions(tmp_path))
@@ -72,12 +78,44 @@ def test_the_order_names_what_the_release_has(tmp_path: Path, monkeypatch: pytes
         name="release triton-infer",
         agents=SimpleNamespace(close=lambda: None),
     )
-    done = canary.in_the_cluster(cast(Release, target), WISH)
-    assert done.said == "invoke canary --job --model cars --version 3"
+    _, done = canary.in_the_cluster(cast(Release, target), WISH, " --for 1h")
+    assert done.said == "invoke canary --job --model cars --version 3 --for 1h"
     assert ordered == [ORDER]
     with pytest.raises(TaskFailure, match="Version 2 of cars is served already"):
-        canary.in_the_cluster(cast(Release, target), attrs.evolve(WISH, version=2))
+        canary.in_the_cluster(cast(Release, target), attrs.evolve(WISH, version=2), "")
     assert len(ordered) == 1
+
+
+def test_the_command_that_follows_again_has_the_options_that_were_given() -> None:
+    """If the canary has ended and was told, the same command begins another one in the same way."""
+    usual = {"config": "", "for_": "2h", "keep": "1", "timeout": "600", "compared": "", "json": False}
+    given = {"config": "my canary.toml", "for_": "1h", "keep": "0", "timeout": "60", "compared": "a.json", "json": True}
+    assert canary.options(**cast(Any, usual)) == ""
+    said = " --config 'my canary.toml' --for 1h --keep 0 --timeout 60 --compared a.json --json"
+    assert canary.options(**cast(Any, given)) == said
+
+
+@pytest.mark.parametrize(("looked", "shown"), [("2030-01-31T12:30:00Z", True), ("2030-01-31T11:00:00Z", False)])
+def test_the_record_of_a_job_is_shown_and_its_end_is_noted_at_last(
+    looked: str, shown: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What an earlier canary has left is not shown; who is interrupted before the file is written is told again."""
+    done: list[str] = []
+    record = Record(model="cars", version=3, stable=2, server="here", begun=TIME, looked=looked, verdict="promoted")
+    following = SimpleNamespace(told=lambda: done.append("noted"))
+    target = SimpleNamespace(kubectl=None, target=Target())
+    monkeypatch.setattr(canary, "served", lambda *_: contextlib.nullcontext(target))
+    monkeypatch.setattr(
+        canary, "in_the_cluster", lambda *_: (following, Ended(status=0, said="It is good.", begun=TIME))
+    )
+    monkeypatch.setattr(canary, "into_file", lambda *_, **__: done.append("written"))
+    monkeypatch.setattr(publish, "digest_in_store", lambda *_, **__: None)
+    monkeypatch.setattr(places, "keeper", lambda *_, **__: SimpleNamespace(read=lambda: (record, None)))
+    monkeypatch.setattr(serving, "planned", lambda *_: {"plan": Plan()})
+    canary.canary(Context(), model="cars", version="3", job=True, json=True)
+    assert done == ["written", "noted"]
+    printed = capsys.readouterr().out
+    assert (json.loads(printed)["verdict"] == "promoted") if shown else printed == ""
 
 
 @pytest.mark.parametrize(
