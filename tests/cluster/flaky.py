@@ -40,6 +40,7 @@ class Flaky:
         chance: Picks the requests.
         looks: The share of the requests that only look, of which no answer comes.
         changes: The same of those that change something; half of them are carried out all the same.
+        refuses: Says of verb and path of a request that it is not carried out.
         unanswered: How many requests got no answer.
     """
 
@@ -48,12 +49,14 @@ class Flaky:
     chance: random.Random
     looks: float
     changes: float
+    refuses: Callable[[str, str], bool]
     unanswered: int = 0
-    _at_work: set[object] = attrs.field(factory=set, init=False)
+    _at_work: set[asyncio.Task[None]] = attrs.field(factory=set, init=False)
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry one request to the API, or not."""
         task = asyncio.current_task()
+        assert task is not None
         self._at_work.add(task)  # the loop itself does not keep it
         try:
             head = await reader.readuntil(b"\r\n\r\n")
@@ -73,8 +76,16 @@ class Flaky:
             await _close(writer)
             self._at_work.discard(task)
 
+    def end(self) -> None:
+        """End what is still carried."""
+        for task in self._at_work:
+            task.cancel()
+
     def _pick(self, verb: str, path: str) -> tuple[bytes, bool] | None:
         """Return what is said instead of an answer, and whether the request is carried out; None: the API's own."""
+        if self.refuses(verb, path):
+            self.unanswered += 1
+            return _answer(*SAID[0]), False
         is_change = verb in _CHANGES and not path.startswith(_ASKS)
         if self.chance.random() >= (self.changes if is_change else self.looks):
             return None
@@ -100,14 +111,29 @@ class Flaky:
 
 
 @contextlib.contextmanager
-def flaky(access: Access, *, folder: Path, seed: int, looks: float, changes: float) -> Iterator[tuple[Access, Flaky]]:
-    """Give another way into a cluster, on which some requests get no answer."""
+def flaky(
+    access: Access,
+    *,
+    folder: Path,
+    seed: int = 0,
+    looks: float = 0.0,
+    changes: float = 0.0,
+    refuses: Callable[[str, str], bool] = lambda *_: False,
+) -> Iterator[tuple[Access, Flaky]]:
+    """Give another way into a cluster, on which some requests get no answer; see `Flaky`."""
     config = yaml.safe_load(access.kubeconfig.read_text(encoding="utf-8"))
     (cluster,), (user,) = config["clusters"], config["users"]
     credentials = ssl.create_default_context(cafile=cluster["cluster"]["certificate-authority"])
     credentials.load_cert_chain(user["user"]["client-certificate"], user["user"]["client-key"])
     server = cluster["cluster"]["server"]
-    between = Flaky(server=server, credentials=credentials, chance=random.Random(seed), looks=looks, changes=changes)
+    between = Flaky(
+        server=server,
+        credentials=credentials,
+        chance=random.Random(seed),
+        looks=looks,
+        changes=changes,
+        refuses=refuses,
+    )
     started: Future[tuple[int, Callable[[], object]]] = Future()
 
     async def listen() -> None:
@@ -116,6 +142,7 @@ def flaky(access: Access, *, folder: Path, seed: int, looks: float, changes: flo
             port = listening.sockets[0].getsockname()[1]
             started.set_result((port, lambda: loop.call_soon_threadsafe(ended.set)))
             await ended.wait()
+            between.end()
 
     thread = threading.Thread(target=lambda: asyncio.run(listen()))
     thread.start()

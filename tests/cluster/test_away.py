@@ -1,5 +1,6 @@
 """A cluster whose API leaves requests unanswered: no good deployment goes back for that."""
 
+import json
 from pathlib import Path
 
 import attrs
@@ -8,6 +9,7 @@ import pytest
 from tests.cluster.deployment import Offer, deployment
 from tests.cluster.flaky import flaky
 from tests.cluster.plane import ControlPlane
+from tests.cluster.user import RELEASE
 
 pytestmark = pytest.mark.timeout(900, func_only=True)
 # These take a few minutes; 300 of them, with 47 deployments, took half an hour on a busy machine.
@@ -31,3 +33,27 @@ def test_requests_without_an_answer_take_nothing_back(plane: ControlPlane, offer
         user.succeed("destroy-triton", "--yes", within_s=200)
         assert made.contents() == set()
         print(f"{between.unanswered} requests had no answer, {turn} deployments")  # noqa: T201 - shown with -rP
+
+
+def test_an_upgrade_that_could_not_even_say_that_it_failed_is_made_again(
+    plane: ControlPlane, offer: Offer, tmp_path: Path
+) -> None:
+    """The API goes away in its middle, and is still away when Helm gives up; nothing goes back."""
+    due = [("PATCH", "/services/"), ("PUT", "/secrets/sh.helm.release.")]
+
+    def refuses(verb: str, path: str) -> bool:
+        if due and verb == due[0][0] and due[0][1] in path:
+            due.pop(0)
+            return True
+        return False
+
+    with (
+        deployment(plane, offer, restricted=True) as made,
+        flaky(plane, folder=tmp_path, refuses=refuses) as (access, _),
+    ):
+        made.deployed()
+        attrs.evolve(made.user, plane=access).succeed(*made.command("--set=podAnnotations.turn=next"), within_s=200)
+        revisions = json.loads(made.helm("history", RELEASE, "--output=json"))
+    assert due == []
+    assert [one["status"] for one in revisions] == ["superseded", "failed", "deployed"]
+    assert revisions[1]["description"] == "The API was away before Helm could say more"

@@ -1,12 +1,17 @@
 """Change a release through Helm; where the API was away meanwhile, the release's history says what came of it."""
 
+import contextlib
+import json
 from collections.abc import Callable
 
 from scripts.cluster.helm import Helm, Revision
 from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.patience import PAUSES_S
+from scripts.cluster.release.stored import Stored, name_of
 from scripts.cluster.says import ClusterFailure, explain
+from scripts.host.errors import TaskFailure
 from scripts.host.program import Version
+from scripts.host.secret import Secret
 from scripts.host.shell import Command, Completed
 
 # An attempt that Helm itself calls failed is over, and may be made again; but each one is a revision of the history, of
@@ -41,11 +46,11 @@ def change(
         nonlocal before, again
         if last is None or (before is not None and last.number <= before.number):
             return False
+        if last.is_pending and makes(last.number):
+            last = _called_failed(helm, kubectl, release, last)
         if last.status == "deployed":
             return True  # it was the answer that was lost
         again -= 1
-        if last.is_pending:
-            return False if again >= 0 and makes(last.number) and _withdrawn(helm, kubectl, release, last) else None
         before = last
         return False if last.status == "failed" and again >= 0 else None
 
@@ -113,12 +118,20 @@ def _last(helm: Helm, release: str) -> Revision | None:
     return history[-1] if history else None
 
 
-def _withdrawn(helm: Helm, kubectl: Kubectl, release: str, last: Revision) -> bool:
-    """Remove Helm's note of a revision that our own Helm has begun, and could not call failed when it gave up.
+def _called_failed(helm: Helm, kubectl: Kubectl, release: str, pending: Revision) -> Revision:
+    """Write what our own Helm could not when it gave up: that the revision which it had begun has failed.
 
-    As long as the note is there, Helm refuses every change. Without it the same change is made again from the revision
-    before, and what it has made already stays.
+    Until that is written, Helm refuses every change. Return the last revision after that.
     """
-    which = f"--selector=owner=helm,name={release},version={last.number},status={last.status}"
-    kubectl.text("delete", "secrets", which, doing=f"remove the unfinished revision {last.number}")
-    return _last(helm, release) != last
+    name = name_of(release, pending.number)
+    with contextlib.suppress(TaskFailure):  # an answer that is lost, or Helm keeps its revisions elsewhere
+        found = kubectl.json("get", "secret", name, doing=f"read revision {pending.number}")
+        stored = Stored.parse(found)
+        if stored.revision.status == pending.status:
+            failed = stored.failed("The API was away before Helm could say more").secret()
+            # Whoever has changed it meanwhile is right.
+            failed["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
+            kubectl.text(
+                "replace", "--filename=-", stdin=Secret(json.dumps(failed)), doing=f"end revision {pending.number}"
+            )
+    return _last(helm, release) or pending

@@ -8,6 +8,7 @@ import base64
 import gzip
 import json
 import re
+import zlib
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Self
@@ -22,7 +23,7 @@ from scripts.host.errors import TaskFailure
 
 # The one line of a release's objects that holds the plan.
 _LINE = re.compile(r'^  plan\.json: ("(?:[^"\\]|\\.)*")$', re.MULTILINE)
-DEPLOYED, SUPERSEDED = "deployed", "superseded"
+DEPLOYED, SUPERSEDED, FAILED = "deployed", "superseded", "failed"
 
 
 def name_of(release: str, number: int) -> str:
@@ -52,7 +53,7 @@ class Stored:
         try:
             packed = base64.b64decode(base64.b64decode(secret["data"]["release"]))
             return cls(labels=secret["metadata"].get("labels") or {}, body=json.loads(gzip.decompress(packed)))
-        except (KeyError, ValueError, OSError, EOFError) as error:
+        except (KeyError, ValueError, OSError, EOFError, zlib.error) as error:
             raise TaskFailure(f"A revision of Helm's cannot be read: {error!r}.") from error
 
     @property
@@ -94,7 +95,11 @@ class Stored:
 
     def superseded(self) -> Self:
         """Return it as it is when another one has taken its place."""
-        return attrs.evolve(self, body={**self.body, "info": {**self.body["info"], "status": SUPERSEDED}})
+        return self._with(status=SUPERSEDED)
+
+    def failed(self, description: str) -> Self:
+        """Return it as it is when Helm gave up."""
+        return self._with(status=FAILED, description=description)
 
     def with_plan(self, plan: Plan, *, now: datetime, description: str) -> Self:
         """Return the next revision, which has *plan*.
@@ -116,6 +121,9 @@ class Stored:
         seconds = str(int(now.timestamp()))
         labels = {key: value for key, value in self.labels.items() if key != "modifiedAt"} | {"createdAt": seconds}
         return attrs.evolve(self, body=body, labels=labels)
+
+    def _with(self, **info: str) -> Self:
+        return attrs.evolve(self, body={**self.body, "info": {**self.body["info"], **info}})
 
     def _place(self) -> re.Match[str]:
         """Return where the plan stands among the objects.

@@ -1,6 +1,9 @@
 """Changes through Helm while the API comes and goes: what came of them is read from the history."""
 
+import base64
+import gzip
 import json
+from typing import Any
 
 import pytest
 
@@ -8,6 +11,7 @@ from scripts.cluster.helm import Helm
 from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.patience import Patience
 from scripts.cluster.release.change import change, uninstall
+from scripts.cluster.release.stored import Stored
 from scripts.cluster.says import ClusterFailure
 from scripts.host.program import Version
 from tests.doubles.kubernetes import WHERE, Answer, Cluster, Time, failed
@@ -65,28 +69,39 @@ def test_what_fails_each_time_fails() -> None:
     assert sum(line.startswith("helm upgrade") for line in cluster.ran) == 6
 
 
-def test_what_our_helm_could_not_end_is_withdrawn_and_made_again() -> None:
-    """It has ended, and the API took no word of its failure: of nobody else's is there any trace."""
-    half, whole = history("deployed", "pending-upgrade"), history("superseded", "deployed")
-    one, cluster, _ = helm([history("deployed"), half, history("deployed"), whole], upgrade=[AWAY, ""])
-    cluster.answers["kubectl delete"] = [""]
+def test_what_our_helm_could_not_call_failed_is_called_so_and_made_again() -> None:
+    """It has ended, and the API took no word of its failure."""
+    half, failed = history("deployed", "pending-upgrade"), history("deployed", "failed")
+    whole = history("superseded", "failed", "deployed")
+    one, cluster, _ = helm([history("deployed"), half, failed, whole], upgrade=[AWAY, ""])
+    cluster.answers |= {"kubectl get secret": [json.dumps(pending())], "kubectl replace": [""]}
     deploy(one)
     assert [line.split()[:2] for line in cluster.ran if "history" not in line] == [
-        ["helm", "upgrade"], ["kubectl", "delete"], ["helm", "upgrade"],
+        ["helm", "upgrade"], ["kubectl", "get"], ["kubectl", "replace"], ["helm", "upgrade"],
     ]  # fmt: skip
-    (removed,) = (line for line in cluster.ran if "kubectl delete" in line)
-    assert "secrets --selector=owner=helm,name=r,version=2,status=pending-upgrade" in removed
+    (given,) = (command.stdin for command in cluster.commands if "replace" in command.argv)
+    assert given is not None
+    written = json.loads(given.reveal())
+    assert Stored.parse(written).revision.status == "failed"
+    assert (written["metadata"]["labels"]["status"], written["metadata"]["resourceVersion"]) == ("failed", "5")
 
 
 @pytest.mark.parametrize("makes", [False, True], ids=["somebody else's", "kept elsewhere than in Secrets"])
 def test_what_is_half_done_otherwise_stays(makes: bool) -> None:
     """Whoever asked goes back."""
     one, cluster, _ = helm([history("deployed"), history("deployed", "pending-upgrade")], upgrade=[AWAY])
-    cluster.answers["kubectl delete"] = ["No resources found"]
+    cluster.answers["kubectl get secret"] = [failed("Error from server (NotFound): secrets not found")]
     with pytest.raises(ClusterFailure, match="away for the moment"):
         deploy(one, makes=makes)
     assert sum(line.startswith("helm upgrade") for line in cluster.ran) == 1
-    assert any(line.startswith("kubectl delete") for line in cluster.ran) == makes
+    assert any(line.startswith("kubectl get secret") for line in cluster.ran) == makes
+
+
+def pending() -> dict[str, Any]:
+    """Return the Secret of revision 2, at which a Helm has been at work."""
+    body = {"name": "r", "version": 2, "info": {"status": "pending-upgrade"}}
+    packed = base64.b64encode(base64.b64encode(gzip.compress(json.dumps(body).encode()))).decode()
+    return {"metadata": {"labels": {"owner": "helm"}, "resourceVersion": "5"}, "data": {"release": packed}}
 
 
 def test_patience_with_a_change_ends_too() -> None:
