@@ -11,7 +11,8 @@ from tests.cluster.flaky import flaky
 from tests.cluster.plane import ControlPlane
 from tests.cluster.user import RELEASE
 
-pytestmark = pytest.mark.timeout(900, func_only=True)
+# Which requests have no answer is another matter in each run.
+pytestmark = [pytest.mark.timeout(900, func_only=True), pytest.mark.timing]
 # These take a few minutes; 300 of them, with 47 deployments, took half an hour on a busy machine.
 UNANSWERED = 40
 

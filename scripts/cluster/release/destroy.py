@@ -118,6 +118,10 @@ def remove(
         # Helm forgets what its tests made, and a test that failed leaves its pod.
         kubectl.text(*removal.forgotten, doing="remove what the tests made")
     kinds, owned = removal.resources, removal.target.owned
+    own = {_short(*name.split("/", 1)) for name in removal.names}
+    if stayed := [n for n in leftovers(kubectl, kinds, owned) if _short(*n.split("/", 1)) in own]:
+        # Helm forgets a release even if the API has not taken each of its orders.
+        kubectl.text("delete", *stayed, "--ignore-not-found", "--wait=false", doing="remove what Helm has left")
     while left := [n for n in leftovers(kubectl, kinds, owned) if _short(*n.split("/", 1)) not in kept]:
         if left != told:
             progress(f"Waiting for {listed(left)} (a pod may take its grace period of {removal.grace_s} s)")

@@ -135,6 +135,21 @@ def test_it_waits_until_all_is_gone() -> None:
     )
 
 
+def test_what_helm_has_forgotten_to_remove_goes_too() -> None:
+    """Helm forgets a release even if the API was away for one of its orders; pods go with their owners."""
+    delete = f"{KUBECTL} delete deployment.apps/triton-infer --ignore-not-found --wait=false"
+    left = ["secret/triton-infer-admin\ndeployment.apps/triton-infer\npod/a\n", "pod/a\n"]
+    cluster = Changing(answers(**{delete: NOTHING}), left=iter(left))
+    destroy.remove(
+        planned(cluster),
+        kubectl=cluster.kubectl,
+        helm=cluster.helm,
+        progress=list[str]().append,
+        clock=FakeTime().clock(),
+    )
+    assert sum(command.startswith(delete) for command in cluster.asked()) == 1
+
+
 ORDERED = {"deletionTimestamp": "2026-01-01T00:00:00Z"}
 HELD = {"finalizers": ["example.com/cleanup"]}
 FIELDS = [
