@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import random
 import ssl
@@ -155,6 +156,7 @@ def flaky(
     finally:
         end()
         thread.join()
+        gc.collect()  # what warns of connections does so while these warnings are expected
 
 
 async def _close(writer: asyncio.StreamWriter) -> None:
