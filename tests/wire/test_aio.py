@@ -202,6 +202,7 @@ class TestCancellation:
             if first == 5:
                 hang(method, message)
             if first == 9:
+                hang.entered.wait(30)
                 raise Refused("INTERNAL", "nine")
 
         async def body(client: AsyncResNetClient) -> None:
