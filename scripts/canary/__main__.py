@@ -52,20 +52,15 @@ def main(
     canary = Canary(
         target=target,
         servers=lambda: [Server.beside(agent, target.ask) for agent in target.agents()],
-        model=wish.model,
-        version=wish.version,
-        digest=wish.digest,
-        settings=wish.settings,
-        keep=wish.keep,
-        limit_s=wish.limit_s,
-        roll_s=wish.roll_s,
-        compared=wish.compared,
+        wish=wish,
         keeper=InRelease(file=InFile(path=file, line=line), held=target.held, model=wish.model),
         line=line,
         show=lambda _: None,
     )
     try:
         with stoppable():
+            if not _is_wanted(api, order.job):  # until now, no signal could end the first process of a container
+                raise KeyboardInterrupt("The Job was removed before its judge began.")
             result = canary.run()
         status, said = result.status, result.said
         if result.promoted is not None:
@@ -86,15 +81,18 @@ def main(
 
 def _leave(api: Api, job: str, status: int) -> None:
     """Give the judge's rights back, if no other pod of its Job goes on: its other objects go with the Role."""
-    with contextlib.suppress(ClusterFailure):
-        if status in (STOPPED, BROKEN):
-            try:
-                api.get("jobs", job, group="batch/v1")
-                return  # the node is drained, for example: another pod goes on, or begins again
-            except ClusterFailure as error:
-                if error.cause != "not found":
-                    raise
-        api.delete("roles", job, group=RBAC)
+    # If the node is drained, for example, another pod goes on, or begins again.
+    if status not in (STOPPED, BROKEN) or not _is_wanted(api, job):
+        with contextlib.suppress(ClusterFailure):
+            api.delete("roles", job, group=RBAC)
+
+
+def _is_wanted(api: Api, job: str) -> bool:
+    """Return whether the Job is there, and nobody removes it; if that is not known, it is."""
+    try:
+        return "deletionTimestamp" not in api.get("jobs", job, group="batch/v1")["metadata"]
+    except ClusterFailure as error:
+        return error.cause != "not found"
 
 
 def _line(text: str) -> None:

@@ -9,6 +9,7 @@ from scripts.canary.foretell import foretell, seconds
 from scripts.canary.judge import Judge
 from scripts.canary.kept import Record
 from scripts.canary.limits import Limits
+from scripts.canary.order import Wish
 from scripts.canary.routes import told
 from scripts.canary.settings import Settings, Step
 from scripts.canary.view import duration, percent
@@ -58,6 +59,14 @@ def goes_on(old: Record, new: Record, *, steps: Sequence[Step], now: datetime) -
     known = old.verdict is None and old.judge is not None and old.watch is not None and old.step < len(steps)
     same = (old.model, old.version, old.stable, old.server) == (new.model, new.version, new.stable, new.server)
     return known and same and now - datetime.fromisoformat(old.looked) <= _FRESH
+
+
+def is_promoted(old: Record, state: State, wish: Wish, *, server: str, now: datetime) -> bool:
+    """Return whether an earlier run had begun to promote the version, and it is served since."""
+    decided = any(one["decision"] == "promote" for one in old.decisions)
+    same = (old.model, old.version, old.server) == (wish.model, wish.version, server)
+    recent = now - datetime.fromisoformat(old.looked) <= _FRESH
+    return decided and same and recent and max(state.part(wish.model).serve, default=0) == wish.version
 
 
 def taken_up(

@@ -17,22 +17,25 @@ from scripts.versions.target import OvertakenError, Target
 _LEARNED_S = 3.0
 
 
-def free(routes: Routes, record: Record) -> str:
-    """End the traffic plan on every server; return in a sentence how that went.
+def free(routes: Routes, record: Record, verdict: str) -> str:
+    """End the traffic plan on every server, if it is still this canary's; return in a sentence how that went.
 
-    Raises:
-        OvertakenError: If somebody else has changed it.
+    Args:
+        routes: The traffic plan.
+        record: How far the canary is.
+        verdict: What came of it.
     """
+    record.verdict = verdict
     if not routes.is_live:
         return ""
     by_itself = f"ends by itself in {duration(routes.expires_s)}"
     try:
         left = routes.end(record)
-    except OvertakenError:
-        raise
+    except OvertakenError as error:
+        return str(error)
     except TaskFailure as error:
         return f"The traffic plan could not be ended, and {by_itself}: {error}"
-    promoted = record.verdict == "promoted"
+    promoted = verdict == "promoted"
     said = f"All calls go to version {record.version if promoted else record.stable}{'' if promoted else ' again'}"
     if left:
         return f"{said}; but {', '.join(left)} has not answered, and the plan there {by_itself}."

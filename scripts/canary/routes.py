@@ -145,6 +145,26 @@ class Routes:
             self.clock.sleep(_PAUSE_S)
         return []
 
+    def keep(self, record: Record) -> None:
+        """Keep the record beside the plan as it is.
+
+        Raises:
+            OvertakenError: If somebody else has changed the plan.
+        """
+        assert self.plan is not None, "a plan was set"
+        self._keep(record, self.plan)
+
+    def _keep(self, record: Record | None, plan: Traffic) -> None:
+        try:
+            self.keeper.write(record, plan)
+            self._is_kept = True
+        except OvertakenError:
+            raise
+        except TaskFailure as error:  # the servers matter more, once it has been possible
+            if not self._is_kept:
+                raise
+            self._say(f"Note: {error}")
+
     def _once(self, like: Traffic, record: Record | None) -> list[str]:
         """Give every server a plan with what *like* says, as the next one; return the names of those without it.
 
@@ -161,15 +181,7 @@ class Routes:
         now = next((datetime.fromisoformat(body["now"]) for body in found.values()), datetime.now(UTC))
         expires = now + timedelta(seconds=self.expires_s) if like.routes else None
         plan = dataclasses.replace(like, expires=expires, generation=before.generation + 1)
-        try:
-            self.keeper.write(record, plan)
-            self._is_kept = True
-        except OvertakenError:
-            raise
-        except TaskFailure as error:  # the servers matter more, once it has been possible
-            if not self._is_kept:
-                raise
-            self._say(f"Note: {error}")
+        self._keep(record, plan)
         # Even if no server answers: where it is kept, one may have read it already.
         self.plan, self._set_at, self.is_live = plan, self.clock.now(), True
         there = [server for server in servers if server.name in found]

@@ -7,15 +7,15 @@ from datetime import UTC, datetime
 import attrs
 
 from scripts.agent.plan import CANDIDATE, Plan
-from scripts.agent.traffic import to_text
+from scripts.agent.traffic import Traffic, to_text
 from scripts.canary import begin, ending
-from scripts.canary.compared import Compared, told
+from scripts.canary.compared import told
 from scripts.canary.judge import Judge
 from scripts.canary.kept import Keeper, Record
 from scripts.canary.looking import Looker, UnservedError
+from scripts.canary.order import Wish
 from scripts.canary.routes import Routes
 from scripts.canary.servers import Server
-from scripts.canary.settings import Settings
 from scripts.canary.stepping import EndError, Steps, Verdict
 from scripts.canary.view import View
 from scripts.host.clock import Clock
@@ -70,36 +70,22 @@ class Canary:
     Attributes:
         target: What serves the model.
         servers: Gives the servers of *target* that are there now.
-        model: The model's name.
-        version: The version that is tried.
-        digest: What its bytes must have; None: any.
-        settings: How to go about it.
-        keep: How many former versions stay served after the promotion.
-        limit_s: It ends without a promotion after so long.
-        roll_s: So long a change of what is served may take.
+        wish: What is to be tried, and how.
         keeper: Keeps how far it is.
         line: Takes a line for people.
         show: Takes what a live view shows.
         clock: What is waited on.
         wall: Gives the time, for the log.
-        compared: What the bound for other answers in *settings* comes from; None: from the configuration.
     """
 
     target: Target
     servers: Callable[[], Sequence[Server]]
-    model: str
-    version: int
-    digest: str | None
-    settings: Settings
-    keep: int
-    limit_s: float
-    roll_s: float
+    wish: Wish
     keeper: Keeper
     line: Callable[[str], None]
     show: Callable[[View], None]
     clock: Clock = attrs.field(factory=Clock)
     wall: Callable[[], datetime] = lambda: datetime.now(UTC)
-    compared: Compared | None = None
     _steps: Steps = attrs.field(init=False)
     _promoting: bool = attrs.field(default=False, init=False)
 
@@ -111,14 +97,18 @@ class Canary:
                 taken back, as far as servers answer.
             KeyboardInterrupt: If it was stopped, after everything was taken back.
         """
-        begun = self.clock.now()
-        new = self._take_up()
+        begun, wish = self.clock.now(), self.wish
+        state = self.target.state()
+        old, kept = self.keeper.read()
+        if old is not None and begin.is_promoted(old, state, wish, server=self.target.name, now=self.wall()):
+            return self._finish(old, kept, state)
+        new = self._take_up(old, kept, state)
         steps, record = self._steps, self._steps.record
         try:
             try:
                 self._place(new=new)
-                for number in range(record.step, len(self.settings.steps)):
-                    steps.take(number, until=begun + self.limit_s)
+                for number in range(record.step, len(wish.settings.steps)):
+                    steps.take(number, until=begun + wish.limit_s)
                 return self._promote()
             except UnservedError as error:
                 raise EndError("aborted" if error.bad else "inconclusive", str(error)) from error
@@ -141,46 +131,43 @@ class Canary:
             with contextlib.suppress(TaskFailure):  # what came of the canary matters more
                 self.keeper.note(record)
 
-    def _take_up(self) -> bool:
+    def _take_up(self, old: Record | None, kept: Traffic | None, state: State) -> bool:
         """Begin anew, or go on where an earlier run was stopped; return whether it begins anew.
+
+        Args:
+            old: What an earlier run left; None: nothing.
+            kept: The traffic plan that the keeper has.
+            state: What is served.
 
         Raises:
             TaskFailure: If the version cannot be tried, or the calls are shared out by somebody else.
         """
-        state = self.target.state()
-        change.promoted(state, self.model, self.version, keep=self.keep, digest=self.digest)
-        stable = begin.stable(state, self.model, self.version, server=self.target.name)
-        if self.compared is not None:
-            known = state.models[self.model].versions.get(stable)
-            self.compared.check_stable(stable, known.digest if known else None)
-        routes = Routes(
-            servers=self.servers,
-            model=self.model,
-            keeper=self.keeper,
-            expires_s=self.settings.expires,
-            line=self.line,
-            clock=self.clock,
-        )
-        old, kept = self.keeper.read()
+        wish = self.wish
+        change.promoted(state, wish.model, wish.version, keep=wish.keep, digest=wish.digest)
+        stable = begin.stable(state, wish.model, wish.version, server=self.target.name)
+        if wish.compared is not None:
+            known = state.models[wish.model].versions.get(stable)
+            wish.compared.check_stable(stable, known.digest if known else None)
+        routes = self._routes()
         plan, in_force, now = routes.find(kept)
-        begin.check_free(plan, in_force=in_force, version=self.version)
+        begin.check_free(plan, in_force=in_force, version=wish.version)
         time = to_text(self.wall())
         new = Record(
-            model=self.model, version=self.version, stable=stable, server=self.target.name, begun=time, looked=time
+            model=wish.model, version=wish.version, stable=stable, server=self.target.name, begun=time, looked=time
         )
-        if old is not None and not begin.goes_on(old, new, steps=self.settings.steps, now=self.wall()):
+        if old is not None and not begin.goes_on(old, new, steps=wish.settings.steps, now=self.wall()):
             old = None
-        record, judge, watch = begin.taken_up(old, new, self.settings.limits, begun=now, line=self.line)
-        record.bound = told(self.settings, self.compared, stable=stable)
+        record, judge, watch = begin.taken_up(old, new, wish.settings.limits, begun=now, line=self.line)
+        record.bound = told(wish.settings, wish.compared, stable=stable)
         self.line(record.bound)
         self._steps = Steps(
-            settings=self.settings,
+            settings=wish.settings,
             routes=routes,
             looker=Looker(servers=self.servers, routes=routes, watch=watch, line=self.line, clock=self.clock),
             judge=judge,
             record=record,
             keeper=self.keeper,
-            limit_s=self.limit_s,
+            limit_s=wish.limit_s,
             line=self.line,
             show=self.show,
             clock=self.clock,
@@ -189,22 +176,22 @@ class Canary:
         if record is old:
             self._steps.say("go on", f"This goes on with the canary that was looked at last at {record.looked}.")
         elif in_force:
-            self.line(f"An earlier canary of version {self.version} has left its traffic plan; that is taken back")
+            self.line(f"An earlier canary of version {wish.version} has left its traffic plan; that is taken back")
             routes.end(None)
         return record is new
 
     def _place(self, *, new: bool) -> None:
         """Let every server load the version as the candidate, which nobody meets, and see how many calls there are."""
-        begun, steps = self.clock.now(), self._steps
+        begun, steps, model, version = self.clock.now(), self._steps, self.wish.model, self.wish.version
         if new:
             steps.looker.look(steps.record)
-            steps.judge = Judge(self.settings.limits, steps.looker.watch.before())
+            steps.judge = Judge(self.wish.settings.limits, steps.looker.watch.before())
         was = self.target.state()
-        other = was.part(self.model).candidate
-        if other not in (None, self.version):
-            self.line(f"Version {other} is no candidate of {self.model} any more")
-        self.line(f"Every server loads version {self.version} as {self.model}{CANDIDATE}, and checks its golden images")
-        placed = self._roll(was, change.with_candidate(was, self.model, self.version, digest=self.digest))
+        other = was.part(model).candidate
+        if other not in (None, version):
+            self.line(f"Version {other} is no candidate of {model} any more")
+        self.line(f"Every server loads version {version} as {model}{CANDIDATE}, and checks its golden images")
+        placed = self._roll(was, change.with_candidate(was, model, version, digest=self.wish.digest))
         self.line(f"It answers right on every server after {placed.seconds:.1f} s, and nobody is sent to it yet")
         if new:
             self.clock.sleep(max(0.0, _RATE_S - (self.clock.now() - begun)))
@@ -218,38 +205,71 @@ class Canary:
         Raises:
             TaskFailure: If it cannot be, or somebody else has changed what is served.
         """
-        record, was = self._steps.record, self.target.state()
-        part = was.part(self.model)
-        if part.candidate != self.version or max(part.serve, default=0) != record.stable:
-            raise TaskFailure(f"Somebody else has changed what is served of {self.model}: look at `invoke versions`.")
-        why = f"Version {self.version} of {self.model} has passed all steps."
+        record, was, wish = self._steps.record, self.target.state(), self.wish
+        part = was.part(wish.model)
+        if part.candidate != wish.version or max(part.serve, default=0) != record.stable:
+            raise TaskFailure(f"Somebody else has changed what is served of {wish.model}: look at `invoke versions`.")
+        why = f"Version {wish.version} of {wish.model} has passed all steps."
         self._steps.say("promote", why)
+        self._steps.routes.keep(record)  # if this run is killed from here on, the next one brings it to its end
         self._promoting = True
-        plan = change.promoted(was, self.model, self.version, keep=self.keep, digest=self.digest)
+        plan = change.promoted(was, wish.model, wish.version, keep=wish.keep, digest=wish.digest)
         done = self._roll(was, plan)
         return Result(verdict="promoted", why=f"{why} {self._free('promoted')}", record=record, promoted=(plan, done))
 
+    def _finish(self, record: Record, kept: Traffic | None, was: State) -> Result:
+        """Bring to its end what an earlier run was stopped in: the version was being promoted.
+
+        Args:
+            record: What that run left.
+            kept: The traffic plan that the keeper has.
+            was: What is served.
+
+        Raises:
+            TaskFailure: If a server cannot serve it; then what is served stays.
+        """
+        wish, routes = self.wish, self._routes()
+        why = f"Version {wish.version} of {wish.model} has passed all steps."
+        going_on = f"A judge that was stopped had begun to promote version {wish.version}. This brings that to its end."
+        record.decide("go on", going_on, at=to_text(self.wall()), share=record.decisions[-1]["share"], figures={})
+        self.line(f"go on: {going_on}")
+        traffic, _, _ = routes.find(kept)
+        plan = change.promoted(was, wish.model, wish.version, keep=wish.keep, digest=wish.digest)
+        done = self._roll(was, plan)
+        record.verdict = "promoted"
+        said = ending.free(routes, record, record.verdict) if traffic.candidate == wish.version else ""
+        with contextlib.suppress(TaskFailure):  # what came of the canary matters more
+            self.keeper.note(record)
+        return Result(verdict="promoted", why=f"{why} {said}".strip(), record=record, promoted=(plan, done))
+
+    def _routes(self) -> Routes:
+        """Return what sets the model's traffic plan."""
+        return Routes(
+            servers=self.servers,
+            model=self.wish.model,
+            keeper=self.keeper,
+            expires_s=self.wish.settings.expires,
+            line=self.line,
+            clock=self.clock,
+        )
+
     def _free(self, verdict: str) -> str:
         """End the traffic plan, if it is still this canary's; return in words how that went."""
-        self._steps.record.verdict = verdict
-        try:
-            return ending.free(self._steps.routes, self._steps.record)
-        except OvertakenError as error:
-            return str(error)
+        return ending.free(self._steps.routes, self._steps.record, verdict)
 
     def _take_back(self, verdict: str) -> str:
         """Send nobody to the version any more, then take it away; return in words how that went."""
         said = self._free(verdict)
-        away = ending.taken_away(self.target, self.model, self.version, roll=self._roll, clock=self.clock)
+        away = ending.taken_away(self.target, self.wish.model, self.wish.version, roll=self._roll, clock=self.clock)
         return f"{said} {away}".strip()
 
     def _roll(self, was: State, plan: Plan) -> Outcome:
         """Let every server follow a plan, and put everything back if one cannot."""
         return Roll(
             target=self.target,
-            model=self.model,
+            model=self.wish.model,
             was=was,
-            timeout_s=self.roll_s,
+            timeout_s=self.wish.roll_s,
             progress=self.line,
             candidate=True,
             clock=self.clock,

@@ -18,6 +18,7 @@ from scripts.agent.traffics import Traffics
 from scripts.canary.compared import Compared
 from scripts.canary.kept import InFile, Keeper
 from scripts.canary.limits import Limits
+from scripts.canary.order import Wish
 from scripts.canary.routes import Routes
 from scripts.canary.run import Canary, Result
 from scripts.canary.servers import Server
@@ -255,19 +256,21 @@ class Scene:
         return Canary(
             target=cast(OneServer, self.served),
             servers=self.served.members,
-            model=MODEL,
-            version=version,
-            digest=None,
-            settings=attrs.evolve(SETTINGS, **changes),
-            keep=1,
-            limit_s=limit_s,
-            roll_s=60.0,
+            wish=Wish(
+                model=MODEL,
+                version=version,
+                digest=None,
+                settings=attrs.evolve(SETTINGS, **changes),
+                keep=1,
+                limit_s=limit_s,
+                roll_s=60.0,
+                compared=compared,
+            ),
             keeper=self.keeper,
             line=self.said.append,
             show=self.shown.append,
             clock=self.clock,
             wall=self.served.wall,
-            compared=compared,
         )
 
     def run(self, **changes: Any) -> Result:

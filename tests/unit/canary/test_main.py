@@ -54,7 +54,7 @@ def test_a_promotion_is_told_with_when(
     """And the judge gives its rights back; it was made by its order."""
 
     def run(canary: Canary) -> Result:
-        assert (canary.model, canary.version, canary.target.name) == ("cars", 3, "release triton-infer")
+        assert (canary.wish.model, canary.wish.version, canary.target.name) == ("cars", 3, "release triton-infer")
         return Result(verdict="promoted", why="It is good.", record=RECORD, promoted=PROMOTED)
 
     status, words, said = judged(run)
@@ -97,15 +97,32 @@ def test_an_error_in_the_judge_is_no_verdict(
     assert "roles/" + ORDER.job in server.objects
 
 
+@pytest.mark.parametrize("how", ["gone", "going"])
+def test_the_judge_of_a_job_that_is_removed_does_not_begin(
+    judged: Callable[[Callable[[Canary], Result]], tuple[int, str, list[str]]], server: ApiServer, how: str
+) -> None:
+    """Linux keeps signals from the first process of a container that has not asked for them yet."""
+    if how == "gone":
+        del server.objects["jobs/" + ORDER.job]
+    else:
+        server.objects["jobs/" + ORDER.job]["metadata"]["deletionTimestamp"] = TIME
+
+    def run(_: Canary) -> Result:
+        raise AssertionError("it does not begin")
+
+    assert judged(run)[:2] == (130, "The Job was removed before its judge began.")
+    assert "roles/" + ORDER.job not in server.objects
+
+
 @pytest.mark.parametrize("removed", [True, False])
 def test_a_stopped_judge_keeps_its_rights_for_another_pod_of_its_job(
     judged: Callable[[Callable[[Canary], Result]], tuple[int, str, list[str]]], server: ApiServer, removed: bool
 ) -> None:
     """Its node is drained, so another pod begins again; or somebody removes the Job, and nobody does."""
-    if removed:
-        del server.objects["jobs/" + ORDER.job]
 
     def run(_: Canary) -> Result:
+        if removed:
+            del server.objects["jobs/" + ORDER.job]
         try:
             os.kill(os.getpid(), signal.SIGTERM)
         except KeyboardInterrupt:

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
+from scripts.agent.plan import Plan
 from scripts.canary.settings import Settings, Step
 from scripts.host.errors import TaskFailure
 from scripts.versions.target import OvertakenError
@@ -209,6 +210,42 @@ def test_another_run_goes_on(scene: Scene, pause: float) -> None:
     figures = done.record.decisions[-1]["figures"]["statistics"][0]
     assert 0 <= scene.served.got[TRIED] - figures["candidate_of"] <= 20  # while it was promoted
     assert scene.served.served() == [{2, 3}]
+
+
+@pytest.mark.parametrize("end", [kill, interrupt])
+def test_a_promotion_that_was_stopped_is_brought_to_its_end(two: Scene, end: Callable[[], None]) -> None:
+    """By the run that goes on: the servers had the plan, and nobody has told what came of it."""
+    following = two.served.follow
+
+    def follow(plan: Plan, *, after: int) -> Plan:
+        made = following(plan, after=after)
+        if plan.models[MODEL].candidate is None:
+            end()
+        return made
+
+    two.served.follow = follow  # type: ignore[method-assign]
+    with pytest.raises((Killed, KeyboardInterrupt)):
+        two.run()
+    two.served.follow = following  # type: ignore[method-assign]
+    done = two.run()
+    assert (done.verdict, done.status) == ("promoted", 0)
+    assert done.promoted is not None
+    assert decisions(done)[-1] == "go on"
+    assert "promote" in decisions(done)
+    assert two.served.served() == [{2, 3}, {2, 3}]
+    assert is_clean(two)
+    kept, _ = two.keeper.read()
+    assert kept is not None
+    assert kept.verdict == "promoted"
+
+
+def test_a_promotion_that_was_taken_back_is_not_brought_to_its_end(scene: Scene) -> None:
+    """Somebody else has rolled back since: the version is tried anew."""
+    assert scene.run().verdict == "promoted"
+    plan = scene.served.apis["one"].plans.current
+    body = {"schema": 1, "generation": plan.generation + 1, "models": {MODEL: {"serve": [1, 2]}}}
+    assert scene.served.apis["one"].take(json.dumps(body).encode())[0] == 200
+    assert decisions(scene.run())[0] == "begin"
 
 
 def test_a_bad_version_is_found_by_the_run_that_goes_on(scene: Scene) -> None:
