@@ -287,6 +287,6 @@ class Release:
 
     def _overtaken(self, revision: int) -> OvertakenError:
         return OvertakenError(
-            f"Somebody else has made revision {revision} of the {self.name} in the same moment, and nothing was "
+            f"Somebody else has made revision {revision} of the {self.name} at the same time, and nothing was "
             "changed here. Look at `invoke versions`, then try again."
         )

@@ -96,7 +96,7 @@ class OneServer:
         answer = self.agent.post("/v1/plan", json.dumps({**plan.to_dict(), "after": after}).encode())
         if answer.status == 409:
             raise TaskFailure(
-                f"Somebody else has changed the plan of {self.name} in the same moment, and nothing was changed here. "
+                f"Somebody else has changed the plan of {self.name} at the same time, and nothing was changed here. "
                 "Look at `invoke versions`, then try again."
             )
         if answer.status != 200:

@@ -137,7 +137,7 @@ def test_every_pod_follows_and_is_put_back_together(server: ApiServer, pods: Pod
 
 @pytest.mark.usefixtures("pods")
 def test_who_is_second_changes_nothing(server: ApiServer) -> None:
-    """Somebody deploys before the change is begun, or in the same moment."""
+    """Somebody deploys before the change is begun, or at the same time."""
     target = inside(server)
     target.state()
     server.meanwhile = lambda: server.put("secrets", written(version=8) | _named(8))
