@@ -44,9 +44,13 @@ def test_a_version_answers_nobody_before_it_is_promoted(served: Served, tmp_path
         promoted = time.monotonic()
         outcome = served.promote(number)
         done = time.monotonic()
-        wait_until(lambda: any(version == number for _, version in callers.answers()), within_s=20)
-        time.sleep(0.2)
-        after = [version for begun, version in callers.answers() if begun > done]
+        after: list[int] = []
+
+        def answered() -> bool:
+            after.extend(version for begun, version in callers.answers() if begun > done)
+            return len(after) >= 20
+
+        wait_until(answered, within_s=20)
     assert callers.failures == []
     assert {version for _, version in before} == {2}
     assert set(after) == {number}
