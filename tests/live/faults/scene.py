@@ -238,7 +238,8 @@ def executed(server: LocalTriton, model: str) -> int:
 
 
 def descriptors(pid: int | str = "self") -> int:
-    """Return the number of open file descriptors of a process."""
+    """Return the number of open file descriptors of a process, without those of clients that wait to be collected."""
+    gc.collect()
     return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
 
 
@@ -248,7 +249,8 @@ ELASTIC_THREADS = 8
 
 
 def threads() -> int:
-    """Return the number of threads of this process, those of gRPC included."""
+    """Return the number of threads of this process, those of gRPC included, after what waited to be collected."""
+    gc.collect()
     return sum(1 for _ in Path("/proc/self/task").iterdir())
 
 
