@@ -1,6 +1,7 @@
 """The async client over real gRPC: concurrency, cancellation, streams, shared requests, the end of its life."""
 
 import asyncio
+import gc
 import socket
 import threading
 import time
@@ -23,6 +24,7 @@ from triton_sdk import (
     DeadlineExceededError,
     EventLoopError,
     ImageLike,
+    Inference,
     InferenceFailedError,
     InvalidRequestError,
     ModelNotFoundError,
@@ -94,6 +96,22 @@ def test_two_hundred_at_once(served: Served) -> None:
         return await asyncio.gather(*(client.predict(image(value), version=1) for value in range(200)))
 
     assert [found.index for found in run(served, body)] == [(value + 1) % 5 for value in range(200)]
+
+
+@pytest.mark.timeout(60)
+def test_a_loop_ends_after_a_thousand_calls(served: Served) -> None:
+    """Neither the end of the loop nor that of the client waits for gRPC, whose poller may still have much to say."""
+
+    async def body(client: AsyncResNetClient) -> None:
+        await client.infer(batch(0))
+        calls = [asyncio.create_task(client.infer(batch(0))) for _ in range(1000)]
+        await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        await client.close()
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert {type(found) for found in outcomes} <= {Inference, ClientClosedError}
+
+    run(served, body)
+    gc.collect()
 
 
 def test_the_loop_goes_on_while_images_are_decoded(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
