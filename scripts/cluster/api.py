@@ -123,7 +123,11 @@ class Api:
         begun, pauses = self.clock.now(), iter(PAUSES_S)
         url = self.url + path + (f"?{urlencode(fields)}" if fields else "")
         while True:
-            headers = {"Authorization": f"Bearer {self.token()}", "Content-Type": how, "Accept": "application/json"}
+            try:
+                token = self.token()
+            except OSError as error:
+                raise ClusterFailure(f"Cannot {doing}: this pod has no token. {error}", cause="login") from error
+            headers = {"Authorization": f"Bearer {token}", "Content-Type": how, "Accept": "application/json"}
             try:
                 answer = self.pool.request(
                     method,

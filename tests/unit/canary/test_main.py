@@ -132,3 +132,14 @@ def test_a_stopped_judge_keeps_its_rights_for_another_pod_of_its_job(
     status, words, _ = judged(run)
     assert (status, words) == (130, "Stopped. All calls go to version 2 again.")
     assert ("roles/" + ORDER.job in server.objects) is not removed
+
+
+def test_where_no_kubelet_reads_them_there_are_no_last_words(
+    server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The image started by hand, say: the log has them, and the status stays."""
+    said: list[str] = []
+    monkeypatch.setattr(Canary, "run", lambda _: Result(verdict="inconclusive", why="Who knows.", record=RECORD))
+    nowhere = tmp_path / "none" / "last-words"
+    assert __main__.main(ORDER, server.api(), {}, line=said.append, last_words=nowhere, file=tmp_path / "f") == 3
+    assert said == ["The canary ends without a promotion. Who knows."]

@@ -75,3 +75,11 @@ def test_a_pod_finds_the_api(tmp_path: Path, host: str, url: str) -> None:
     assert (api.url, api.token(), api.namespace) == (url, "planted", "triton")
     assert api.pool.connection_pool_kw["ca_certs"] == str(tmp_path / "ca.crt")
     assert "planted" not in json.dumps(repr(api))
+
+
+def test_a_pod_without_a_token_is_told(tmp_path: Path) -> None:
+    """Its service account gives none, say."""
+    variables = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": "9"}
+    with pytest.raises(ClusterFailure, match=r"^Cannot read pods: this pod has no token\. .*token'$") as raised:
+        Api.inside(variables, "triton", account=tmp_path).get("pods")
+    assert raised.value.cause == "login"
