@@ -239,7 +239,7 @@ class Canary:
         record.verdict = "promoted"
         said = ending.free(routes, record, record.verdict) if traffic.candidate == wish.version else ""
         with contextlib.suppress(TaskFailure):  # what came of the canary matters more
-            self.keeper.note(record)
+            routes.keep(record)
         return Result(verdict="promoted", why=f"{why} {said}".strip(), record=record, promoted=(plan, done))
 
     def _routes(self) -> Routes:

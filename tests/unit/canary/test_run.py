@@ -9,6 +9,8 @@ import attrs
 import pytest
 
 from scripts.agent.plan import Plan
+from scripts.agent.traffic import Traffic
+from scripts.canary.kept import InFile, Record
 from scripts.canary.settings import Settings, Step
 from scripts.host.errors import TaskFailure
 from scripts.versions.target import OvertakenError
@@ -237,6 +239,52 @@ def test_a_promotion_that_was_stopped_is_brought_to_its_end(two: Scene, end: Cal
     kept, _ = two.keeper.read()
     assert kept is not None
     assert kept.verdict == "promoted"
+
+
+def test_that_a_promotion_was_brought_to_its_end_is_kept_in_the_cluster(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where whoever follows a Job reads its record; the judge that was stopped had ended the traffic plan already."""
+    following, written = scene.served.follow, []
+    keeping = InFile.write
+
+    def follow(plan: Plan, *, after: int) -> Plan:
+        made = following(plan, after=after)
+        if plan.models[MODEL].candidate is None:
+            interrupt()
+        return made
+
+    def write(keeper: InFile, record: Record | None, plan: Traffic) -> None:
+        written.append(record and record.verdict)
+        keeping(keeper, record, plan)
+
+    monkeypatch.setattr(InFile, "write", write)
+    monkeypatch.setattr(scene.served, "follow", follow)
+    with pytest.raises(KeyboardInterrupt):
+        scene.run()
+    assert written[-1] == "ended"
+    monkeypatch.setattr(scene.served, "follow", following)
+    assert scene.run().verdict == "promoted"
+    assert written[-1] == "promoted"
+
+
+def test_a_judge_that_was_killed_before_anybody_had_the_new_plan_goes_on(two: Scene) -> None:
+    """It had decided to promote, and no server has heard of that: the last step is looked at again."""
+    following = two.served.follow
+
+    def follow(plan: Plan, *, after: int) -> Plan:
+        if plan.models[MODEL].candidate is None:
+            kill()
+        return following(plan, after=after)
+
+    two.served.follow = follow  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        two.run()
+    two.served.follow = following  # type: ignore[method-assign]
+    done = two.run()
+    assert (done.verdict, decisions(done)[-1]) == ("promoted", "promote")
+    assert two.served.served() == [{2, 3}, {2, 3}]
+    assert is_clean(two)
 
 
 def test_a_promotion_that_was_taken_back_is_not_brought_to_its_end(scene: Scene) -> None:
