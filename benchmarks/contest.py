@@ -1,10 +1,12 @@
 """Run the contenders of a workload: tune each group, then measure the best of each in interleaved rounds."""
 
+import functools
 import json
+import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +18,12 @@ from benchmarks.figures import Round, rates
 from benchmarks.workloads import Variant, Workload
 
 ROOT: Final = Path(__file__).parent.parent
+# The machine itself differs by as much from one second to the next.
+NEAR: Final = 0.9
+FINAL_ROUNDS: Final = 3
 Progress = Callable[[str], None]
+# Images per second, and who did them.
+_Way = tuple[float, Variant]
 
 
 class Failed(Exception):  # noqa: N818 - it stands for a result
@@ -27,10 +34,13 @@ class Contender:
     """A running contender; a context manager."""
 
     def __init__(self, python: Path, program: str, task: Mapping[str, Any]) -> None:
+        # It is killed at its end, and cannot remove what it made.
+        self._folder = tempfile.TemporaryDirectory(prefix="triton-bench-contender-")
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         self._process = subprocess.Popen(
             [str(python), "-m", f"benchmarks.contenders.{program}", json.dumps(task)],
             cwd=ROOT,
+            env={**os.environ, "TMPDIR": self._folder.name},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -68,6 +78,7 @@ class Contender:
         self._process.kill()
         self._process.communicate()
         self._log.close()
+        self._folder.cleanup()
 
 
 @attrs.frozen(kw_only=True)
@@ -85,7 +96,8 @@ class Length:
     Attributes:
         rounds: Interleaved rounds.
         seconds: How long a contender runs in each, for a workload of length 1.
-        tuning: How long a variant runs, twice, to show what it can, likewise; 0 takes the first of each group instead.
+        tuning: How long a variant runs, twice, to show what it can, likewise, and again in each of FINAL_ROUNDS if it
+            is nearly as fast as the fastest of its group; 0 takes the first of each group instead.
     """
 
     rounds: int
@@ -110,14 +122,15 @@ def contest(
         length: How long.
         progress: Called with a line for each stage.
     """
-    best: dict[str, tuple[float, Variant]] = {}
+    start = functools.partial(_start, workload=workload, task=task, pythons=pythons)
+    tried: dict[str, list[_Way]] = {}
     for variant in workload.variants:
         if variant.environment is not None and variant.environment not in pythons:
             continue
-        if not length.tuning and variant.group in best:
+        if not length.tuning and variant.group in tried:
             continue
         try:
-            with _start(variant, workload, task, pythons) as contender:
+            with start(variant) as contender:
                 rate = contender.run(variant.share).rate
                 images = variant.images(rate * length.tuning * workload.seconds)
                 # The better of two: one slow moment of the machine must not decide how somebody takes part.
@@ -126,33 +139,55 @@ def contest(
             progress(f"  {variant.group} ({variant.label}) cannot run: {failure}")
             continue
         progress(f"  {variant.group} ({variant.label}): {rate:.0f} images/s")
-        if variant.group not in best or rate > best[variant.group][0]:
-            best[variant.group] = (rate, variant)
-    rounds: dict[str, list[Round]] = {group: [] for group in best}
+        tried.setdefault(variant.group, []).append((rate, variant))
+    best = []
+    for ways in tried.values():
+        near = _nearly_fastest(ways)
+        if len(near) > 1:
+            progress(f"  {near[0][1].group}: {len(near)} ways are nearly as fast as the fastest")
+            seconds = length.tuning * workload.seconds
+            final = _in_turns(near, start, rounds=FINAL_ROUNDS, seconds=seconds, progress=progress)
+            near = [(rates(result.rounds).median, result.variant) for result in final] or near
+        best.append(max(near, key=lambda way: way[0]))
+    seconds = length.seconds * workload.seconds
+    results = _in_turns(best, start, rounds=length.rounds, seconds=seconds, progress=progress)
+    return {result.variant.group: result for result in results}
+
+
+def _nearly_fastest(ways: Sequence[_Way]) -> list[_Way]:
+    """Return those whose rate is so near to the greatest that chance decides between them."""
+    fastest = max(rate for rate, _ in ways)
+    return [way for way in ways if way[0] >= NEAR * fastest]
+
+
+def _in_turns(
+    ways: Sequence[_Way], start: Callable[[Variant], Contender], *, rounds: int, seconds: float, progress: Progress
+) -> list[Result]:
+    """Return what each did that came through all rounds, of about so many seconds; who fails is named and left out."""
     with ExitStack() as stack:
-        running = []
-        for group, (rate, variant) in best.items():
-            contender = stack.enter_context(_start(variant, workload, task, pythons))
-            running.append((group, contender, variant.images(rate * length.seconds * workload.seconds)))
+        running = [
+            (stack.enter_context(start(variant)), variant, variant.images(rate * seconds)) for rate, variant in ways
+        ]
+        done: dict[Contender, list[Round]] = {contender: [] for contender, _, _ in running}
         # Number 0 warms up, and does not count.
-        for number in range(length.rounds + 1):
-            progress(f"  round {number} of {length.rounds}")
+        for number in range(rounds + 1):
+            progress(f"  round {number} of {rounds}")
             # Every other round backwards, so that nobody always comes after the same one.
-            for group, contender, images in running if number % 2 else running[::-1]:
-                if group not in rounds:
+            for contender, variant, images in running if number % 2 else running[::-1]:
+                if contender not in done:
                     continue
                 try:
-                    done = contender.run(images if number else best[group][1].share)
+                    made = contender.run(images if number else variant.share)
                 except Failed as failure:
-                    progress(f"  {group} failed and is left out: {failure}")
-                    del rounds[group]
+                    progress(f"  {variant.group} ({variant.label}) failed and is left out: {failure}")
+                    del done[contender]
                     continue
                 if number:
-                    rounds[group].append(done)
-    return {group: Result(variant=best[group][1], rounds=tuple(done)) for group, done in rounds.items()}
+                    done[contender].append(made)
+    return [Result(variant=variant, rounds=tuple(done[who])) for who, variant, _ in running if who in done]
 
 
-def _start(variant: Variant, workload: Workload, task: Mapping[str, Any], pythons: Mapping[str, Path]) -> Contender:
+def _start(variant: Variant, *, workload: Workload, task: Mapping[str, Any], pythons: Mapping[str, Path]) -> Contender:
     model = variant.model
     own = {"model": model.name, "dtype": model.dtype, "input": model.input, "output": model.output}
     python = Path(sys.executable) if variant.environment is None else pythons[variant.environment]

@@ -1,14 +1,17 @@
 """The benchmark's arithmetic and its page, without a benchmark."""
 
+import itertools
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
+from benchmarks import contest as contests
 from benchmarks import page
 from benchmarks.aims import Aim, judge
-from benchmarks.contest import Result, best_peer
+from benchmarks.contest import Failed, Result, best_peer
 from benchmarks.figures import Move, Moved, Round, Spread, cpu, percentile, rates, ratio
 from benchmarks.served import Model
 from benchmarks.workloads import FP32, NAIVE, UINT8, Variant, Workload, workloads
@@ -173,3 +176,53 @@ def test_no_client_of_ours_is_tuned_in_more_ways_than_a_peer() -> None:
         peers = {variant.group for variant in workload.variants if variant.peer} - {NAIVE}
         ours = {group for group in ways if group.startswith("triton_sdk")}
         assert max(ways[group] for group in ours) <= min(ways[group] for group in peers), workload.name
+
+
+class Scripted:
+    """A contender in this process, which runs at the rates that it is given."""
+
+    def __init__(self, speeds: Iterator[float]) -> None:
+        self.speeds = speeds
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def run(self, images: int) -> Round:
+        """Take as long as the next rate says."""
+        try:
+            return Round(images=images, seconds=images / next(self.speeds), cpu=0.1)
+        except StopIteration:
+            raise Failed("it ended") from None
+
+
+def test_ways_that_are_nearly_as_fast_run_in_turns_before_one_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One lucky moment does not choose; who is far behind is not asked again, and who fails leaves it to the others."""
+    #        warming and two runs, then four rounds of which the first warms
+    tuning: dict[int, list[float]] = {1: [100, 103, 90], 2: [100, 90, 101], 3: [100, 95, 96], 4: [100, 50, 60]}
+    final: dict[int, list[float]] = {1: [100, 80, 82, 84], 2: [100, 97, 70, 99], 3: [100, 120]}
+    lives: dict[int, list[Iterator[float]]] = {
+        threads: [iter(tuning[threads]), iter(final.get(threads, []))] for threads in tuning
+    }
+    # The rounds that count.
+    lives[2].append(itertools.repeat(95.0))
+    monkeypatch.setattr(contests, "_start", lambda variant, **_: Scripted(lives[variant.settings["threads"]].pop(0)))
+    free = model("UINT8")
+    variants = tuple(
+        Variant(group=UINT8, program="x", environment=None, model=free, settings={"batch": 8, "threads": threads})
+        for threads in tuning
+    )
+    told: list[str] = []
+    results = contests.contest(
+        Workload(name="small", title="Small", variants=variants),
+        task={},
+        pythons={},
+        length=contests.Length(rounds=7, seconds=1.2, tuning=0.8),
+        progress=told.append,
+    )
+    assert results[UINT8].variant.settings["threads"] == 2
+    assert [round(r.rate) for r in results[UINT8].rounds] == [95] * 7
+    assert f"  {UINT8}: 3 ways are nearly as fast as the fastest" in told
+    assert f"  {UINT8} (batch 8, 3 in flight) failed and is left out: it ended" in told
