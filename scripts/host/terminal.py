@@ -35,6 +35,21 @@ STYLES = {
 }
 
 
+class _Console(Console):
+    """A console that ends nothing which is being done."""
+
+    def on_broken_pipe(self) -> None:
+        """Say no more to a reader that has gone; of rich's own the program would end here, half way through a change.
+
+        Raises:
+            SystemExit: If the results were for that reader: whoever closed the pipe has seen enough of them.
+        """
+        self.quiet = True
+        forget(sys.stderr if self.stderr else sys.stdout)
+        if not self.stderr:
+            raise SystemExit(1)
+
+
 def _console(*, stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     if stream is None:  # it is closed: `>&-` of a shell
@@ -45,7 +60,8 @@ def _console(*, stderr: bool) -> Console:
         # A terminal that knows ASCII alone gets an escape for what it cannot show. A full disk is told by what follows.
         with contextlib.suppress(OSError):
             stream.reconfigure(errors="backslashreplace")
-    return Console(file=stream, width=None if stream.isatty() else PIPE_WIDTH, highlight=False, soft_wrap=False)
+    width = None if stream.isatty() else PIPE_WIDTH
+    return _Console(file=stream, stderr=stderr, width=width, highlight=False, soft_wrap=False)
 
 
 def _text(text: str, style: str = "") -> Text:

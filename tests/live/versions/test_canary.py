@@ -130,6 +130,22 @@ def test_sigterm_takes_the_canary_back(served: Served, callers: Callers, tmp_pat
     assert served.state().models[MODEL].candidate is None
 
 
+def test_a_canary_is_taken_back_where_nobody_reads_along(served: Served, callers: Callers, tmp_path: Path) -> None:
+    """`invoke canary 2>&1 | tee log`, and Ctrl-C: tee ends first, and what the canary says then reaches nobody."""
+    with callers.calling():
+        with canary(served, GOOD, tmp_path) as process:
+            wait_until(lambda: any(came == GOOD for *_, came in callers.read()), within_s=60)
+            assert process.stderr is not None
+            process.stderr.close()
+            process.terminate()
+            status = process.wait(60)
+        ended = time.monotonic()
+        assert not served.target.agent.get(f"/v1/traffic/{MODEL}").body["in_force"]
+        wait_until(lambda: callers.all_get(2, since=ended), within_s=30)
+    assert status == 130
+    assert served.state().models[MODEL].candidate is None
+
+
 def test_a_promotion_ends_the_canary_first(served: Served, callers: Callers, tmp_path: Path) -> None:
     """And says so; the task of the canary ends, and leaves everything as it is."""
     with callers.calling(), canary(served, GOOD, tmp_path) as process:

@@ -104,6 +104,51 @@ def test_progress_that_nobody_can_read_is_no_failure(monkeypatch: pytest.MonkeyP
         full.close()
 
 
+class Gone(io.RawIOBase):
+    """A pipe whose reader has ended."""
+
+    def writable(self) -> bool:
+        """Return that it may be tried."""
+        return True
+
+    def write(self, _: object) -> int:
+        """Fail as such a pipe does."""
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+
+def test_what_is_being_done_goes_on_where_its_reader_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`invoke deploy-triton 2>&1 | tee log`, and Ctrl-C: tee ends, and all the rest was once left as it was."""
+    pipe = stream("utf-8", Gone())
+    monkeypatch.setattr("sys.stderr", pipe)
+    terminal.step("working")
+    for progress in (terminal.waiting, terminal.watching):
+        with progress() as (line, _):
+            line("working")
+            line("still working")
+    for bar in (terminal.upload_bar, terminal.layer_bar, terminal.picture_bar):
+        with bar() as show:
+            show(1, 2)
+            show(2, 2)
+    with pytest.raises(SystemExit) as ended, terminal.reporting():
+        raise KeyboardInterrupt
+    assert ended.value.code == 130
+    with contextlib.suppress(OSError):
+        pipe.close()
+
+
+def test_a_reader_of_results_that_has_gone_has_seen_enough(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The status tells; `| head -1` is no reason for a message."""
+    pipe = stream("utf-8", Gone())
+    monkeypatch.setattr("sys.stdout", pipe)
+    with pytest.raises(SystemExit) as ended, terminal.reporting():
+        terminal.table("t", ("a",), [("b",)])
+    assert (ended.value.code, capsys.readouterr().err) == (1, "")
+    with contextlib.suppress(OSError):
+        pipe.close()
+
+
 @pytest.mark.parametrize("width", [20, 80, 140])
 @pytest.mark.parametrize(
     "word",
