@@ -1,5 +1,6 @@
 """The end of a canary: first nobody is sent to the candidate any more, then it goes."""
 
+import contextlib
 from collections.abc import Callable
 
 from scripts.agent.plan import CANDIDATE, Plan
@@ -15,6 +16,8 @@ from scripts.versions.target import OvertakenError, Target
 
 # Clients learn of another plan within so long, in seconds; what nobody is sent to any more is taken away after that.
 _LEARNED_S = 3.0
+# The judge of a canary renews its plan, and takes the next step, whenever that is due.
+_TRIES = 5
 
 
 def free(routes: Routes, record: Record, verdict: str) -> str:
@@ -71,6 +74,22 @@ def end_before(routes: Routes, *, doing: str) -> str:
         doing: What changes it: ``"promote"`` or ``"rollback"``.
 
     Raises:
+        TaskFailure: If a server does not take that, or somebody changes the plan all the time.
+    """
+    for _ in range(_TRIES):
+        with contextlib.suppress(OvertakenError):
+            return _ended_before(routes, doing=doing)
+    raise TaskFailure(
+        f"The traffic plan of {routes.model} was changed each time that its canary was to be ended, so nothing else "
+        f"was done. Stop the canary, or wait for its end; then invoke {doing} again."
+    )
+
+
+def _ended_before(routes: Routes, *, doing: str) -> str:
+    """End a canary's traffic plan, as `end_before` does.
+
+    Raises:
+        OvertakenError: If somebody has changed the plan since it was looked at.
         TaskFailure: If a server does not take that.
     """
     record, kept = routes.keeper.read()

@@ -1,8 +1,14 @@
 """Whoever changes what is served ends a canary first."""
 
+import itertools
+from collections.abc import Callable, Sequence
+
+import attrs
 import pytest
 
 from scripts.canary import ending
+from scripts.canary.routes import Routes
+from scripts.canary.servers import Server
 from scripts.host.errors import TaskFailure
 from scripts.versions import change
 from tests.unit.canary.scene import MODEL, Scene
@@ -50,6 +56,39 @@ def test_what_cannot_be_ended_everywhere_stops_the_change(under_way: Scene) -> N
     under_way.served.away.add("two")
     with pytest.raises(TaskFailure, match=r"could not be ended on two, so nothing else was done.*ends by itself at"):
         ending.end_before(under_way.routes(), doing="promote")
+
+
+def overtaken(scene: Scene, change: Callable[[], object], *, times: int) -> Routes:
+    """Return routes whose servers are found changed, so many times, between the look at the plan and its end."""
+    asked = itertools.count()
+
+    def servers() -> Sequence[Server]:
+        number = next(asked)
+        if number % 2 and number < 2 * times:
+            change()
+        return scene.served.members()
+
+    return attrs.evolve(scene.routes(), servers=servers)
+
+
+def test_a_canary_that_takes_its_next_step_meanwhile_is_ended(under_way: Scene) -> None:
+    """A rollback once failed because the judge had renewed its plan a moment before."""
+    routes = overtaken(under_way, lambda: under_way.served.post({2: 1, 3: 1}, 3), times=3)
+    assert "is ended first" in ending.end_before(routes, doing="rollback")
+    assert under_way.served.plan().is_over(under_way.served.wall())
+
+
+def test_a_canary_that_ends_meanwhile_needs_no_end(under_way: Scene) -> None:
+    """Its judge was faster."""
+    routes = overtaken(under_way, lambda: under_way.served.post({}), times=1)
+    assert ending.end_before(routes, doing="promote") == ""
+
+
+def test_a_plan_that_changes_all_the_time_stops_the_change(under_way: Scene) -> None:
+    """It says so, and how to go on."""
+    routes = overtaken(under_way, lambda: under_way.served.post({2: 1, 3: 1}, 3), times=100)
+    with pytest.raises(TaskFailure, match=r"changed each time.*Stop the canary.*then invoke promote again"):
+        ending.end_before(routes, doing="promote")
 
 
 def test_the_candidate_goes_with_the_canary(under_way: Scene) -> None:
