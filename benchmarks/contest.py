@@ -2,7 +2,6 @@
 
 import functools
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -38,9 +37,8 @@ class Contender:
         self._folder = tempfile.TemporaryDirectory(prefix="triton-bench-contender-")
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         self._process = subprocess.Popen(
-            [str(python), "-m", f"benchmarks.contenders.{program}", json.dumps(task)],
+            [str(python), "-m", f"benchmarks.contenders.{program}", json.dumps({**task, "folder": self._folder.name})],
             cwd=ROOT,
-            env={**os.environ, "TMPDIR": self._folder.name},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

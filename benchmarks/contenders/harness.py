@@ -39,6 +39,7 @@ class Task:
         output: Name of the scores.
         onnx: File of the model, for who runs it without a server.
         pictures: JPEG files, asked for in turn.
+        folder: For files of its own; it goes with the contender.
         prepared: Send tensors that were made beforehand.
         batch: Images in a request.
         threads: Requests under way at once, or threads that make them.
@@ -54,6 +55,7 @@ class Task:
     output: str
     onnx: str
     pictures: tuple[str, ...]
+    folder: str
     prepared: bool = False
     batch: int = 1
     threads: int = 1

@@ -4,10 +4,7 @@
 """
 
 import asyncio
-import atexit
 import json
-import shutil
-import tempfile
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -44,9 +41,7 @@ def make(task: Task) -> Run:
 
 def _plan(task: Task) -> Version:
     """Return a plan that sends every call to version 1."""
-    folder = tempfile.mkdtemp(prefix="triton-bench-plan-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    path = Path(folder, "plan.json")
+    path = Path(task.folder, "plan.json")
     end = (datetime.now(UTC) + timedelta(days=1)).isoformat()
     plan = {"schema": 1, "model": task.model, "generation": 1, "routes": {"1": 1}, "expires": end}
     path.write_text(json.dumps(plan), encoding="utf-8")
