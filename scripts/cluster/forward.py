@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from scripts.cluster.kubectl import Kubectl
-from scripts.cluster.pods import Pod, parse_pods
+from scripts.cluster.pods import Pod, parse_pods, ready_pod
 from scripts.cluster.says import ClusterFailure, explain
 from scripts.host import shell
 from scripts.host.errors import TaskFailure
@@ -250,20 +250,6 @@ def choose(kubectl: Kubectl, subject: str) -> str:
     if not selector:
         raise TaskFailure(f"Service {name} in {kubectl.namespace} selects no pods: is it the service of a deployment?")
     return ready_pod(parse_pods(kubectl.json("get", "pods", f"--selector={selector}")), of=f"Service {name}").name
-
-
-def ready_pod(pods: Sequence[Pod], *, of: str) -> Pod:
-    """Return the first of *pods* that is ready.
-
-    Raises:
-        TaskFailure: If none is; the message says why for each.
-    """
-    if ready := [pod for pod in pods if pod.ready]:
-        return ready[0]
-    if not pods:
-        raise TaskFailure(f"{of} has no pods: is it scaled to 0? `invoke status` shows it.")
-    reasons = "\n".join(f"  {pod.name}: {pod.reason}" for pod in pods)
-    raise TaskFailure(f"No pod of {of} is ready:\n{reasons}\n`invoke status` says more.")
 
 
 def _listening(running: Running, ports: Mapping[int, int], *, pod: str) -> Mapping[int, int]:

@@ -11,9 +11,9 @@ from scripts.cluster import serving
 from scripts.cluster.admin import admin_headers
 from scripts.cluster.agents import agents
 from scripts.cluster.follows import Follows
-from scripts.cluster.forward import Forwarding, forward, ready_pod
+from scripts.cluster.forward import Forwarding, forward
 from scripts.cluster.kubectl import Kubectl
-from scripts.cluster.pods import CONTAINER, Pod, server_pods
+from scripts.cluster.pods import CONTAINER, Pod, pods_of, ready_pod
 from scripts.cluster.says import ClusterFailure, gist
 from scripts.cluster.target import Target
 from scripts.host.errors import TaskFailure
@@ -170,22 +170,6 @@ def closed(without: Endpoint, with_key: Endpoint | None) -> Result:
     if opened not in (None, 200):
         return _result(subject, "failed", f"it is closed even with the key (HTTP {opened}): were the pods restarted?")
     return _result(subject, "ok", "closed without the key" + (", open with it" if opened else "; the key is not ours"))
-
-
-def pods_of(kubectl: Kubectl, target: Target) -> list[Pod]:
-    """Return the pods of a release.
-
-    Raises:
-        TaskFailure: If there are none; the message says what to do.
-    """
-    pods = server_pods(kubectl, target)
-    if not pods:
-        raise TaskFailure(
-            f"The release {target.release} has no pods in the namespace {target.namespace}. "
-            "Is it deployed there? `invoke status` says what is; `invoke deploy-triton` deploys it. "
-            "For a server elsewhere: --url HOST, or --local for one on this machine."
-        )
-    return pods
 
 
 def gpu(kubectl: Kubectl, pod: Pod) -> Result:

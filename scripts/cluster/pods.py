@@ -1,6 +1,6 @@
 """What Kubernetes tells about pods, read from its JSON."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Self
 
@@ -11,6 +11,7 @@ from scripts.cluster.objects import devices
 from scripts.cluster.progress import parse_pod
 from scripts.cluster.target import Target
 from scripts.cluster.trouble import containers, shortened
+from scripts.host.errors import TaskFailure
 
 CONTAINER, AGENT_CONTAINER, PLAN_VOLUME = "triton", "agent", "plan"
 # By which the server gets the key of its restricted APIs.
@@ -117,9 +118,39 @@ def server_pods(kubectl: Kubectl, target: Target) -> list[Pod]:
     return of_servers(kubectl.json("get", "pods", f"--selector={target.selector}", doing="look for the pods")["items"])
 
 
+def pods_of(kubectl: Kubectl, target: Target) -> list[Pod]:
+    """Return the pods of a release's servers, by name, of which there has to be one.
+
+    Raises:
+        TaskFailure: If there are none; the message says what to do.
+    """
+    pods = server_pods(kubectl, target)
+    if not pods:
+        raise TaskFailure(
+            f"The release {target.release} has no pods in the namespace {target.namespace}. "
+            "Is it deployed there? `invoke status` says what is; `invoke deploy-triton` deploys it. "
+            "For a server elsewhere: --url HOST, or --local for one on this machine."
+        )
+    return pods
+
+
 def of_servers(items: Iterable[Mapping[str, Any]]) -> list[Pod]:
     """Return those of some pods that are servers, by name; other charts of an umbrella have such labels too."""
     return parse_pods({"items": [each for each in items if server_of(each.get("spec") or {})]})
+
+
+def ready_pod(pods: Sequence[Pod], *, of: str) -> Pod:
+    """Return the first of *pods* that is ready.
+
+    Raises:
+        TaskFailure: If none is; the message says why for each.
+    """
+    if ready := [pod for pod in pods if pod.ready]:
+        return ready[0]
+    if not pods:
+        raise TaskFailure(f"{of} has no pods: is it scaled to 0? `invoke status` shows it.")
+    reasons = "\n".join(f"  {pod.name}: {pod.reason}" for pod in pods)
+    raise TaskFailure(f"No pod of {of} is ready:\n{reasons}\n`invoke status` says more.")
 
 
 def server_of(pod: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -209,8 +209,8 @@ def on_this_machine(repository: Path, wanted: "Wanted", *, gpu: bool) -> "Iterat
 @contextlib.contextmanager
 def in_the_cluster(release: str, namespace: str, context: str) -> "Iterator[Answering]":
     """Forward ports to a pod that is ready, and give how to reach it."""
-    from scripts.cluster.forward import forward, ready_pod
-    from scripts.cluster.pod_checks import pods_of
+    from scripts.cluster.forward import forward
+    from scripts.cluster.pods import pods_of, ready_pod
     from scripts.host.terminal import step
 
     with reached(release, namespace, context) as (target, kubectl, _):

@@ -226,8 +226,8 @@ def test_a_pod_is_asked_through_a_port_forward(
         yield SimpleNamespace(endpoint=lambda: endpoint)
 
     monkeypatch.setattr(measuring, "reached", reached)
-    monkeypatch.setattr("scripts.cluster.pod_checks.pods_of", lambda *_: [])
-    monkeypatch.setattr("scripts.cluster.forward.ready_pod", lambda *_, of: SimpleNamespace(name=f"pod of {of}"))
+    monkeypatch.setattr("scripts.cluster.pods.pods_of", lambda *_: [])
+    monkeypatch.setattr("scripts.cluster.pods.ready_pod", lambda *_, of: SimpleNamespace(name=f"pod of {of}"))
     monkeypatch.setattr("scripts.cluster.forward.forward", forward)
     report = tmp_path / "report.html"
     flags = {"baseline": "1", "candidate": "2", "images": str(pictures), "report": str(report)}
