@@ -11,8 +11,9 @@ from scripts.host.settings import ROOT, Settings
 from scripts.host.shell import Command, Runner
 from scripts.image import build, record
 from scripts.image.build import Order, Recipe
+from scripts.image.engine import LocalImage
 from scripts.image.labels import REVISION, tag_of
-from scripts.image.push import LocalImage, Pushed, Pusher
+from scripts.image.push import Pushed, Pusher
 from scripts.registry import aws
 from scripts.registry.distribution import USER
 from scripts.registry.ecr import ImageRepository

@@ -1,8 +1,10 @@
-"""Docker's client and engine: whether they can be used, and what they answer."""
+"""Docker's client and engine: whether they can be used, which images they have, and what they answer."""
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
+
+import attrs
 
 from scripts.host.errors import TaskFailure
 from scripts.host.shell import Command, Completed, Runner
@@ -52,6 +54,55 @@ def _other(done: Completed, told: Mapping[str, Any]) -> str | None:
     if "ApiVersion" in told.get("Client", {}) or (done.status and not told):
         return None
     return "another program, nerdctl perhaps"
+
+
+@attrs.frozen(kw_only=True)
+class LocalImage:
+    """An image in the engine on this machine.
+
+    Attributes:
+        name: What it was asked for by.
+        id: The digest of its configuration (of its manifest, in an engine with the containerd store).
+        labels: Its labels.
+        digests: ``REPOSITORY@DIGEST`` under which registries have it, as far as this engine knows.
+    """
+
+    name: str
+    id: str
+    labels: Mapping[str, str]
+    digests: tuple[str, ...]
+
+    @classmethod
+    def inspect(cls, name: str, *, runner: Runner) -> Self:
+        """Look the image up.
+
+        Raises:
+            TaskFailure: If there is no such image, or no engine.
+        """
+        if (found := cls.find(name, runner=runner)) is None:
+            raise TaskFailure(f"There is no image {name} on this machine. Build it: invoke build-image")
+        return found
+
+    @classmethod
+    def find(cls, name: str, *, runner: Runner) -> Self | None:
+        """Look the image up; None where there is no such image.
+
+        Raises:
+            TaskFailure: If the engine cannot be asked.
+        """
+        done = runner.capture(Command(("docker", "image", "inspect", "--format", "{{json .}}", name)))
+        if done.status != 0:
+            if "no such image" in done.said.lower():
+                return None
+            raise says.push_failed(done.said, doing=f"look at the image {name}")
+        found = described(done, what=f"the image {name}")
+        config = found.get("Config") or {}
+        return cls(
+            name=name,
+            id=found["Id"],
+            labels=config.get("Labels") or {},
+            digests=tuple(found.get("RepoDigests") or ()),
+        )
 
 
 def described(done: Completed, *, what: str) -> Mapping[str, Any]:

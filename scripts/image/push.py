@@ -1,8 +1,7 @@
 """Push an image: to the right account, under a tag that is never changed, leaving no login behind."""
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Self
+from collections.abc import Callable
 
 import attrs
 
@@ -10,6 +9,7 @@ from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
 from scripts.host.shell import Command, Runner
 from scripts.image import engine, says
+from scripts.image.engine import LocalImage
 from scripts.image.login import logged_in
 from scripts.registry import aws, distribution, ecr
 from scripts.registry.aws import Access
@@ -19,59 +19,6 @@ from scripts.registry.reference import Reference
 Progress = Callable[[str], None]
 # What `docker push` says of a layer when it is done with it.
 _SENT, _THERE = "Pushed", ("Layer already exists", "Mounted from ")
-
-
-@attrs.frozen(kw_only=True)
-class LocalImage:
-    """An image in the engine on this machine.
-
-    Attributes:
-        name: What it was asked for by.
-        id: The digest of its configuration (of its manifest, in an engine with the containerd store).
-        labels: Its labels.
-        digests: ``REPOSITORY@DIGEST`` under which registries have it, as far as this engine knows.
-    """
-
-    name: str
-    id: str
-    labels: Mapping[str, str]
-    digests: tuple[str, ...]
-
-    @classmethod
-    def inspect(cls, name: str, *, runner: Runner) -> Self:
-        """Look the image up.
-
-        Raises:
-            TaskFailure: If there is no such image, or no engine.
-        """
-        if (found := cls.find(name, runner=runner)) is None:
-            raise TaskFailure(f"There is no image {name} on this machine. Build it: invoke build-image")
-        return found
-
-    @classmethod
-    def find(cls, name: str, *, runner: Runner) -> Self | None:
-        """Look the image up; None where there is no such image.
-
-        Raises:
-            TaskFailure: If the engine cannot be asked.
-        """
-        done = runner.capture(Command(("docker", "image", "inspect", "--format", "{{json .}}", name)))
-        if done.status != 0:
-            if "no such image" in done.said.lower():
-                return None
-            raise says.push_failed(done.said, doing=f"look at the image {name}")
-        found = engine.described(done, what=f"the image {name}")
-        config = found.get("Config") or {}
-        return cls(
-            name=name,
-            id=found["Id"],
-            labels=config.get("Labels") or {},
-            digests=tuple(found.get("RepoDigests") or ()),
-        )
-
-    def is_stored(self, stored: Stored) -> bool:
-        """Say whether what the registry has is this image."""
-        return self.id in (stored.config, stored.image.digest) or str(stored.image.by_digest) in self.digests
 
 
 @attrs.frozen(kw_only=True)
@@ -171,12 +118,17 @@ class Pusher:
 
 def _already(image: LocalImage, found: Stored) -> Pushed:
     """Return the push that *found* makes needless, or refuse where it is another image."""
-    if not image.is_stored(found):
+    if not _is_stored(image, found):
         raise TaskFailure(
             f"{found.image.by_tag} is another image already, {found.image.digest}, and a tag is never changed. "
             f"Nothing was pushed. Give this image (id {image.id[:19]}) a tag of its own: --tag NAME"
         )
     return Pushed(image=found.image, id=image.id, untouched=True)
+
+
+def _is_stored(image: LocalImage, stored: Stored) -> bool:
+    """Say whether what the registry has is *image*."""
+    return image.id in (stored.config, stored.image.digest) or str(stored.image.by_digest) in image.digests
 
 
 @attrs.define(kw_only=True)

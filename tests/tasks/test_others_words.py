@@ -14,7 +14,7 @@ from scripts.host.errors import TaskFailure
 from scripts.host.settings import load
 from scripts.host.shell import LocalRunner
 from scripts.image import commit, engine
-from scripts.image.push import LocalImage
+from scripts.image.engine import LocalImage
 from scripts.registry.aws import open_access
 from tests.doubles.runners import ENGINE
 

@@ -16,8 +16,8 @@ from scripts.image import build, commit, engine, layers, says
 from scripts.image.build import Order, Recipe
 from scripts.image.built import inspect
 from scripts.image.commit import Revision
+from scripts.image.engine import LocalImage
 from scripts.image.layers import Models, ModelVersion
-from scripts.image.push import LocalImage
 from tests.doubles.runners import ENGINE, NoProgram, Script, package_flowers
 from triton_sdk import __version__
 

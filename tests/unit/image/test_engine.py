@@ -12,8 +12,8 @@ from scripts.host.shell import Command, Completed
 from scripts.image import commit, engine
 from scripts.image.built import inspect
 from scripts.image.commit import Revision
+from scripts.image.engine import LocalImage
 from scripts.image.login import _same_engine
-from scripts.image.push import LocalImage
 from tests.doubles.runners import ENGINE
 
 NOTICE = "Emulate Docker CLI using podman. Create /etc/containers/nodocker to quiet msg."

@@ -15,8 +15,9 @@ from scripts.host.shell import Command, Completed
 from scripts.image import delivery, says
 from scripts.image.build import Order
 from scripts.image.delivery import Wanted
+from scripts.image.engine import LocalImage
 from scripts.image.labels import tag_of
-from scripts.image.push import LocalImage, Pushed, Pusher
+from scripts.image.push import Pushed, Pusher
 from scripts.registry import ecr
 from scripts.repository.lint.finding import Finding
 from scripts.repository.lint.model import lint
