@@ -20,9 +20,9 @@ from scripts.graph.session import Session
 from scripts.host.errors import TaskFailure
 from scripts.packaging import gpu
 from scripts.packaging.decide import Decision, decide, decide_size, told_scores
-from scripts.packaging.gpu import GpuWish, Pair
+from scripts.packaging.gpu import Pair
 from scripts.packaging.measure import Subject, measure
-from scripts.packaging.wishes import Wishes
+from scripts.packaging.wishes import GpuWish, Wishes
 from scripts.repository import golden, manifest
 from scripts.repository.golden import Golden
 from scripts.repository.manifest import GpuGraph, Manifest, Measured, Origin, Tried

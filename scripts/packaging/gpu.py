@@ -6,7 +6,7 @@ from pathlib import Path
 import attrs
 import onnx
 
-from scripts.graph.buckets import bucketed, sizes_up_to
+from scripts.graph.buckets import bucketed
 from scripts.graph.compare import bucket_difference
 from scripts.graph.half import to_half
 from scripts.graph.inspect import Classifier
@@ -18,9 +18,10 @@ from scripts.graph.walk import images_of
 from scripts.graph.weights import save_together
 from scripts.graph.wiring import astray, numbered, wiring
 from scripts.host.errors import TaskFailure
+from scripts.packaging.wishes import USUAL, GpuWish
 from scripts.repository import golden
 from scripts.repository.gpu_pbtxt import FILE, GRAPH
-from scripts.repository.manifest import GpuGraph, Precision
+from scripts.repository.manifest import GpuGraph
 from scripts.repository.versions import MODEL, version_folders
 from scripts.sources.source import Progress
 from triton_sdk.contract import ModelContract
@@ -35,56 +36,6 @@ BRANCH_LIMIT = 1e-3
 HALF_PRECISION_LIMIT = 0.3
 # Kernels of CPU and GPU differ by about as much as those of two graphs or two precisions on a CPU do.
 _MARGIN = 2.0
-PRECISIONS = ("fp32", "fp16", "none")
-
-
-@attrs.frozen(kw_only=True)
-class GpuWish:
-    """What the graph for GPUs should be.
-
-    Attributes:
-        precision: Of its convolutions and products of matrices.
-        buckets: Batch sizes that get a branch; None takes the powers of two up to the largest batch.
-    """
-
-    precision: Precision = "fp32"
-    buckets: tuple[int, ...] | None = None
-
-    def sizes(self, largest: int) -> tuple[int, ...]:
-        """Return the batch sizes for requests of up to *largest* images.
-
-        Raises:
-            TaskFailure: If those asked for do not hold the largest batch, or begin below 1.
-        """
-        sizes = sizes_up_to(largest) if self.buckets is None else tuple(sorted(set(self.buckets)))
-        if not sizes or sizes[0] < 1 or sizes[-1] != largest:
-            raise TaskFailure(
-                f"--buckets {','.join(map(str, sizes))} does not fit: it takes batch sizes from 1 on, and the last one "
-                f"has to be the largest batch, which is {largest}. Write --buckets "
-                f"{','.join(map(str, sizes_up_to(largest)))}, or leave it out."
-            )
-        return sizes
-
-
-# What a version gets whose owner says nothing of it.
-USUAL = GpuWish()
-
-
-def wish(precision: str | None, buckets: tuple[int, ...] | None) -> GpuWish | None:
-    """Return what the flags ask for: `USUAL` itself where they are not given, None where there is to be no such graph.
-
-    Raises:
-        TaskFailure: If they contradict each other.
-    """
-    if precision is None and buckets is None:
-        return USUAL
-    if precision != "none":
-        return GpuWish(precision="fp16" if precision == "fp16" else "fp32", buckets=buckets)
-    if buckets is not None:
-        raise TaskFailure(
-            "--buckets is for the graph for GPUs, which --gpu-precision none leaves out. Give one of both."
-        )
-    return None
 
 
 def decided(target: Path, wish: GpuWish | None, *, progress: Progress) -> GpuWish | None:

@@ -8,13 +8,12 @@ import attrs
 from scripts.host.errors import TaskFailure
 from scripts.packaging import gpu, staging
 from scripts.packaging.build import Built, build
-from scripts.packaging.gpu import GpuWish
 from scripts.packaging.publish import Publication, another_batch, names_of_others, version_exists
 from scripts.packaging.scaling import wished
 from scripts.packaging.trial.judge import Trial
 from scripts.packaging.trial.pictures import check, read
 from scripts.packaging.trial.run import run
-from scripts.packaging.wishes import Wishes
+from scripts.packaging.wishes import USUAL, GpuWish, Wishes
 from scripts.repository import config_pbtxt
 from scripts.repository.preprocessing import Preprocessing
 from scripts.repository.versions import CONFIG, PackagedVersion, check_place, is_sane_name
@@ -52,7 +51,7 @@ def package(
     strict: bool = False,
     keep_input: bool = False,
     max_batch: int | None = None,
-    on_gpu: GpuWish | None = gpu.USUAL,
+    on_gpu: GpuWish | None = USUAL,
     progress: Progress,
     decided: Callable[[Preprocessing], None] = lambda _record: None,
     images: Images | None = None,

@@ -5,8 +5,11 @@ from typing import get_args
 
 import attrs
 
+from scripts.graph.buckets import sizes_up_to
 from scripts.graph.pixels import COLOURS, Colour
 from scripts.graph.scores import TOLD, Told
+from scripts.host.errors import TaskFailure
+from scripts.repository.manifest import Precision
 from scripts.repository.preprocessing import Channels
 from triton_sdk.contract import Fit, Interpolation
 
@@ -17,6 +20,8 @@ CHOICES: Mapping[str, Sequence[str]] = {
     "fit": get_args(Fit),
     "scores": TOLD,
 }
+# The words for the graph for GPUs; "none" leaves it out.
+PRECISIONS = ("fp32", "fp16", "none")
 
 
 @attrs.frozen(kw_only=True)
@@ -50,3 +55,52 @@ class Wishes:
     labels: tuple[str, ...] | None = None
     output: str = ""
     freeze: Mapping[str, Sequence[float]] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class GpuWish:
+    """What the graph for GPUs should be.
+
+    Attributes:
+        precision: Of its convolutions and products of matrices.
+        buckets: Batch sizes that get a branch; None takes the powers of two up to the largest batch.
+    """
+
+    precision: Precision = "fp32"
+    buckets: tuple[int, ...] | None = None
+
+    def sizes(self, largest: int) -> tuple[int, ...]:
+        """Return the batch sizes for requests of up to *largest* images.
+
+        Raises:
+            TaskFailure: If those asked for do not hold the largest batch, or begin below 1.
+        """
+        sizes = sizes_up_to(largest) if self.buckets is None else tuple(sorted(set(self.buckets)))
+        if not sizes or sizes[0] < 1 or sizes[-1] != largest:
+            raise TaskFailure(
+                f"--buckets {','.join(map(str, sizes))} does not fit: it takes batch sizes from 1 on, and the last one "
+                f"has to be the largest batch, which is {largest}. Write --buckets "
+                f"{','.join(map(str, sizes_up_to(largest)))}, or leave it out."
+            )
+        return sizes
+
+
+# What a version gets whose owner says nothing of it.
+USUAL = GpuWish()
+
+
+def wish(precision: str | None, buckets: tuple[int, ...] | None) -> GpuWish | None:
+    """Return what graph for GPUs the flags ask for: `USUAL` itself where they are not given, None for no such graph.
+
+    Raises:
+        TaskFailure: If they contradict each other.
+    """
+    if precision is None and buckets is None:
+        return USUAL
+    if precision != "none":
+        return GpuWish(precision="fp16" if precision == "fp16" else "fp32", buckets=buckets)
+    if buckets is not None:
+        raise TaskFailure(
+            "--buckets is for the graph for GPUs, which --gpu-precision none leaves out. Give one of both."
+        )
+    return None

@@ -77,9 +77,8 @@ def package_model(
     """Turn an ONNX classifier into a version that Triton serves, with preprocessing, configuration and golden data."""
     from scripts.host import settings
     from scripts.host.terminal import download_bar, reporting, say, step, table
-    from scripts.packaging.gpu import PRECISIONS, wish
     from scripts.packaging.package import Images, Wishes, package
-    from scripts.packaging.wishes import CHOICES
+    from scripts.packaging.wishes import CHOICES, PRECISIONS, wish
     from scripts.sources import zoo
     from scripts.sources.source import Source
     from triton_sdk.labels import read

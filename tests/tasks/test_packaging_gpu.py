@@ -16,8 +16,8 @@ from scripts.graph.load import load
 from scripts.graph.session import Session
 from scripts.host.errors import TaskFailure
 from scripts.packaging import gpu
-from scripts.packaging.gpu import GpuWish, wish
 from scripts.packaging.package import Source, Wishes, package
+from scripts.packaging.wishes import GpuWish, wish
 from scripts.repository import config_pbtxt, manifest
 from scripts.repository.lint.model import lint
 from scripts.repository.versions import PackagedVersion
@@ -287,16 +287,6 @@ def test_the_largest_batch_has_a_branch(put: Callable[..., PackagedVersion]) -> 
     put(model="other", max_batch=8, on_gpu=wish(None, tuple(map(int, advice.split(",")))))
     one = put(model="single", max_batch=1)
     assert "dynamic_batching" not in config(one)
-
-
-def test_the_flags_say_what_the_graph_for_gpus_is() -> None:
-    """Nothing means the usual graph, none means none, and both flags at odds are refused."""
-    assert wish(None, None) is gpu.USUAL
-    assert wish("fp16", (1, 2)) == GpuWish(precision="fp16", buckets=(1, 2))
-    assert wish(None, (1, 2)) == GpuWish(buckets=(1, 2))
-    assert wish("none", None) is None
-    with pytest.raises(TaskFailure, match="Give one of both"):
-        wish("none", (1, 2))
 
 
 @pytest.mark.parametrize(
