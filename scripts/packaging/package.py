@@ -8,7 +8,7 @@ import attrs
 from scripts.host.errors import TaskFailure
 from scripts.packaging import gpu, staging
 from scripts.packaging.build import Built, build
-from scripts.packaging.publish import Publication, another_batch, names_of_others, version_exists
+from scripts.packaging.publish import Publication, another_batch, version_exists
 from scripts.packaging.scaling import wished
 from scripts.packaging.trial.judge import Trial
 from scripts.packaging.trial.pictures import check, read
@@ -18,6 +18,7 @@ from scripts.repository import config_pbtxt
 from scripts.repository.preprocessing import Preprocessing
 from scripts.repository.versions import CONFIG, PackagedVersion, check_place, is_sane_name
 from scripts.sources.source import Progress, Source
+from scripts.sources.triton_config import names_of_others
 
 __all__ = ["Images", "Source", "Wishes", "package"]
 

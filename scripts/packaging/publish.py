@@ -16,7 +16,6 @@ from scripts.repository.lint.model import lint_version
 from scripts.repository.manifest import Manifest, Tried
 from scripts.repository.preprocessing import Decided
 from scripts.repository.versions import CONFIG, version_folders
-from scripts.sources.claims import Claim, Place
 from scripts.sources.source import Progress
 from triton_sdk import labels as class_names
 from triton_sdk.contract import Framing, ModelContract
@@ -218,18 +217,6 @@ class Publication:
             raise TaskFailure(f"{self.target.name} version {number} would not be served rightly: {' '.join(errors)}")
         for finding in findings:
             self.progress(f"Warning: {finding.message}")
-
-
-def names_of_others(target: Path) -> list[Claim]:
-    """Return what the versions of the model in *target* call their classes; nothing where that is not to be read."""
-    try:
-        outputs = config_pbtxt.parse(target / CONFIG).get("output", [])
-        files = [str(output["label_filename"]) for output in outputs if output.get("label_filename")]
-        names = [class_names.read(target / file) for file in files]
-    except (TaskFailure, ConfigurationError):
-        return []  # publishing says what is wrong with them
-    place = Place("other versions", target.name)
-    return [place.claim("labels", given, file) for given, file in zip(names, files, strict=True)]
 
 
 def version_exists(target: Path, version: int) -> TaskFailure:

@@ -1,4 +1,8 @@
-"""What another's ``config.pbtxt`` beside a model says: the size of its pictures, and where its labels are."""
+"""What a ``config.pbtxt`` says of a model.
+
+Another's beside the file says the size of its pictures and where its labels are; that of the model's other versions
+says what they call their classes.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,9 +10,12 @@ from typing import get_args
 
 from scripts.host.errors import TaskFailure
 from scripts.repository import config_pbtxt
+from scripts.repository.versions import CONFIG
 from scripts.sources.claims import Claim, Place, whole
 from scripts.sources.label_files import read_names
+from triton_sdk import labels as class_names
 from triton_sdk.contract import Fit, Interpolation
+from triton_sdk.errors import ConfigurationError
 
 # One channel or three; whoever has other numbers there serves no pictures.
 _CHANNELS = (1, 3)
@@ -38,6 +45,18 @@ def claims(path: Path) -> Iterator[Claim]:
                     "label_filename out."
                 )
             yield place.claim("labels", read_names(file), f"label_filename {name}")
+
+
+def names_of_others(target: Path) -> list[Claim]:
+    """Return what the versions of the model in *target* call their classes; nothing where that is not to be read."""
+    try:
+        outputs = config_pbtxt.parse(target / CONFIG).get("output", [])
+        files = [str(output["label_filename"]) for output in outputs if output.get("label_filename")]
+        names = [class_names.read(target / file) for file in files]
+    except (TaskFailure, ConfigurationError):
+        return []  # publishing says what is wrong with them
+    place = Place("other versions", target.name)
+    return [place.claim("labels", given, file) for given, file in zip(names, files, strict=True)]
 
 
 def _word(value: object) -> str | None:
