@@ -9,7 +9,8 @@ from scripts.host.errors import TaskFailure
 from scripts.tasks import flags
 from scripts.tasks.calling import task
 from scripts.tasks.flags import WHERE, named, number, seconds
-from scripts.tasks.versions import TIMEOUT, URL, changed, into_file, served
+from scripts.tasks.reaching import served
+from scripts.tasks.versions import TIMEOUT, URL, changed, into_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,7 +1,5 @@
 """A release in a cluster: deployed, looked at, removed."""
 
-import contextlib
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,10 +9,9 @@ from invoke import Context
 from scripts.host.errors import TaskFailure
 from scripts.tasks.calling import task
 from scripts.tasks.flags import WHERE, number
+from scripts.tasks.reaching import reached
 
 if TYPE_CHECKING:
-    from scripts.cluster.helm import Helm
-    from scripts.cluster.kubectl import Kubectl
     from scripts.cluster.release.chart import Installation
     from scripts.cluster.release.outcome import Outcome
     from scripts.cluster.target import Target
@@ -204,28 +201,3 @@ def destroy_triton(
 
         if became := namespaces.settle_namespace(kubectl, target, wanted=with_namespace, agree=agree, progress=step):
             say(became)
-
-
-@contextlib.contextmanager
-def reached(release: str, namespace: str, context: str) -> "Iterator[tuple[Target, Kubectl, Helm]]":
-    """Give what reaches the deployment, after saying where that is."""
-    import attrs
-
-    from scripts.cluster.helm import Helm
-    from scripts.cluster.kubectl import Kubectl
-    from scripts.cluster.patience import Patience
-    from scripts.cluster.pinned import pinned
-    from scripts.cluster.target import Target
-    from scripts.host import settings
-    from scripts.host.shell import LocalRunner
-    from scripts.host.terminal import step
-
-    loaded = settings.load()
-    target = Target.from_settings(loaded, release=release, namespace=namespace, context=context)
-    runner = LocalRunner()
-    with pinned(runner, context=target.context) as where:
-        step(f"Release {target.release}, namespace {target.namespace}, context {where}")
-        patience = Patience.from_settings(loaded, tell=step)
-        kubectl = Kubectl(runner, where=where, namespace=target.namespace, patience=patience)
-        helm = Helm(runner, where=where, namespace=target.namespace, patience=patience)
-        yield attrs.evolve(target, context=where.context), kubectl, helm

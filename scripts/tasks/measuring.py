@@ -9,8 +9,8 @@ from invoke import Context
 from scripts.host.errors import TaskFailure
 from scripts.tasks import flags
 from scripts.tasks.calling import task
-from scripts.tasks.cluster import reached
 from scripts.tasks.flags import REPOSITORY, WHERE, number, share
+from scripts.tasks.reaching import reached
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -7,8 +7,8 @@ from invoke import Context
 
 from scripts.host.errors import TaskFailure
 from scripts.tasks.calling import task
-from scripts.tasks.cluster import reached
 from scripts.tasks.flags import REPOSITORY, WHERE, number, path, writable
+from scripts.tasks.reaching import reached
 
 if TYPE_CHECKING:
     from scripts.server.agent import Agent

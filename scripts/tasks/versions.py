@@ -8,8 +8,8 @@ from invoke import Context
 
 from scripts.host.errors import TaskFailure
 from scripts.tasks.calling import task
-from scripts.tasks.cluster import reached
 from scripts.tasks.flags import WHERE, named, number, optional_number
+from scripts.tasks.reaching import served
 
 if TYPE_CHECKING:
     from scripts.agent.plan import Plan
@@ -156,45 +156,6 @@ def rollback(
                 was = target.recall(was, model)
             plan = change.rolled_back(was, model, to=chosen)
             roll(target, was, without_canary(target, was, plan, model, doing="rollback"), model, limit)
-
-
-@contextlib.contextmanager
-def served(
-    url: str, release: str, namespace: str, context: str, *, only_looks: bool = False
-) -> "Iterator[OneServer | Release]":
-    """Give what serves the versions: the server at *url*, or the release in the cluster.
-
-    What a killed deployment left in the release is mended first, unless the caller *only_looks*.
-
-    Raises:
-        TaskFailure: If both are named, or what is named cannot be reached.
-    """
-    from scripts.cluster.agents import agents
-    from scripts.cluster.release.chart import Chart
-    from scripts.cluster.release.mending import mend
-    from scripts.cluster.release.rollout import Show
-    from scripts.host import settings
-    from scripts.host.clock import Clock
-    from scripts.host.terminal import step
-    from scripts.versions.release import Release
-    from scripts.versions.target import OneServer
-
-    if url:
-        if release or namespace or context:
-            raise TaskFailure(
-                "--url names one server that `invoke serve` runs, and --release, --namespace and --context name a "
-                "release in a cluster: give one of the two."
-            )
-        yield OneServer.parse(url)
-        return
-    chart = Chart.from_settings(settings.load())
-    with (
-        reached(release, namespace, context) as (target, kubectl, helm),
-        agents(kubectl, target, progress=step) as found,
-    ):
-        if not only_looks:
-            mend(helm, kubectl, target, show=Show(line=step, status=lambda _: None), clock=Clock())
-        yield Release(target=target, kubectl=kubectl, helm=helm, chart=chart, agents=found, progress=step)
 
 
 @contextlib.contextmanager

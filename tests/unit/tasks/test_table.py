@@ -62,6 +62,7 @@ def test_the_table_names_every_task_in_the_order_of_a_releases_life() -> None:
         "calling",
         "flags",
         "printing",
+        "reaching",
         *MODULES,
     }
 

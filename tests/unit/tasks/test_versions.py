@@ -10,7 +10,7 @@ from invoke import Context
 
 from scripts.cluster.release import mending
 from scripts.host.errors import TaskFailure
-from scripts.tasks import versions
+from scripts.tasks import reaching, versions
 from tests.doubles.cluster import TARGET, Cluster, items
 from tests.doubles.disk_agent import two_versions
 
@@ -24,12 +24,12 @@ def test_who_only_looks_mends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def reached(*_: str) -> Iterator[Any]:
         yield TARGET, cluster.kubectl, cluster.helm
 
-    monkeypatch.setattr(versions, "reached", reached)
+    monkeypatch.setattr(reaching, "reached", reached)
     monkeypatch.setattr(mending, "mend", lambda *_, **__: mended.append("mended"))
     with pytest.raises(TaskFailure, match="has no serving plan"), versions.seen("", "", "", ""):
         pass
     assert mended == []
-    with versions.served("", "", "", ""):
+    with reaching.served("", "", "", ""):
         assert mended == ["mended"]
 
 
