@@ -14,11 +14,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from scripts.graph.naming import Names, rename_details, renamed
 from scripts.graph.prepare import UnbucketableError, independent, is_batched, prepared_for_branches
-from scripts.graph.session import first_line
 from scripts.graph.shapes import OpenShapeError, Shape, known_shapes, open_values, without_weights
 from scripts.graph.specialise import specialised
 from scripts.graph.walk import graphs, names, set_nodes
-from scripts.host.errors import TaskFailure
+from scripts.host.errors import TaskFailure, first_line
 
 _BRANCH = "bucket_"
 

@@ -5,9 +5,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from scripts.graph.naming import Names
-from scripts.graph.session import first_line
 from scripts.graph.walk import graphs, images_of, names, set_nodes, subgraphs
-from scripts.host.errors import TaskFailure
+from scripts.host.errors import TaskFailure, first_line
 
 # What most of the time goes into: half precision begins at the first of them, so that what stands before, which brings
 # pixels to the scale of the network, stays as it is.

@@ -7,10 +7,9 @@ import onnx
 from onnx import TensorProto
 
 from scripts.graph.order import sort_nodes
-from scripts.graph.session import first_line
 from scripts.graph.walk import tensors
 from scripts.host import files
-from scripts.host.errors import TaskFailure
+from scripts.host.errors import TaskFailure, first_line
 
 # A ModelProto cannot be serialised beyond this.
 _PROTOBUF_LIMIT = 2**31 - 1

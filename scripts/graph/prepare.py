@@ -4,9 +4,8 @@ import onnx
 from onnx import inliner
 
 from scripts.graph.naming import hoist_constants, shortened
-from scripts.graph.session import first_line
 from scripts.graph.walk import graphs, images_of, opset_of, subgraphs
-from scripts.host.errors import TaskFailure
+from scripts.host.errors import TaskFailure, first_line
 
 # Min of whole numbers and LessOrEqual came with this one; what is older is converted.
 _OPSET = 12

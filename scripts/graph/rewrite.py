@@ -12,9 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 from scripts.graph.inspect import Classifier
 from scripts.graph.noise import random_batch
 from scripts.graph.pixels import LUMA, LUMA_HALF, LUMA_ONE, Pixels
-from scripts.graph.session import Session, first_line
+from scripts.graph.session import Session
 from scripts.graph.walk import fresh, graphs, images_of, names, set_nodes
-from scripts.host.errors import TaskFailure
+from scripts.host.errors import TaskFailure, first_line
 
 IMAGE = "image"
 PROBABILITIES = "probabilities"

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from scripts.host.errors import TaskFailure
+from scripts.host.errors import TaskFailure, first_line
 
 # onnxruntime 1.32 opens its telemetry database when it is imported and a connection 9 s later; its own
 # disable_telemetry_events() came too late for both in a trial. Only this variable, set before the import, stops them.
@@ -83,9 +83,3 @@ class Session:
     def alone(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         """Return what `scores` gives for each image of *batch* alone in its batch: FP32 ``(n, classes)``."""
         return np.concatenate([self.scores(batch[i : i + 1]) for i in range(len(batch))])
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of what *error* says, without a full stop."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__).rstrip(".")

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping
 import onnx
 from onnx import TensorProto, helper
 
-from scripts.graph.session import first_line
 from scripts.graph.walk import all_nodes, graphs
-from scripts.host.errors import TaskFailure
+from scripts.host.errors import TaskFailure, first_line
 
 Shape = tuple[int, ...]
 
