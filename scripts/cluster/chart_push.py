@@ -18,8 +18,7 @@ from scripts.host.secret import Secret
 from scripts.host.settings import Settings, is_loopback
 from scripts.host.shell import Command, Completed, Runner
 from scripts.registry import aws, ecr
-from scripts.registry.distribution import USER
-from scripts.registry.ecr import ImageRepository
+from scripts.registry.ecr import USER, ImageRepository
 from scripts.registry.reference import Reference
 
 Progress = Callable[[str], None]

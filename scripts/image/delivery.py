@@ -15,8 +15,7 @@ from scripts.image.engine import LocalImage
 from scripts.image.labels import REVISION, tag_of
 from scripts.image.push import Pushed, Pusher
 from scripts.registry import aws
-from scripts.registry.distribution import USER
-from scripts.registry.ecr import ImageRepository
+from scripts.registry.ecr import USER, ImageRepository
 from scripts.registry.reference import is_image
 
 Progress = Callable[[str], None]

@@ -8,8 +8,7 @@ from scripts.host import temporary
 from scripts.host.secret import Secret
 from scripts.host.shell import Command, Runner
 from scripts.image import says
-from scripts.registry.distribution import USER
-from scripts.registry.ecr import ImageRepository
+from scripts.registry.ecr import USER, ImageRepository
 
 
 @contextlib.contextmanager

@@ -8,10 +8,9 @@ from scripts.host import http
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret
 from scripts.host.settings import is_loopback
-from scripts.registry.ecr import MANIFESTS, ImageRepository, Stored
+from scripts.registry.ecr import MANIFESTS, USER, ImageRepository, Stored
 
 _CONNECT_TIMEOUT_S, _SILENCE_S = 5.0, 20.0
-USER = "AWS"
 
 
 def stored(repository: ImageRepository, tag: str, *, password: Secret) -> Stored | None:

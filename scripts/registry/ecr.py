@@ -16,6 +16,8 @@ from scripts.registry.aws import Access
 from scripts.registry.reference import Reference
 
 DEFAULT_KEEP = 20
+# Whose password `token` gives.
+USER = "AWS"
 # The kinds of manifest that an engine may have pushed: a single image, or a list with one for each platform.
 MANIFESTS = (
     "application/vnd.docker.distribution.manifest.v2+json",
@@ -144,7 +146,7 @@ def check_exists(access: Access, repository: ImageRepository) -> None:
 
 
 def token(access: Access) -> Secret:
-    """Return a password for the user ``AWS``, good for 12 hours.
+    """Return a password for `USER`, good for 12 hours.
 
     Raises:
         TaskFailure: If AWS does not give one.
