@@ -1,306 +1,32 @@
-"""What a call with a split, a fallback or a shadow sends, and in which order. On a clock that stands still."""
+"""What a call with a shadow sends behind the caller's answer, and what is reported of it."""
 
-import io
 import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import attrs
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.doubles.fake_triton import FakeTriton, Refused, image
-from tests.doubles.scripted import ScriptedTransport, session
+from tests.doubles.fake_triton import FakeTriton, image
+from tests.doubles.scripted import session
+from tests.unit.sdk.routing.caller import Caller, broken, caller
 from triton_sdk import (
     ClientClosedError,
-    ConfigurationError,
     DeadlineExceededError,
     Fallback,
-    ImageLike,
     InferenceFailedError,
-    InvalidImageError,
     ModelNotFoundError,
-    Prediction,
     RetryPolicy,
-    ServerError,
     ServerOverloadedError,
     ServerUnavailableError,
     Shadow,
     ShadowReport,
     Split,
     TritonError,
-    Version,
 )
-from triton_sdk._flow import routing
-from triton_sdk._flow.failures import Failure
-from triton_sdk._flow.session import Session
-from triton_sdk._flow.steps import Flow
-from triton_sdk._wire.drive import run
 from triton_sdk.telemetry import on_call
-from triton_sdk.versions import Key
-
-LOST = Failure("UNAVAILABLE", "Socket closed")
-
-
-@attrs.define
-class Caller:
-    """A client on a clock that stands still, whose background work waits until it is told to go on.
-
-    Attributes:
-        transport: To a server in memory.
-        session: What the calls share.
-        background: What was begun and not run yet.
-        room: How much may be in the background.
-    """
-
-    transport: ScriptedTransport
-    session: Session
-    background: list[Flow[object]] = attrs.field(factory=list)
-    room: int = 100
-
-    @property
-    def server(self) -> FakeTriton:
-        """What answers."""
-        return self.transport.server
-
-    @property
-    def inferred(self) -> list[str]:
-        """The versions whose inference was asked for, in order."""
-        return [version for version, _ in self.server.batches()]
-
-    def predict(
-        self, *images: ImageLike, version: Version, key: Key | None = None, timeout: float = 30, top: int = 2
-    ) -> list[Prediction]:
-        """Predict, and leave what goes to the background there."""
-        flow = routing.predict(
-            self.session,
-            images or (image(0),),
-            version=version,
-            key=key,
-            top=top,
-            deadline=self.session.clock() + timeout,
-            first=0,
-        )
-        return run(flow, self.transport, sleep=self.transport.clock.sleep, spawn=self.spawn)
-
-    def spawn(self, flow: Flow[object]) -> bool:
-        """Keep *flow* for later, if there is room."""
-        if len(self.background) >= self.room:
-            return False
-        self.background.append(flow)
-        return True
-
-    def go_on(self) -> None:
-        """Run what is in the background."""
-        while self.background:
-            run(self.background.pop(0), self.transport, sleep=self.transport.clock.sleep, spawn=self.spawn)
-
-    def warm(self, *versions: int) -> None:
-        """Make the client know the contract, the labels and *versions*; what was sent for it is forgotten."""
-        for version in versions:
-            self.predict(version=version)
-        self.forget()
-
-    def forget(self) -> None:
-        """Forget what was sent."""
-        self.transport.sent.clear()
-        self.server.asked.clear()
-
-
-def caller(server: FakeTriton | None = None, uniform: Callable[[], float] = lambda: 0.5) -> Caller:
-    """Make a client of *server*."""
-    transport = ScriptedTransport(server=server or FakeTriton())
-    return Caller(transport, session(transport, uniform=uniform))
-
-
-@pytest.fixture
-def client() -> Caller:
-    """Return a client of a server with versions 1 and 2, both known."""
-    made = caller()
-    made.warm(1, 2)
-    return made
-
-
-def broken(version: int, code: str = "INTERNAL", details: str = "ValueError: boom") -> Callable[[str, Any], None]:
-    """Return a twist that makes one version fail."""
-
-    def twist(method: str, message: Any) -> None:
-        if method == "ModelInfer" and message.model_version == str(version):
-            raise Refused(code, details)
-
-    return twist
-
-
-class TestPlain:
-    @pytest.mark.parametrize(("version", "asked", "answers"), [(None, "", 2), (1, "1", 1)])
-    def test_a_version_or_none_goes_to_the_server_as_it_is(
-        self, client: Caller, version: int | None, asked: str, answers: int
-    ) -> None:
-        """One request; the prediction has the version that the server says."""
-        (prediction,) = client.predict(version=version)
-        assert prediction.model_version == answers
-        assert client.inferred == [asked]
-
-    def test_what_is_no_version_is_refused_before_anything_is_sent(self) -> None:
-        """The first call too sends nothing."""
-        client = caller()
-        wrong: Any = {1: 90, 2: 10}
-        with pytest.raises(ConfigurationError, match="Split"):
-            client.predict(version=wrong)
-        assert client.transport.sent == []
-
-
-class TestSplit:
-    def test_a_key_always_gets_its_version(self, client: Caller) -> None:
-        """The version that `choose` names is asked, and answers, for one image and for many."""
-        split = Split({1: 50, 2: 50})
-        for key in ("user-1", "user-2", 7, b"\xff", "user-3", "user-4"):
-            client.forget()
-            predictions = client.predict(*[image(1)] * 3, version=split, key=key)
-            assert {prediction.model_version for prediction in predictions} == {split.choose(key)}
-            assert client.inferred == [str(split.choose(key))]
-
-    def test_without_a_key_the_clients_random_numbers_decide(self) -> None:
-        """Each call draws once."""
-        drawn = iter([0.1, 0.95, 0.89])
-        client = caller()
-        client.warm(1, 2)
-        client.session.uniform = lambda: next(drawn)
-        answers = [client.predict(version=Split({1: 90, 2: 10}))[0].model_version for _ in range(3)]
-        assert answers == [1, 2, 1]
-
-    def test_a_split_does_not_hide_a_missing_version(self, client: Caller) -> None:
-        """An experiment that lost a version says so; a Fallback around it is what goes on."""
-        with pytest.raises(ModelNotFoundError, match="1, 2"):
-            client.predict(version=Split({7: 1}), key="any")
-        (prediction,) = client.predict(version=Fallback(Split({7: 1}), 1), key="any")
-        assert prediction.model_version == 1
-
-
-class TestFallback:
-    def test_the_first_version_answers_alone(self, client: Caller) -> None:
-        """Where it works, nobody else is asked."""
-        (prediction,) = client.predict(version=Fallback(1, 2))
-        assert (prediction.model_version, client.transport.methods) == (1, ["ModelInfer"])
-
-    def test_a_version_that_is_missing_gives_way(self, client: Caller) -> None:
-        """The next one answers with labels and its own name."""
-        (prediction,) = client.predict(image(4), version=Fallback(7, 1))
-        assert (prediction.model_version, prediction.label) == (1, "cat")
-        assert client.inferred == ["7", "1"]
-
-    def test_a_missing_version_is_asked_once_a_second(self, client: Caller) -> None:
-        """In between the calls cost no more than others; when it is there, it is used again."""
-        client.predict(version=Fallback(7, 1))
-        client.forget()
-        for _ in range(5):
-            client.predict(version=Fallback(7, 1))
-        assert client.transport.methods == ["ModelInfer"] * 5
-        client.server.versions = (1, 2, 7)
-        client.transport.clock.now += 1
-        (prediction,) = client.predict(version=Fallback(7, 1))
-        assert prediction.model_version == 7
-
-    def test_a_missing_version_is_still_asked_for_by_name(self, client: Caller) -> None:
-        """Only a Fallback passes it over, and only while another one is left."""
-        client.predict(version=Fallback(7, 1))
-        client.server.versions = (7,)
-        assert client.predict(version=7)[0].model_version == 7
-        assert client.predict(version=Fallback(1, 7))[0].model_version == 7
-
-    def test_a_version_that_fails_gives_way_each_time(self, client: Caller) -> None:
-        """A failure may be the image's, so the version is asked again with the next one."""
-        client.server.twist = broken(2)
-        for _ in range(2):
-            assert client.predict(version=Fallback(2, 1))[0].model_version == 1
-        assert client.inferred == ["2", "1"] * 2
-
-    def test_the_labels_do_not_need_the_broken_version(self) -> None:
-        """A first call whose latest version is broken still gets its names."""
-        client = caller()
-
-        def twist(method: str, message: Any) -> None:
-            if method == "ModelInfer" and message.model_version in ("", "2"):
-                raise Refused("INTERNAL", "ValueError: boom")
-
-        client.server.twist = twist
-        assert client.predict(image(4), version=Fallback(2, 1))[0].label == "cat"
-
-    def test_a_version_that_is_not_ready_gives_way_to_one_that_is(self, client: Caller) -> None:
-        """After its retries, the server is asked whether the next one is ready; for a second it is not asked again."""
-        client.server.twist = broken(2, "UNAVAILABLE", "version 2 is not at ready state")
-        assert client.predict(version=Fallback(2, 1))[0].model_version == 1
-        assert client.transport.methods == [*["ModelInfer"] * 3, "ModelReady", "ModelInfer"]
-        client.forget()
-        assert client.predict(version=Fallback(2, 1))[0].model_version == 1
-        assert client.transport.methods == ["ModelInfer"]
-
-    def test_an_unready_version_in_between_is_passed_over(self, client: Caller) -> None:
-        """Of three, the last one answers."""
-        client.server.twist = broken(2, "UNAVAILABLE", "version 2 is not at ready state")
-        assert client.predict(version=Fallback(2, 7, 1))[0].model_version == 1
-        assert client.transport.methods[3:] == ["ModelReady", "ModelReady", "ModelInfer"]
-
-    def test_a_lost_server_is_not_asked_twice_over(self, client: Caller) -> None:
-        """Beyond the retries that every call has, one small question is sent, and the error is the first version's."""
-        client.transport.fail(*[LOST] * 10)
-        with pytest.raises(ServerUnavailableError, match="Socket closed"):
-            client.predict(version=Fallback(2, 1))
-        assert client.transport.methods == [*["ModelInfer"] * 3, "ModelReady"]
-
-    @pytest.mark.parametrize(
-        ("failure", "error"),
-        [
-            (Failure("UNAVAILABLE", "Exceeds maximum queue size"), ServerOverloadedError),
-            (Failure("DEADLINE_EXCEEDED", "too slow"), DeadlineExceededError),
-            (Failure("UNAUTHENTICATED", "no token"), ServerError),
-        ],
-    )
-    def test_other_failures_are_final(self, client: Caller, failure: Failure, error: type[TritonError]) -> None:
-        """A full queue is not answered with more load, and what refuses all versions is not tried on all."""
-        client.transport.fail(failure)
-        with pytest.raises(error):
-            client.predict(version=Fallback(2, 1))
-        assert client.transport.methods == ["ModelInfer"]
-
-    def test_a_bad_image_is_final(self, client: Caller) -> None:
-        """No version can read it."""
-        with pytest.raises(InvalidImageError, match="Image 0"):
-            client.predict(b"no image", version=Fallback(2, 1))
-        assert client.transport.sent == []
-
-    def test_the_last_error_tells_of_those_before(self, client: Caller) -> None:
-        """It is raised with its own cause; notes and contexts have the others, the latest first."""
-        client.server.twist = broken(1)
-        with pytest.raises(InferenceFailedError, match="boom") as caught:
-            client.predict(version=Fallback(7, 8, 1))
-        notes = caught.value.__notes__
-        assert [note[:27] for note in notes] == ["Version 8 was asked before:", "Version 7 was asked before:"]
-        assert all("ready there: 1, 2" in note for note in notes)
-        contexts = []
-        context = caught.value.__context__
-        while isinstance(context, TritonError):
-            contexts.append(type(context))
-            context = context.__context__
-        assert contexts == [ModelNotFoundError] * 2
-
-    def test_the_deadline_is_one_for_all(self, client: Caller) -> None:
-        """What the first version took, the second one lacks."""
-        client.transport.script = [(0.6, Failure("INTERNAL", "boom")), (0.6, None)]
-        with pytest.raises(DeadlineExceededError) as caught:
-            client.predict(version=Fallback(2, 1), timeout=1)
-        assert [request.timeout for request in client.transport.sent] == pytest.approx([1.0, 0.4])
-        assert "boom" in caught.value.__notes__[0]
-
-    def test_an_open_file_is_read_once(self, client: Caller) -> None:
-        """The second version gets the picture that the first one failed on."""
-        file = io.BytesIO()
-        Image.fromarray(image(3)).save(file, "PNG")
-        file.seek(0)
-        client.server.twist = broken(2)
-        assert client.predict(file, version=Fallback(2, 1))[0].index == (3 + 1) % 5
 
 
 class TestShadow:
