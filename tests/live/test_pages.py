@@ -31,7 +31,7 @@ PAGES = ("README.md", "quickstart.md", "packaging.md", "versions-in-production.m
 # How the commands of these pages begin that are not run here, and where they are.
 ELSEWHERE = {
     r"pip |nox ": "the sessions themselves, and tests/release",
-    r"invoke package-model --model ": "they download: tests/wire/test_download.py, and the session smoke",
+    r"invoke package-model --model ": "they download: tests/wire/download, and the session smoke",
     r"invoke package-model --onnx \w+.onnx --images": "a trained model: tests/tasks/test_owners_models.py",
     r"invoke serve|MODEL_STORE=": "the reader's other terminal and `.env`, which are the fixture's",
     r"invoke smoke-test --local": "the session smoke",
