@@ -12,7 +12,7 @@ from scripts.canary.servers import Server
 from scripts.host.errors import TaskFailure
 from scripts.versions import change
 from tests.unit.canary.scene import MODEL, Scene
-from tests.unit.canary.test_run import Killed, kill
+from tests.unit.canary.stops import Killed, kill
 
 
 @pytest.fixture
