@@ -81,6 +81,8 @@ def smoke(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests: unit, wire, tasks and live."""
+    if not session.posargs:
+        session.log("About 18 minutes on two quiet cores, half of them with a real Triton; `-- tests/unit` takes 3.")
     install(session, "-e", ".[test]")
     session.run("pytest", SAME_EXAMPLES, *session.posargs)
 
