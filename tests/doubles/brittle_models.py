@@ -36,7 +36,7 @@ def picky(model: onnx.ModelProto, *, pixels: str) -> onnx.ModelProto:
     return _failing(model, pixels, nodes, {"table": np.ones((1, 1), np.float32)})
 
 
-def sluggish(model: onnx.ModelProto, *, pixels: str, size: int = 384) -> onnx.ModelProto:
+def sluggish(model: onnx.ModelProto, *, pixels: str, size: int = 768) -> onnx.ModelProto:
     """Let *model*, whose raw pixels are *pixels*, multiply matrices of *size* x *size* for nothing in each run."""
     model.graph.node[-1].output[0] = "right"
     model.graph.node.extend(
