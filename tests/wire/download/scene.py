@@ -17,7 +17,8 @@ from scripts.sources.download import Patience, download
 BODY = random.Random(2).randbytes(1_000_000)
 SHA256 = hashlib.sha256(BODY).hexdigest()
 HALF = len(BODY) // 2
-QUICK = Patience(attempts=2, connect=2.0, silence=0.2, backoff=0.01, cap=0.02)
+# Only a broken connection or an answer ends a try: on a busy machine this server too may be silent for a while.
+QUICK = Patience(attempts=2, connect=30.0, silence=30.0, backoff=0.01, cap=0.02)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

@@ -13,6 +13,7 @@ from tests.waiting import wait_until
 from tests.wire.download.scene import (
     BODY,
     HALF,
+    QUICK,
     SHA256,
     Answer,
     Server,
@@ -121,7 +122,7 @@ def test_truncated_answer_is_continued(server: Server, file: Path, short: Answer
 def test_silent_server_is_left_and_asked_again(server: Server, file: Path) -> None:
     """A server that stops in the middle is dropped after the time that was allowed, without losing a byte."""
     server.script = [stall]
-    get(server.url, file)
+    get(server.url, file, patience=attrs.evolve(QUICK, silence=2.0))
     assert [seen.range for seen in server.seen] == [None, f"bytes={HALF}-"]
     assert file.read_bytes() == BODY
 
