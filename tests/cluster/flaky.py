@@ -77,10 +77,13 @@ class Flaky:
             await _close(writer)
             self._at_work.discard(task)
 
-    def end(self) -> None:
-        """End what is still carried."""
-        for task in self._at_work:
-            task.cancel()
+    async def end(self) -> None:
+        """End what is still carried, and wait for that: the end of the loop would cancel it while it closes."""
+        while at_work := set(self._at_work):
+            for task in at_work:
+                task.cancel()
+            await asyncio.wait(at_work)
+            self._at_work -= at_work
 
     def _pick(self, verb: str, path: str) -> tuple[bytes, bool] | None:
         """Return what is said instead of an answer, and whether the request is carried out; None: the API's own."""
@@ -105,9 +108,10 @@ class Flaky:
                     writer.write(part)
                     await writer.drain()
         finally:
+            # First, since a second end would break off any wait.
+            request.transport.abort()
             up.cancel()
             await asyncio.wait([up])
-            request.transport.abort()
             await _close(request)
 
 
@@ -143,7 +147,7 @@ def flaky(
             port = listening.sockets[0].getsockname()[1]
             started.set_result((port, lambda: loop.call_soon_threadsafe(ended.set)))
             await ended.wait()
-            between.end()
+            await between.end()
 
     thread = threading.Thread(target=lambda: asyncio.run(listen()))
     thread.start()
