@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import io
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -25,14 +26,12 @@ from triton_sdk.text import shown
 # Where there is no terminal (CI, a pipe) rich assumes 80 columns and breaks the tables.
 PIPE_WIDTH = 140
 
-STYLES = {
-    "ok": "green",
-    "failed": "bold red",
-    "missing": "yellow",
-    "skipped": "yellow",
-    "warning": "yellow",
-    "error": "bold red",
-}
+STYLES = {"ok": "green", "failed": "bold red", "error": "bold red"} | dict.fromkeys(
+    ("missing", "skipped", "warning"), "yellow"
+)
+
+# Why results of this task could not be written.
+_lost: list[OSError] = []
 
 
 class _Console(Console):
@@ -42,12 +41,12 @@ class _Console(Console):
         """Say no more to a reader that has gone; of rich's own the program would end here, half way through a change.
 
         Raises:
-            SystemExit: If the results were for that reader: whoever closed the pipe has seen enough of them.
+            BrokenPipeError: If results were for that reader.
         """
-        self.quiet = True
-        forget(sys.stderr if self.stderr else sys.stdout)
         if not self.stderr:
-            raise SystemExit(1)
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+        self.quiet = True
+        forget(sys.stderr)
 
 
 def _console(*, stderr: bool) -> Console:
@@ -72,8 +71,7 @@ def _text(text: str, style: str = "") -> Text:
 def _result(what: RenderableType, *, soft_wrap: bool = False, least: int = 0) -> None:
     """Print what was asked for, *least* columns wide or as wide as the terminal.
 
-    Raises:
-        TaskFailure: If it cannot be written.
+    If it cannot be written, the task still goes on to its end, so that nothing is left half done.
     """
     try:
         console = _console(stderr=False)
@@ -81,7 +79,10 @@ def _result(what: RenderableType, *, soft_wrap: bool = False, least: int = 0) ->
         console.print(what, soft_wrap=soft_wrap)
     except OSError as error:
         forget(sys.stdout)
-        raise TaskFailure(unwritten(error)) from error
+        # Whoever closed the pipe has seen enough.
+        if not _lost and not isinstance(error, BrokenPipeError):
+            _failed(unwritten(error))
+        _lost.append(error)
 
 
 def _note(text: Text) -> None:
@@ -90,6 +91,11 @@ def _note(text: Text) -> None:
         _console(stderr=True).print(text, soft_wrap=True)
     except OSError:
         forget(sys.stderr)
+
+
+def _failed(why: str) -> None:
+    """Print what went wrong on standard error."""
+    _note(Text.assemble(("Error: ", "bold red"), shown(why)))
 
 
 def say(text: str) -> None:
@@ -126,17 +132,21 @@ def is_asked() -> bool:
 def reporting() -> Iterator[None]:
     """Turn a failure that we know into one message on standard error and exit status 1; Ctrl-C into status 130.
 
-    SIGTERM and SIGHUP, as a cancelled CI job and a terminal that is closed send them, act like Ctrl-C.
+    SIGTERM and SIGHUP, as a cancelled CI job and a terminal that is closed send them, act like Ctrl-C. If a result
+    could not be written, the status of a task that did all the rest is 1.
     """
+    _lost.clear()
     try:
         with stoppable():
             yield
     except (TaskFailure, TritonError) as error:
-        _note(Text.assemble(("Error: ", "bold red"), shown(str(error))))
+        _failed(str(error))
         raise SystemExit(1) from error
     except KeyboardInterrupt as error:
         _note(_text(str(error) or "Stopped.", style="yellow"))
         raise SystemExit(130) from None
+    if _lost:
+        raise SystemExit(1)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, picture: Path | None = None) -> None:
@@ -184,6 +194,15 @@ def _grid(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     return grid, sum(max(width, len(name)) + 3 for width, name in zip(longest, columns, strict=True))
 
 
+def _lines(console: Console) -> Callable[[str], None]:
+    def line(text: str) -> None:
+        # What is being done is finished, or undone, even where nobody reads along any more.
+        with contextlib.suppress(OSError):
+            console.print(_text(f"  {text}", style="dim"), soft_wrap=True)
+
+    return line
+
+
 @contextlib.contextmanager
 def waiting() -> Iterator[tuple[Callable[[str], None], Callable[[str], None]]]:
     """Give two functions that show progress on standard error: a line that stays, and one that the next replaces.
@@ -191,12 +210,7 @@ def waiting() -> Iterator[tuple[Callable[[str], None], Callable[[str], None]]]:
     The second is for terminals; in a pipe it shows nothing.
     """
     console = _console(stderr=True)
-
-    def line(text: str) -> None:
-        # What is being done is finished, or undone, even where nobody reads along any more.
-        with contextlib.suppress(OSError):
-            console.print(_text(f"  {text}", style="dim"), soft_wrap=True)
-
+    line = _lines(console)
     if not console.is_terminal:
         yield line, lambda _: None
         return
@@ -212,11 +226,7 @@ def watching() -> Iterator[tuple[Callable[[str], None], Callable[[str, Sequence[
     The second is for terminals; in a pipe it shows nothing.
     """
     console = _console(stderr=True)
-
-    def line(text: str) -> None:
-        with contextlib.suppress(OSError):
-            console.print(_text(f"  {text}", style="dim"), soft_wrap=True)
-
+    line = _lines(console)
     if not console.is_terminal:
         yield line, lambda *_: None
         return
@@ -232,20 +242,10 @@ def difference(lines: Sequence[str]) -> None:
         _result(_text(text, style=style), soft_wrap=True)
 
 
-def download_bar() -> AbstractContextManager[Callable[[int, int], None]]:
+def byte_bar(doing: str) -> AbstractContextManager[Callable[[int, int], None]]:
     """Give a function that shows the bytes done, of the bytes in all, as a bar on standard error."""
-    return _bytes_bar("  downloading")
-
-
-def upload_bar() -> AbstractContextManager[Callable[[int, int], None]]:
-    """Give a function that shows the bytes sent, of the bytes in all, as a bar on standard error."""
-    return _bytes_bar("  publishing")
-
-
-def _bytes_bar(doing: str) -> AbstractContextManager[Callable[[int, int], None]]:
     return _bar(
-        rich.progress.TextColumn(doing),
-        rich.progress.BarColumn(),
+        f"  {doing}",
         rich.progress.DownloadColumn(),
         rich.progress.TransferSpeedColumn(),
         rich.progress.TimeRemainingColumn(),
@@ -256,8 +256,7 @@ def _bytes_bar(doing: str) -> AbstractContextManager[Callable[[int, int], None]]
 def layer_bar() -> AbstractContextManager[Callable[[int, int], None]]:
     """Give a function that shows the layers done, of the layers in all, as a bar on standard error."""
     return _bar(
-        rich.progress.TextColumn("  pushing"),
-        rich.progress.BarColumn(),
+        "  pushing",
         rich.progress.TextColumn("{task.completed:.0f} of {task.total:.0f} layers"),
         rich.progress.TimeElapsedColumn(),
         ends_when_full=False,  # while more layers become known
@@ -267,8 +266,7 @@ def layer_bar() -> AbstractContextManager[Callable[[int, int], None]]:
 def picture_bar() -> AbstractContextManager[Callable[[int, int], None]]:
     """Give a function that shows the pictures done, of the pictures in all, as a bar on standard error."""
     return _bar(
-        rich.progress.TextColumn("  asking"),
-        rich.progress.BarColumn(),
+        "  asking",
         rich.progress.TextColumn("{task.completed:.0f} of {task.total:.0f} pictures"),
         rich.progress.TimeRemainingColumn(),
         ends_when_full=True,
@@ -276,8 +274,12 @@ def picture_bar() -> AbstractContextManager[Callable[[int, int], None]]:
 
 
 @contextlib.contextmanager
-def _bar(*columns: rich.progress.ProgressColumn, ends_when_full: bool) -> Iterator[Callable[[int, int], None]]:
-    progress = rich.progress.Progress(*columns, console=_console(stderr=True))
+def _bar(
+    doing: str, *columns: rich.progress.ProgressColumn, ends_when_full: bool
+) -> Iterator[Callable[[int, int], None]]:
+    progress = rich.progress.Progress(
+        rich.progress.TextColumn(doing), rich.progress.BarColumn(), *columns, console=_console(stderr=True)
+    )
 
     def show(done: int, total: int) -> None:
         if not progress.tasks:

@@ -76,14 +76,14 @@ def package_model(
 ) -> None:
     """Turn an ONNX classifier into a version that Triton serves, with preprocessing, configuration and golden data."""
     from scripts.host import settings
-    from scripts.host.terminal import download_bar, reporting, say, step, table
+    from scripts.host.terminal import byte_bar, reporting, say, step, table
     from scripts.packaging.package import Images, Wishes, package
     from scripts.packaging.wishes import CHOICES, PRECISIONS, wish
     from scripts.sources import zoo
     from scripts.sources.source import Source
     from triton_sdk.labels import read
 
-    with reporting(), download_bar() as downloaded:
+    with reporting(), byte_bar("downloading") as downloaded:
         if not model and not onnx:
             raise TaskFailure("Which model? --model resnet50, --model mobilenetv2, or a file of yours: --onnx PATH.")
         if not images and (min_accuracy or image_hashes):

@@ -53,7 +53,7 @@ def create_store(c: Context) -> None:
 def publish_model(c: Context, model: str = "", version: str = "", repository: str = REPOSITORY) -> None:
     """Upload a packaged version to the model store; a published version is never replaced."""
     from scripts.host import settings
-    from scripts.host.terminal import reporting, say, upload_bar
+    from scripts.host.terminal import byte_bar, reporting, say
     from scripts.versions.publish import publish
     from scripts.versions.stores import open_store
 
@@ -61,7 +61,7 @@ def publish_model(c: Context, model: str = "", version: str = "", repository: st
         chosen = optional_number(version, name="version")
         named(model, "publish-model")
         store = open_store(settings.load())
-        with upload_bar() as progress:
+        with byte_bar("publishing") as progress:
             done = publish(path(repository), store, model=model, version=chosen, progress=progress)
         what = f"{model} version {done.version.version}"
         say(f"{what} is {'published' if done.new else 'there already'}: {store.objects.address}")

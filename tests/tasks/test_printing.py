@@ -45,8 +45,8 @@ def test_a_reader_that_has_gone_is_no_reason_to_complain(unbuffered: str) -> Non
 def test_a_closed_output_is_one_message() -> None:
     """Of a task and of the program; where nobody hears that either, the status tells."""
     closed = UNWRITTEN + "It is closed. Write it elsewhere.\n"
-    assert shell("INVOKE lint-repository --repository tests >&- <&-", unbuffered="") == (1, closed)
-    assert shell("INVOKE lint-repository --repository tests >&- 2>&-", unbuffered="") == (1, "")
+    assert shell("INVOKE serve --docker --dry-run >&- <&-", unbuffered="") == (1, closed)
+    assert shell("INVOKE serve --docker --dry-run >&- 2>&-", unbuffered="") == (1, "")
     predict = f"{sys.executable} -m triton_sdk predict a.jpg >&-"
     assert shell(predict, unbuffered="") == (1, "The results cannot be written: standard output is closed.\n")
 

@@ -272,17 +272,17 @@ def kept(folder: Path) -> Record | None:
 
 def promoted(served: Served, version: int, folder: Path) -> str:
     """Run `invoke promote`, and return what it said."""
-    done = subprocess.run(
-        _task(served, "promote", version),
-        cwd=ROOT,
-        env=_environment(served, folder),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = promote(served, version, folder, subprocess.PIPE)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def promote(served: Served, version: int, folder: Path, results: int) -> "subprocess.CompletedProcess[str]":
+    """Run `invoke promote`, whose results go to the file *results*."""
+    command, env = _task(served, "promote", version), _environment(served, folder)
+    return subprocess.run(
+        command, cwd=ROOT, env=env, stdout=results, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+    )
 
 
 def _task(served: Served, name: str, version: int) -> list[str]:

@@ -11,7 +11,17 @@ import pytest
 
 from tests.doubles import tiny
 from tests.doubles.brittle_models import brittle, picky, sluggish
-from tests.live.versions.canaries import Callers, callers_of, canary, judged, kept, offer, promoted, requests_of
+from tests.live.versions.canaries import (
+    Callers,
+    callers_of,
+    canary,
+    judged,
+    kept,
+    offer,
+    promote,
+    promoted,
+    requests_of,
+)
 from tests.live.versions.scene import MODEL, Scene, Served
 from tests.waiting import wait_until
 from triton_sdk.errors import LocalServerError
@@ -159,6 +169,19 @@ def test_a_promotion_ends_the_canary_first(served: Served, callers: Callers, tmp
     assert callers.failures(beside=0) == []
     assert served.versions() == {2, 3}
     assert served.state().models[MODEL].candidate is None
+
+
+def test_a_promotion_whose_results_nobody_reads_is_done(served: Served, callers: Callers, tmp_path: Path) -> None:
+    """`invoke promote | true` beside a canary: once the canary was ended, and then nothing was promoted."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with callers.calling(), canary(served, GOOD, tmp_path) as process:
+        wait_until(lambda: any(came == GOOD for *_, came in callers.read()), within_s=60)
+        done = promote(served, 3, tmp_path, writer)
+        os.close(writer)
+        judged(process)
+    assert (done.returncode, "Error" in done.stderr) == (1, False)
+    assert served.versions() == {2, 3}
 
 
 def test_a_version_that_answers_otherwise_is_aborted(served: Served, callers: Callers, tmp_path: Path) -> None:

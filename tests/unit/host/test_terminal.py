@@ -77,19 +77,81 @@ class Full(io.RawIOBase):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.mark.parametrize("show", [lambda: terminal.say("x"), lambda: terminal.table("t", ("a",), [("b",)])])
+class Gone(io.RawIOBase):
+    """A pipe whose reader has ended."""
+
+    def writable(self) -> bool:
+        """Return that it may be tried."""
+        return True
+
+    def write(self, _: object) -> int:
+        """Fail as such a pipe does."""
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+
+RESULTS = pytest.mark.parametrize(
+    "show",
+    [lambda: terminal.say("x"), lambda: terminal.table("t", ("a",), [("b",)]), lambda: terminal.difference(["+a"])],
+    ids=["line", "table", "difference"],
+)
+
+
+def ended(file: io.RawIOBase, show: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> tuple[object, int]:
+    """Show results in *file*, before and between other work; return the task's status and how much work was done."""
+    out, done = stream("utf-8", file), 0
+    monkeypatch.setattr("sys.stdout", out)
+
+    @terminal.reporting()
+    def task() -> None:
+        nonlocal done
+        for _ in range(2):
+            show()
+            done += 1
+
+    with pytest.raises(SystemExit) as status:
+        task()
+    with contextlib.suppress(OSError):
+        out.close()
+    return status.value.code, done
+
+
+@RESULTS
 def test_a_result_that_cannot_be_written_is_one_message(
     show: Callable[[], None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The task fails with status 1 and says why, without a traceback."""
-    full = stream("utf-8", Full())
-    monkeypatch.setattr("sys.stdout", full)
-    with pytest.raises(SystemExit) as ended, terminal.reporting():
-        show()
-    assert ended.value.code == 1
-    assert "cannot be written to standard output: No space left on device" in capsys.readouterr().err
+    """The task goes on to its end, or a change would be left half done; it has status 1 and says why once."""
+    assert ended(Full(), show, monkeypatch) == (1, 2)
+    why = "Error: The result cannot be written to standard output: No space left on device. Write it elsewhere.\n"
+    assert capsys.readouterr().err == why
+
+
+@RESULTS
+def test_a_reader_of_results_that_has_gone_has_seen_enough(
+    show: Callable[[], None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`| head -1` is no reason for a message, nor to leave a change half done; the status tells."""
+    assert ended(Gone(), show, monkeypatch) == (1, 2)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_lost_result_changes_no_other_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither that of a task which has another one, nor that of the next task."""
+    pipe = stream("utf-8", Gone())
+
+    @terminal.reporting()
+    def task() -> None:
+        terminal.say("x")
+        raise SystemExit(3)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.stdout", pipe)
+        with pytest.raises(SystemExit) as status:
+            task()
+    assert status.value.code == 3
     with contextlib.suppress(OSError):
-        full.close()
+        pipe.close()
+    with terminal.reporting():
+        terminal.say("x")
 
 
 def test_progress_that_nobody_can_read_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,18 +166,6 @@ def test_progress_that_nobody_can_read_is_no_failure(monkeypatch: pytest.MonkeyP
         full.close()
 
 
-class Gone(io.RawIOBase):
-    """A pipe whose reader has ended."""
-
-    def writable(self) -> bool:
-        """Return that it may be tried."""
-        return True
-
-    def write(self, _: object) -> int:
-        """Fail as such a pipe does."""
-        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
-
-
 def test_what_is_being_done_goes_on_where_its_reader_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     """`invoke deploy-triton 2>&1 | tee log`, and Ctrl-C: tee ends, and all the rest was once left as it was."""
     pipe = stream("utf-8", Gone())
@@ -125,26 +175,13 @@ def test_what_is_being_done_goes_on_where_its_reader_has_gone(monkeypatch: pytes
         with progress() as (line, _):
             line("working")
             line("still working")
-    for bar in (terminal.upload_bar, terminal.layer_bar, terminal.picture_bar):
-        with bar() as show:
+    for bar in (terminal.byte_bar("publishing"), terminal.layer_bar(), terminal.picture_bar()):
+        with bar as show:
             show(1, 2)
             show(2, 2)
     with pytest.raises(SystemExit) as ended, terminal.reporting():
         raise KeyboardInterrupt
     assert ended.value.code == 130
-    with contextlib.suppress(OSError):
-        pipe.close()
-
-
-def test_a_reader_of_results_that_has_gone_has_seen_enough(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The status tells; `| head -1` is no reason for a message."""
-    pipe = stream("utf-8", Gone())
-    monkeypatch.setattr("sys.stdout", pipe)
-    with pytest.raises(SystemExit) as ended, terminal.reporting():
-        terminal.table("t", ("a",), [("b",)])
-    assert (ended.value.code, capsys.readouterr().err) == (1, "")
     with contextlib.suppress(OSError):
         pipe.close()
 
