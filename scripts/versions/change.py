@@ -91,12 +91,12 @@ def without_candidate(plan: Plan, model: str) -> Plan:
     return Plan(models={**plan.models, model: ModelPlan(serve=part.serve, digests=digests)}, generation=plan.generation)
 
 
-def put_back(state: State, model: str, *, after: int) -> Plan:
-    """Return the plan that serves what *state* says of *model*, to be followed after that of generation *after*."""
-    models = dict(state.plan.models)
-    if model in state.models or model in models:
+def put_back(state: State, model: str, *, over: Plan) -> Plan:
+    """Return the plan that serves what *state* says of *model*, and what *over* says of all others, to be next."""
+    models = {name: part for name, part in over.models.items() if name != model}
+    if model in state.models or model in state.plan.models:
         models[model] = state.part(model)
-    return Plan(models=models, generation=after + 1)
+    return Plan(models=models, generation=over.generation + 1)
 
 
 def _with(state: State, model: str, serve: tuple[int, ...], candidate: int | None, digests: dict[int, str]) -> Plan:

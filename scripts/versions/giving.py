@@ -8,7 +8,6 @@ from scripts.agent.plan import Plan
 from scripts.cluster.pod_agent import PodAgent
 from scripts.host.errors import TaskFailure
 from scripts.server.seen import State
-from scripts.versions.target import OvertakenError
 
 # How an agent answers who has no key, or one that it does not take; and where it follows a later plan.
 _CLOSED, _LATER = (401, 403), 409
@@ -44,7 +43,6 @@ class Giving:
         """Return what a pod serves; one that does not know the plan yet gets it.
 
         Raises:
-            OvertakenError: If it follows a later one.
             TaskFailure: If it does not answer.
         """
         state, plan = agent.state(), self.plan
@@ -63,10 +61,5 @@ class Giving:
                 said = f"Note: pod {agent.pod} takes no plan from here ({answer})."
                 self.progress(f"{said} Kubernetes brings it to the pods in a minute or two")
             self._closed = True
-        elif answer.status == _LATER:
-            raise OvertakenError(
-                f"Pod {agent.pod} follows a later plan: somebody else has changed it meanwhile. Look at `invoke "
-                "versions`."
-            )
-        elif answer.status != 200:
+        elif answer.status not in (200, _LATER):  # which plan is the later one, the next look shows
             self.progress(f"Note: pod {agent.pod} does not take the plan: {answer}")

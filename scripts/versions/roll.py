@@ -40,12 +40,14 @@ class Seen:
         doing: What each does, in words.
         switched: When callers who name no version got the planned one from each.
         away: Since when each does not answer.
+        later: Whether one follows a later plan, which says the same of the model.
     """
 
     done: dict[str, State] = attrs.field(factory=dict)
     doing: dict[str, str] = attrs.field(factory=dict)
     switched: dict[str, float] = attrs.field(factory=dict)
     away: dict[str, float] = attrs.field(factory=dict)
+    later: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -101,13 +103,14 @@ class Roll:
         """
         begun = self.clock.now()
         plan = self.target.follow(plan, after=self.was.plan.generation)
+        seen = Seen()
         try:
-            seen = self._wait(plan)
+            self._wait(plan, seen)
             self._compare(plan, seen.done)
         except OvertakenError:
             raise
         except TaskFailure as fault:
-            raise TaskFailure(f"{fault} {self._put_back(plan, fault)}") from fault
+            raise TaskFailure(f"{fault} {self._put_back(plan, seen, fault)}") from fault
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f"{self.target.name} goes on following the new plan: `invoke versions` shows how far it is."
@@ -123,34 +126,37 @@ class Roll:
             ],
         )
 
-    def _put_back(self, plan: Plan, fault: TaskFailure) -> str:
+    def _put_back(self, plan: Plan, seen: Seen, fault: TaskFailure) -> str:
         """Serve again what was served before; return in words how that went."""
-        back = put_back(self.was, self.model, after=plan.generation)
         lost = {fault.server} if isinstance(fault, LostError) else set[str]()
         self.progress("Putting everything back")
         try:
-            self._wait(self.target.follow(back, after=plan.generation), without=lost)
+            over = self._same(plan, self.target.state().plan) if seen.later else plan
+            back = put_back(self.was, self.model, over=over)
+            self._wait(self.target.follow(back, after=over.generation), Seen(), without=lost)
         except TaskFailure as error:
             return f"It could not be put back everywhere: {error}"
         told = "Everything is put back: what was served before is served."
         return f"{told} Whether {', '.join(lost)} serves it is not known." if lost else told
 
-    def _wait(self, plan: Plan, *, without: Collection[str] = ()) -> Seen:
-        """Wait until every server serves what *plan* says of the model, and return what they said.
+    def _wait(self, plan: Plan, seen: Seen, *, without: Collection[str] = ()) -> None:
+        """Wait until every server serves what *plan* says of the model.
 
         Args:
             plan: The plan.
+            seen: Takes what they say.
             without: The servers that nobody waits for.
 
         Raises:
             TaskFailure: If one cannot, or the time is up.
         """
-        seen, begun = Seen(), self.clock.now()
+        begun = self.clock.now()
         while True:
             servers = {name: ask for name, ask in self.target.servers() if name not in without}
             waiting = [name for name in servers if name not in seen.done]
             if servers and not waiting:  # nor has another one come meanwhile
-                return attrs.evolve(seen, done={name: seen.done[name] for name in servers})
+                seen.done = {name: seen.done[name] for name in servers}
+                return
             for name in seen.away.keys() - servers.keys():  # it has ended, and does not come back under this name
                 del seen.away[name]
             while True:
@@ -177,13 +183,13 @@ class Roll:
         """
         try:
             state = ask()
-        except OvertakenError:
-            raise
         except TaskFailure as error:
             if self.clock.now() - seen.away.setdefault(name, self.clock.now()) > _AWAY_S:
                 raise LostError(name, error) from error
             return
         seen.away.pop(name, None)
+        if state.plan.generation > plan.generation:
+            seen.later, plan = True, self._same(plan, state.plan)
         step, wanted = self._step(name, plan, state), _wanted(plan, self.model)
         if step != _TAKES and wanted and state.models[self.model].stable == max(wanted):
             seen.switched.setdefault(name, self.clock.now())
@@ -214,8 +220,6 @@ class Roll:
         Raises:
             TaskFailure: If it cannot.
         """
-        if state.plan.generation > plan.generation:
-            raise OvertakenError(f"Somebody else has changed the plan of {name} meanwhile: look at `invoke versions`.")
         wanted = _wanted(plan, self.model)
         if state.followed == plan.digest and not wanted and self.model not in state.models:
             return ""
@@ -236,6 +240,21 @@ class Roll:
             return ""
         missing = [(number, model.versions[number].phase) for number in wanted]
         return ", ".join(f"{phase} version {number}" for number, phase in missing if phase != "serving") or "drops"
+
+    def _same(self, plan: Plan, later: Plan) -> Plan:
+        """Return a *later* plan if it says of the model what *plan* says: then somebody has changed another model.
+
+        Raises:
+            OvertakenError: If it says something else.
+        """
+        mine, theirs = (each.models.get(self.model, ModelPlan()) for each in (plan, later))
+        alike = mine.serve == theirs.serve and self._tried(plan) == self._tried(later)
+        if not alike or any(theirs.digests.get(version, digest) != digest for version, digest in mine.digests.items()):
+            raise OvertakenError(
+                f"Somebody else has changed the plan of {self.target.name} for {self.model} meanwhile: look at `invoke "
+                "versions`."
+            )
+        return later
 
     def _tried(self, plan: Plan) -> tuple[int, ...]:
         """Return the candidate of *plan*, if it is waited for."""

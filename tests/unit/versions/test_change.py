@@ -143,11 +143,12 @@ def test_an_unknown_model_is_named_with_those_there_are() -> None:
 
 def test_putting_back_names_every_version() -> None:
     """A plan that meant the image's versions is put back as those, so that nothing packaged meanwhile joins."""
-    back = change.put_back(state(), "cars", after=6)
+    back = change.put_back(state(), "cars", over=Plan(generation=6))
     assert (back.generation, back.models["cars"].serve) == (7, (1, 2))
 
 
 def test_putting_back_leaves_other_models_as_they_are_planned() -> None:
     """And a model that was not there before is not there afterwards."""
     was = state(2, 3)
-    assert change.put_back(was, "bikes", after=6) == Plan(models=was.plan.models, generation=7)
+    over = Plan(models={"bikes": ModelPlan(serve=(1,)), "ships": ModelPlan(serve=(4,))}, generation=6)
+    assert change.put_back(was, "bikes", over=over) == Plan(models={"ships": ModelPlan(serve=(4,))}, generation=7)

@@ -18,7 +18,7 @@ from scripts.versions import change
 from scripts.versions.release import Release
 from scripts.versions.roll import Outcome, Roll
 from tests.doubles.disk_agent import World
-from tests.doubles.disk_triton import WRONG
+from tests.doubles.disk_triton import GOOD, WRONG
 from tests.doubles.helm_release import TARGET, HelmRelease, plan_of
 from tests.doubles.kubernetes import NAME, deployment
 from tests.unit.versions.test_roll import InProcess, sibling
@@ -135,6 +135,33 @@ def test_a_rollback_finds_the_plan_before_in_former_revisions(scene: Scene) -> N
     assert scene.release.revisions[-1]["replicas"] == 5
     assert scene.release.plan.models["cars"].serve == (1, 2)
     assert scene.release.plan.generation == 2
+
+
+@pytest.mark.parametrize("model", [GOOD, WRONG], ids=["good", "bad"])
+def test_two_models_are_promoted_at_once(scene: Scene, world: World, model: bytes) -> None:
+    """Somebody else makes the next revision before the pods follow; what both wanted is served, or put back for one."""
+    world.publish(4, model)
+    sleep, other = scene.pods.inside.sleep, scene.target
+
+    def meanwhile(seconds: float) -> None:
+        if len(scene.release.revisions) == 2:
+            was = other.state()
+            models = {**was.plan.models, "bikes": ModelPlan(serve=(1,))}
+            other.follow(Plan(models=models, generation=was.plan.generation + 1), after=was.plan.generation)
+            for _, ask in other.servers():
+                ask()
+        sleep(seconds)
+
+    scene.pods.inside.sleep = meanwhile  # type: ignore[method-assign]
+    if model is GOOD:
+        scene.promote(4)
+    else:
+        with pytest.raises(TaskFailure, match=r"cannot serve version 4 of cars: .*Everything is put back"):
+            scene.promote(4)
+    expected = {2, 4} if model is GOOD else {1, 2}
+    assert scene.pods.inside.served() == [expected, expected]
+    models = scene.release.revisions[-1]["models"]
+    assert (models["cars"]["serve"], models["bikes"]["serve"]) == (sorted(expected), [1])
 
 
 def test_a_bad_version_is_put_back_in_the_release_too(scene: Scene, world: World) -> None:

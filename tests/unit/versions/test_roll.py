@@ -1,6 +1,8 @@
 """A change is followed by every server, or put back on all."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import attrs
 import pytest
@@ -9,7 +11,7 @@ from scripts.agent.errors import AgentError
 from scripts.agent.health import Health
 from scripts.agent.outcomes import Outcomes
 from scripts.agent.pace import Pace
-from scripts.agent.plan import Plan
+from scripts.agent.plan import ModelPlan, Plan
 from scripts.agent.plans import Plans
 from scripts.agent.server import Api
 from scripts.agent.traffics import Traffics
@@ -18,6 +20,7 @@ from scripts.host.errors import TaskFailure
 from scripts.server.seen import State
 from scripts.versions import change
 from scripts.versions.roll import Roll
+from scripts.versions.target import OvertakenError
 from tests.doubles.disk_agent import World, agent
 from tests.doubles.disk_triton import BAD, GOOD, WRONG
 
@@ -224,27 +227,83 @@ def test_of_two_promotions_at_once_one_is_refused(world: World) -> None:
     assert target.served() == [{2, 3}]
 
 
-def test_a_plan_that_somebody_changes_meanwhile_is_theirs(world: World) -> None:
-    """Nothing is put back over a later change."""
-    world.publish(4)
-    target = InProcess(one=world)
-    plan = promoted(target, 3)
-    roll = target.roll()
+def overtaken(target: InProcess, plan: Plan, later: Plan, *, candidate: bool = False) -> Roll:
+    """Return a change to *plan*; as soon as it is followed, somebody else posts a later one."""
 
     def meanwhile(seconds: float) -> None:
-        api = target.apis["one"]
-        if api.plans.current == plan:
-            api.plans.post(Plan(models={}, generation=9))
+        plans = target.apis["one"].plans
+        if plans.current == plan:
+            plans.post(later)
         target.sleep(seconds)
 
-    world.follower.fetches.run = lambda _: None
-    roll = Roll(
-        target=target, model="cars", was=roll.was, timeout_s=60, progress=lambda _: None,
-        clock=Clock(now=lambda: target.now, sleep=meanwhile),
-    )  # fmt: skip
-    with pytest.raises(TaskFailure, match="Somebody else has changed the plan"):
+    return attrs.evolve(target.roll(), clock=Clock(now=lambda: target.now, sleep=meanwhile), candidate=candidate)
+
+
+BIKES = {"bikes": ModelPlan(serve=(1,))}
+
+
+@pytest.mark.parametrize("models", [{}, {"cars": ModelPlan(serve=(1, 2))}, {"cars": ModelPlan(serve=(3,))}])
+def test_a_plan_that_somebody_changes_meanwhile_is_theirs(world: World, models: dict[str, ModelPlan]) -> None:
+    """Nothing is put back over a later change of the model."""
+    world.publish(3)
+    target = InProcess(one=world)
+    plan = promoted(target, 3)
+    roll = overtaken(target, plan, Plan(models=models, generation=9))
+    with pytest.raises(OvertakenError, match="Somebody else has changed the plan of here for cars"):
         roll.to(plan)
     assert target.state().plan.generation == 9
+
+
+def test_other_bytes_of_the_version_are_another_plan(world: World) -> None:
+    """Somebody else means another version of that number."""
+    world.publish(3)
+    target = InProcess(one=world)
+    plan = change.promoted(target.state(), "cars", 3, keep=1, digest="a" * 64)
+    part = said_of(plan, digests={3: "b" * 64})
+    with pytest.raises(OvertakenError):
+        overtaken(target, plan, Plan(models={"cars": part}, generation=9)).to(plan)
+
+
+def said_of(plan: Plan, **changes: Any) -> ModelPlan:
+    """Return what *plan* says of the model, with *changes*."""
+    return dataclasses.replace(plan.models["cars"], **changes)
+
+
+def test_who_changes_another_model_meanwhile_stops_nothing(world: World) -> None:
+    """Two models are promoted on one server at once: both are served, and neither promotion fails."""
+    world.publish(3)
+    target = InProcess(one=world)
+    plan = promoted(target, 3)
+    assert overtaken(target, plan, Plan(models={**plan.models, **BIKES}, generation=2)).to(plan).rows
+    assert target.served() == [{2, 3}]
+    assert target.state().plan.models.keys() == {"cars", "bikes"}
+
+
+def test_who_changes_another_model_meanwhile_keeps_that(world: World) -> None:
+    """A bad version is put back over the later plan, which says the rest."""
+    world.publish(3, WRONG)
+    target = InProcess(one=world)
+    plan = promoted(target, 3)
+    with pytest.raises(TaskFailure, match="Everything is put back"):
+        overtaken(target, plan, Plan(models={**plan.models, **BIKES}, generation=2)).to(plan)
+    assert target.served() == [{1, 2}]
+    assert (target.state().plan.models["cars"].serve, target.state().plan.models["bikes"]) == ((1, 2), BIKES["bikes"])
+
+
+def test_a_canary_that_ends_meanwhile_stops_no_promotion(world: World) -> None:
+    """It takes its candidate away, and the version is promoted; who waits for the candidate is overtaken."""
+    world.publish(3)
+    world.publish(4)
+    target = InProcess(one=world)
+    target.roll().to(change.with_candidate(target.state(), "cars", 4, digest=None))
+    plan = promoted(target, 3)
+    later = Plan(models={"cars": said_of(plan, candidate=None)}, generation=9)
+    assert overtaken(target, plan, later).to(plan).rows
+    assert target.served() == [{2, 3}]
+    again = change.with_candidate(target.state(), "cars", 4, digest=None)
+    without = Plan(models={"cars": said_of(again, candidate=None)}, generation=19)
+    with pytest.raises(OvertakenError):
+        overtaken(target, again, without, candidate=True).to(again)
 
 
 def test_a_candidate_is_waited_for_where_that_is_asked(world: World) -> None:
