@@ -83,13 +83,18 @@ class Folders:
             raise TaskFailure(f"{self.work}: {error.strerror or error}.") from error
 
 
-def free_beside(offset: int) -> int:
-    """Return a free port of loopback whose neighbour at *offset* is free too."""
+def free_beside(*offsets: int) -> int:
+    """Return a free port of loopback whose neighbours at *offsets* are free too."""
     while True:
-        with socket.create_server(("127.0.0.1", 0)) as one:
+        with (
+            contextlib.suppress(OSError, OverflowError),
+            contextlib.ExitStack() as held,
+            socket.create_server(("127.0.0.1", 0)) as one,
+        ):
             port: int = one.getsockname()[1]
-            with contextlib.suppress(OSError, OverflowError), socket.create_server(("127.0.0.1", port + offset)):
-                return port
+            for offset in offsets:
+                held.enter_context(socket.create_server(("127.0.0.1", port + offset)))
+            return port
 
 
 def agent_command(

@@ -64,33 +64,44 @@ def reader(tmp_path: Path) -> Path:
     return folder
 
 
+def serve(folder: Path, environment: dict[str, str]) -> "tuple[subprocess.Popen[str], int]":
+    """Start `invoke serve`, and return it and its HTTP port once it serves; gRPC, metrics and agent follow the port."""
+    said = ""
+    for _ in range(3):
+        port = free_beside(1, 2, AGENT_OFFSET)
+        ports = f"--http-port {port} --grpc-port {port + 1} --metrics-port {port + 2}"
+        child = subprocess.Popen(
+            ["invoke", "serve", *ports.split()],
+            cwd=folder,
+            env=environment | {"PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert child.stdout is not None
+        for line in child.stdout:
+            said += line
+            if "Ctrl-C" in line:
+                return child, port
+        child.wait(RUN_S)
+        child.stdout.close()
+        if "already in use" not in said:  # another program was quicker
+            break
+    raise AssertionError(said)
+
+
 @contextlib.contextmanager
 def serving(folder: Path, environment: dict[str, str]) -> Iterator[int]:
-    """Run `invoke serve` in the reader's other terminal, and give its HTTP port; gRPC, metrics and agent follow it."""
-    port = free_beside(AGENT_OFFSET)
-    ports = f"--http-port {port} --grpc-port {port + 1} --metrics-port {port + 2}"
-    child = subprocess.Popen(
-        ["invoke", "serve", *ports.split()],
-        cwd=folder,
-        env=environment | {"PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert child.stdout is not None
-    said = []
+    """Run `invoke serve` in the reader's other terminal, and give its HTTP port."""
+    child, port = serve(folder, environment)
     try:
-        for line in child.stdout:
-            said.append(line)
-            if "Ctrl-C" in line:
-                break
-        assert child.poll() is None, "".join(said)
         yield port
         child.send_signal(signal.SIGINT)
         child.wait(RUN_S)
     finally:
         child.kill()
         child.wait()
+        assert child.stdout is not None
         child.stdout.close()
 
 
