@@ -242,7 +242,7 @@ class Roll:
         return ", ".join(f"{phase} version {number}" for number, phase in missing if phase != "serving") or "drops"
 
     def _same(self, plan: Plan, later: Plan) -> Plan:
-        """Return a *later* plan if it says of the model what *plan* says: then somebody has changed another model.
+        """Return a *later* plan if it says of the model what *plan* says: somebody has changed something else.
 
         Raises:
             OvertakenError: If it says something else.
