@@ -48,7 +48,9 @@ class State:
         wanted: How many pods it shall have.
         ready: How many of the new ones are ready.
         serving: How many pods are ready, new or old.
-        whole: Whether it is done: all pods are new and ready, and the old ones are gone.
+        available: How many have been ready for as long as it wants.
+        renewed: Whether all pods are new, and the old ones are gone.
+        whole: Whether it is done: it is renewed, and all pods are ready.
         proven: Whether it was done once, be it that pods have gone since.
         pods: Its pods, the new ones first.
         trouble: What keeps pods from being made, or from running; the worst first.
@@ -58,6 +60,8 @@ class State:
     wanted: int
     ready: int
     serving: int
+    available: int
+    renewed: bool
     whole: bool
     proven: bool
     pods: Sequence[PodState]
@@ -80,18 +84,21 @@ class State:
             if item["kind"] == "Pod" and _owned(item, *(s["metadata"]["uid"] for s in sets))
         ]
         pods.sort(key=lambda pod: (not pod.new, pod.name))
-        counts = (status.get(key, 0) for key in ("replicas", "updatedReplicas", "availableReplicas"))
+        made, updated, available = (status.get(key, 0) for key in ("replicas", "updatedReplicas", "availableReplicas"))
         trouble = [(f"pod {p.name}", p.trouble) for p in pods if p.new and p.trouble and not p.leaving]
         # What the controller says of the generation before may be what this one mends.
         trouble += [(f"Deployment {name}", each) for each in of_deployment(status, newest) if seen]
         # A pod whose node is lost stays in the list for as long as the node does.
         going = [p for p in pods if p.leaving and not p.new and not p.lost]
-        whole = seen and all(count == wanted for count in counts) and not going
+        renewed = seen and made == updated == wanted and not going
+        whole = renewed and available == wanted
         return cls(
             name=name,
             wanted=wanted,
             ready=sum(p.ready and p.new for p in pods),
             serving=sum(p.ready for p in pods),
+            available=available,
+            renewed=renewed,
             whole=whole,
             proven=whole or is_proven(found, items),
             pods=pods,

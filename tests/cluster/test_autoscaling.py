@@ -109,7 +109,11 @@ def test_what_has_no_gpu_is_named(plane: ControlPlane, owner: Owner, metrics: Me
         assert f"--set autoscaling.maxReplicas={MOST - 1}" in refused
         said = owner.deploy(*SCALING, "podAnnotations.next=one", f"autoscaling.maxReplicas={MOST - 1}")
         assert row(said, "pods ready") == f"{MOST - 1} of {MOST - 1}"
+        # The autoscaler asks for the last pod while the first of these waits, or after it; the second finds it waiting.
         owner.deploy(*SCALING, "podAnnotations.next=one")
+        wait_for("the most", lambda: (replicas(owner), ready(owner)), (MOST, MOST - 1))
+        said = owner.deploy(*SCALING, "podAnnotations.next=one", "autoscaling.target=9")
+        assert row(said, "pods ready") == f"{MOST - 1} of {MOST}"
     finally:
         plane.kubectl("--namespace=default", "delete", "pod", "hog")
     wait_for("the last pod", lambda: ready(owner), MOST)

@@ -73,11 +73,12 @@ def rollout(
     *pods: Object,
     wanted: int = 1,
     whole: bool = False,
+    available: int = 0,
     conditions: Sequence[Object] = (),
     failures: Mapping[str, Object] | None = None,
 ) -> Object:
     """Return Deployment, ReplicaSets (with the conditions *failures*) and pods; the ReplicaSet 2 is the new one."""
-    counts = {"replicas": wanted, "updatedReplicas": wanted, "availableReplicas": wanted if whole else 0}
+    counts = {"replicas": wanted, "updatedReplicas": wanted, "availableReplicas": wanted if whole else available}
     return {
         "items": [
             {

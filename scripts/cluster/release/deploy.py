@@ -222,6 +222,7 @@ class Deployer:
         return Watch(
             kubectl=self.kubectl,
             names=list(rendered.deployments),
+            least={each.name: each.replicas for each in rendered.workloads if each.most is not None},
             selector=self.target.owned if all(each.get(key) == value for each in labels) else "",
             show=self.show,
             clock=self.clock,

@@ -160,7 +160,9 @@ def gpus(
         ]
     nodes = [Node.parse(item) for item in items]
     holders = Holder.parse_all(pods)
-    wanting = [workload.beside(_running(workload, pods, namespace)) for workload in wanting]
+    if replaced:
+        # A pod that waits for a node holds up an upgrade; where no pod is replaced, it just goes on waiting.
+        wanting = [workload.beside(_running(workload, pods, namespace)) for workload in wanting]
     short = [
         text
         for workload in wanting

@@ -1,14 +1,14 @@
 """Wait for a rollout: tell what happens, and end as soon as it is done or hopeless."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
 from scripts.cluster.kubectl import Kubectl
 from scripts.cluster.progress import State
 from scripts.cluster.says import ClusterFailure
-from scripts.cluster.trouble import Event, Trouble, condition
+from scripts.cluster.trouble import UNSCHEDULED_S, Event, Trouble, condition
 from scripts.host.clock import Clock
 from scripts.host.errors import TaskFailure
 from scripts.host.secret import Secret, redact
@@ -48,6 +48,7 @@ class Watch:
     Attributes:
         kubectl: Set to the namespace.
         names: The Deployments.
+        least: How many pods the autoscaler of a Deployment keeps at least, by the names of those that have one.
         selector: The label that they, their ReplicaSets and their pods share; empty for all of the namespace.
         show: Where progress goes.
         clock: The time.
@@ -57,6 +58,7 @@ class Watch:
 
     kubectl: Kubectl
     names: Sequence[str]
+    least: Mapping[str, int] = attrs.field(factory=dict)
     selector: str = ""
     show: Show
     clock: Clock = attrs.field(factory=Clock)
@@ -100,7 +102,7 @@ class Watch:
             self._tell(states, events)
             self.show.status(f"{', '.join(state.summary for state in states)}, {passed:.0f} of {timeout_s:.0f} s")
             absent = set(self.names) - {state.name for state in states}
-            if not absent and all(state.whole for state in states):
+            if not absent and all(state.whole or self._fills_its_room(state) for state in states):
                 return states
             if absent and passed > PATIENCE_S:
                 raise RolloutFailure(f"There is no Deployment {', '.join(sorted(absent))}: has somebody removed it?")
@@ -109,6 +111,20 @@ class Watch:
             if passed > timeout_s:
                 raise self._late(states, timeout_s)
             self.clock.sleep(INTERVAL_S)
+
+    def _fills_its_room(self, state: State) -> bool:
+        """Say whether all pods are done but those that an autoscaler asks for and no node takes.
+
+        It asks for pods at any moment, whether there is room for them or not. If all pods were ready before it did,
+        that is no matter of the rollout; else the room may only be about to be there, and is waited for.
+        """
+        if (least := self.least.get(state.name)) is None:
+            return False
+        now = self.clock.now()
+        without = [pod for pod in state.pods if pod.new and pod.trouble and pod.trouble.unscheduled]
+        if not state.proven:
+            without = [p for p in without if now - self._since.get((f"pod {p.name}", True), now) > UNSCHEDULED_S]
+        return state.renewed and state.available >= max(state.wanted - len(without), least, 1)
 
     def _give_up(self, states: Sequence[State]) -> None:
         """Raise a failure where waiting cannot help, or has not for long enough."""

@@ -16,6 +16,7 @@ from scripts.host.shell import Command, Completed
 from scripts.registry.reference import Reference
 from tests.doubles.kubernetes import (
     DIGEST,
+    NAME,
     WHERE,
     Answer,
     Cluster,
@@ -34,8 +35,29 @@ DONE = rollout(pod("new", ready=True), whole=True)
 MISSING = rollout(
     pod("new", containerStatuses=[container(state={"waiting": {"reason": "ErrImagePull", "message": "not found"}})])
 )
+UNSCHEDULED = pod(
+    "new",
+    conditions=[
+        {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes: no GPU."}
+    ],
+)
 GROUPS = {"groups": [{"name": "apps", "versions": [{"version": "v1"}]}]}
 NO_RELEASE = failed("Error: release: not found")
+
+
+def crowded(*, ready: int, proven: bool, old: tuple[dict[str, Any], ...] = ()) -> dict[str, Any]:
+    """Return a rollout of which *ready* pods are, and one more was asked for that no node takes."""
+    message = f'ReplicaSet "{NAME}-2" has successfully progressed.'
+    said = {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable", "message": message}
+    pods = [pod(f"ready-{n}", ready=True) for n in range(ready)]
+    conditions = [said] if proven else []
+    return rollout(*pods, UNSCHEDULED, *old, wanted=ready + 1, available=ready, conditions=conditions)
+
+
+def autoscaler(*, least: int, most: int) -> dict[str, Any]:
+    """Return what decides how many pods there are; of an API that every cluster here has."""
+    spec = {"scaleTargetRef": {"name": NAME}, "minReplicas": least, "maxReplicas": most}
+    return {"apiVersion": "apps/v1", "kind": "HorizontalPodAutoscaler", "metadata": {"name": NAME}, "spec": spec}
 
 
 def history(*statuses: str) -> str:

@@ -7,8 +7,20 @@ import pytest
 from scripts.cluster.release.chart import Chart, Installation
 from scripts.cluster.release.deploy import Deployer
 from scripts.cluster.target import Target
-from tests.doubles.kubernetes import DIGEST, GPU, WHERE, Answer, Time, container, deployment, holder, pod, secret, text
-from tests.unit.cluster.release.scene import World, history
+from tests.doubles.kubernetes import (
+    DIGEST,
+    GPU,
+    WHERE,
+    Answer,
+    Time,
+    container,
+    deployment,
+    holder,
+    pod,
+    secret,
+    text,
+)
+from tests.unit.cluster.release.scene import World, autoscaler, crowded, history
 
 
 def test_a_first_deployment_says_where_and_what_then_does_it_and_tells_what_runs() -> None:
@@ -52,6 +64,13 @@ def test_a_second_deployment_changes_nothing_but_still_waits() -> None:
     assert world.cluster.changes == []
     assert dict(outcome.rows)["revision"] == "2, unchanged"
     assert "Nothing to change: revision 2 is this already" in world.said.lines
+
+
+def test_more_pods_than_there_is_room_for_fail_nothing_if_an_autoscaler_asks_for_them() -> None:
+    """Three are ready, as many as there must be at least: that is told, and what is good stays."""
+    found = {"kubectl get deployments,replicasets,pods": crowded(ready=3, proven=True)}
+    world = World(deployment(), autoscaler(least=2, most=4), answers=found)
+    assert dict(world.deployer.deploy(timeout_s=100).rows)["pods ready"] == "3 of 4"
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import attrs
 import pytest
 
 from scripts.host.errors import TaskFailure
-from tests.doubles.kubernetes import NAME, Answer, deployment, failed, holder
-from tests.unit.cluster.release.scene import GROUPS, World, history
+from tests.doubles.kubernetes import NAME, Answer, deployment, failed, holder, text
+from tests.unit.cluster.release.scene import GROUPS, World, autoscaler, history
 
 
 def test_all_that_is_in_the_way_is_told_at_once() -> None:
@@ -67,6 +67,24 @@ def test_too_few_gpus_are_told_with_who_has_them() -> None:
     """An upgrade that would wait for ever is refused before."""
     world = World(deployment(gpus=1), answers={"kubectl get pods": {"items": [holder("train", on="gpu-1")]}})
     assert "other/train (1 on gpu-1)" in world.refused()
+
+
+@pytest.mark.parametrize(("before", "refused"), [("one", False), ("another", True)])
+def test_a_pod_that_an_autoscaler_finds_no_gpu_for_is_in_the_way_of_an_upgrade_only(before: str, refused: bool) -> None:
+    """It would take the GPU of the first pod that goes; if no pod goes, it waits as it did."""
+    scaler = autoscaler(least=1, most=2)
+    pods = {"items": [holder("a", on="gpu-1", namespace="triton"), holder("b", on=None, namespace="triton")]}
+    answers = {
+        "kubectl get pods": pods,
+        "helm history": [history("deployed"), history("superseded", "deployed")],
+        "helm get manifest": text(deployment(gpus=1, image=before), scaler),
+        "helm get values": '{"autoscaling": {"target": 9}}',
+    }
+    world = World(deployment(gpus=1), scaler, answers=answers)
+    if refused:
+        assert "--set autoscaling.maxReplicas=1" in world.refused()
+    else:
+        assert world.deployer.deploy(timeout_s=100).changed
 
 
 def test_an_autoscaler_may_bring_the_gpus() -> None:

@@ -11,15 +11,10 @@ from scripts.cluster.says import ClusterFailure
 from scripts.cluster.trouble import PULL_S, UNSCHEDULED_S
 from scripts.host.secret import Secret
 from tests.doubles.kubernetes import NAME, Cluster, Lines, Time, container, event, failed, pod, rollout
+from tests.unit.cluster.release.scene import UNSCHEDULED, crowded
 
 DONE = rollout(pod("new", ready=True), whole=True)
 STARTING = rollout(pod("new", containerStatuses=[container(state={"running": {}}, started=False)]))
-UNSCHEDULED = pod(
-    "new",
-    conditions=[
-        {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes: no GPU."}
-    ],
-)
 CRASHED = rollout(
     pod(
         "new",
@@ -39,7 +34,12 @@ class Rollout:
     """A watch, the cluster that it looks at, its time, and what it says."""
 
     def __init__(
-        self, *polls: Any, events: list[Any] | None = None, logs: Any = "", hide: tuple[Secret, ...] = ()
+        self,
+        *polls: Any,
+        events: list[Any] | None = None,
+        logs: Any = "",
+        hide: tuple[Secret, ...] = (),
+        least: int | None = None,
     ) -> None:
         self.time, self.said = Time(), Lines()
         answers = {
@@ -49,7 +49,12 @@ class Rollout:
         }
         self.cluster = Cluster(answers=answers)
         self.watch = Watch(
-            kubectl=Kubectl(self.cluster), names=[NAME], show=self.said.show, clock=self.time.clock, hide=hide
+            kubectl=Kubectl(self.cluster),
+            names=[NAME],
+            least={} if least is None else {NAME: least},
+            show=self.said.show,
+            clock=self.time.clock,
+            hide=hide,
         )
 
     def fails(self, saying: str, *, timeout_s: float = 900) -> str:
@@ -141,6 +146,43 @@ def test_an_autoscaler_that_makes_a_node_gives_time() -> None:
     rolling = Rollout(rollout(UNSCHEDULED), events=[[scaled]])
     assert "not ready after 300 s" in rolling.fails("--timeout", timeout_s=300)
     assert "new: TriggeredScaleUp: pod triggered scale-up" in rolling.said.lines
+
+
+def test_what_an_autoscaler_asks_for_later_need_not_fit() -> None:
+    """All pods were ready once; how many more the autoscaler would like is no matter of the rollout."""
+    rolling = Rollout(crowded(ready=3, proven=True), least=2)
+    (state,) = rolling.watch.wait(timeout_s=900)
+    assert (state.ready, state.wanted) == (3, 4)
+    assert rolling.time.seconds == 0
+    assert any("Unschedulable" in line for line in rolling.said.lines)
+
+
+def test_what_an_autoscaler_asks_for_meanwhile_is_waited_for_but_need_not_fit() -> None:
+    """The room that an old pod leaves is seen by the scheduler a while later; what never fits fails nothing."""
+    Rollout(*[crowded(ready=3, proven=False)] * 10, DONE, least=2).watch.wait(timeout_s=900)
+    rolling = Rollout(crowded(ready=3, proven=False), least=2)
+    (state,) = rolling.watch.wait(timeout_s=900)
+    assert (state.ready, state.wanted) == (3, 4)
+    assert UNSCHEDULED_S < rolling.time.seconds < UNSCHEDULED_S + 10
+
+
+@pytest.mark.parametrize("least", [None, 4])
+def test_the_pods_that_were_promised_must_fit(least: int | None) -> None:
+    """Without an autoscaler that is all of them, with one as many as it keeps at least."""
+    Rollout(crowded(ready=3, proven=True), least=least).fails("for 60 s")
+
+
+def test_an_autoscaler_that_may_end_all_pods_needs_one_that_serves() -> None:
+    """If the least is none, a release of which no pod fits anywhere has failed all the same."""
+    Rollout(crowded(ready=0, proven=False), least=0).fails("for 60 s")
+
+
+def test_an_old_pod_is_no_pod_of_an_autoscaled_rollout() -> None:
+    """As long as one is about to go the rollout is not done, whatever fits."""
+    leaving = crowded(ready=3, proven=True, old=(pod("old", of="1", leaving=True),))
+    rolling = Rollout(*[leaving] * 5, crowded(ready=3, proven=True), least=2)
+    rolling.watch.wait(timeout_s=900)
+    assert rolling.time.seconds == 10
 
 
 def test_the_timeout_tells_what_is_waited_for() -> None:

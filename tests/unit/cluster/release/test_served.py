@@ -29,7 +29,8 @@ def failing(phase: str = "failed", *, candidate: bool = False, source: str = "im
 def rollout(*, new: bool = True) -> list[State]:
     """Return a Deployment of one pod."""
     pod = PodState(name="a", new=new, leaving=False, ready=False, node="n", doing="starting", trouble=None)
-    return [State(name="t", wanted=1, ready=0, serving=0, whole=False, proven=False, pods=[pod], trouble=())]
+    counts = {"wanted": 1, "ready": 0, "serving": 0, "available": 0}
+    return [State(name="t", **counts, renewed=False, whole=False, proven=False, pods=[pod], trouble=())]
 
 
 class World:
