@@ -94,9 +94,9 @@ class Deployer:
             return self._outcome(planned, planned.last, states, changed=False)
         else:
             self.show.line(f"Nothing to change, but revision {planned.last} never became ready: waiting for its pods")
-        return self._carry_out(planned, watch, was_whole=all(state.whole for state in before), timeout_s=timeout_s)
+        return self._carry_out(planned, watch, was_done=watch.is_done(before), timeout_s=timeout_s)
 
-    def _carry_out(self, planned: Planned, watch: Watch, *, was_whole: bool, timeout_s: float) -> Outcome:
+    def _carry_out(self, planned: Planned, watch: Watch, *, was_done: bool, timeout_s: float) -> Outcome:
         """Change the release, unless that is done already, and wait; go back where it fails."""
         made = planned.last if planned.same else 0  # the revision, when it is there
         back = WayBack(
@@ -107,8 +107,8 @@ class Deployer:
             watch=self._watch(planned, former=True),
             show=self.show,
             clock=self.clock,
-            # What was not whole before cannot be expected to be so soon after.
-            timeout_s=min(timeout_s, BACK_S if was_whole else PATIENCE_S),
+            # What was not done before cannot be expected to be so soon after.
+            timeout_s=min(timeout_s, BACK_S if was_done else PATIENCE_S),
         )
         try:
             if not planned.same:

@@ -102,7 +102,7 @@ class Watch:
             self._tell(states, events)
             self.show.status(f"{', '.join(state.summary for state in states)}, {passed:.0f} of {timeout_s:.0f} s")
             absent = set(self.names) - {state.name for state in states}
-            if not absent and all(state.whole or self._fills_its_room(state) for state in states):
+            if not absent and self.is_done(states):
                 return states
             if absent and passed > PATIENCE_S:
                 raise RolloutFailure(f"There is no Deployment {', '.join(sorted(absent))}: has somebody removed it?")
@@ -111,6 +111,10 @@ class Watch:
             if passed > timeout_s:
                 raise self._late(states, timeout_s)
             self.clock.sleep(INTERVAL_S)
+
+    def is_done(self, states: Sequence[State]) -> bool:
+        """Say whether Deployments are done; those with an autoscaler as far as there is room for its pods."""
+        return all(state.whole or self._fills_its_room(state) for state in states)
 
     def _fills_its_room(self, state: State) -> bool:
         """Say whether all pods are done but those that an autoscaler asks for and no node takes.

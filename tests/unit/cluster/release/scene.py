@@ -54,10 +54,11 @@ def crowded(*, ready: int, proven: bool, old: tuple[dict[str, Any], ...] = ()) -
     return rollout(*pods, UNSCHEDULED, *old, wanted=ready + 1, available=ready, conditions=conditions)
 
 
-def autoscaler(*, least: int, most: int) -> dict[str, Any]:
+def autoscaler(*, least: int, most: int, keda: bool = False) -> dict[str, Any]:
     """Return what decides how many pods there are; of an API that every cluster here has."""
-    spec = {"scaleTargetRef": {"name": NAME}, "minReplicas": least, "maxReplicas": most}
-    return {"apiVersion": "apps/v1", "kind": "HorizontalPodAutoscaler", "metadata": {"name": NAME}, "spec": spec}
+    kind, unit = ("ScaledObject", "ReplicaCount") if keda else ("HorizontalPodAutoscaler", "Replicas")
+    spec = {"scaleTargetRef": {"name": NAME}, f"min{unit}": least, f"max{unit}": most}
+    return {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": NAME}, "spec": spec}
 
 
 def history(*statuses: str) -> str:

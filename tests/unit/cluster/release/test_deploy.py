@@ -20,7 +20,7 @@ from tests.doubles.kubernetes import (
     secret,
     text,
 )
-from tests.unit.cluster.release.scene import World, autoscaler, crowded, history
+from tests.unit.cluster.release.scene import NO_RELEASE, World, autoscaler, crowded, history
 
 
 def test_a_first_deployment_says_where_and_what_then_does_it_and_tells_what_runs() -> None:
@@ -66,11 +66,16 @@ def test_a_second_deployment_changes_nothing_but_still_waits() -> None:
     assert "Nothing to change: revision 2 is this already" in world.said.lines
 
 
-def test_more_pods_than_there_is_room_for_fail_nothing_if_an_autoscaler_asks_for_them() -> None:
-    """Three are ready, as many as there must be at least: that is told, and what is good stays."""
-    found = {"kubectl get deployments,replicasets,pods": crowded(ready=3, proven=True)}
-    world = World(deployment(), autoscaler(least=2, most=4), answers=found)
+@pytest.mark.parametrize("keda", [False, True])
+@pytest.mark.parametrize("histories", [[history("deployed")], [NO_RELEASE, history("deployed")]], ids=["same", "first"])
+def test_more_pods_than_there_is_room_for_fail_nothing_if_an_autoscaler_asks_for_them(
+    histories: list[Answer], keda: bool
+) -> None:
+    """Three are ready, more than there must be at least: that is told, and what is good stays."""
+    found = {"kubectl get deployments,replicasets,pods": crowded(ready=3, proven=True), "helm history": histories}
+    world = World(deployment(), autoscaler(least=2, most=4, keda=keda), answers=found)
     assert dict(world.deployer.deploy(timeout_s=100).rows)["pods ready"] == "3 of 4"
+    assert "helm rollback" not in " ".join(world.cluster.changes)
 
 
 @pytest.mark.parametrize(

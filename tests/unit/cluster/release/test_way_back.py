@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.doubles.kubernetes import Answer, deployment, failed, text
-from tests.unit.cluster.release.scene import DONE, MISSING, World, history
+from tests.doubles.kubernetes import Answer, deployment, failed, pod, rollout, text
+from tests.unit.cluster.release.scene import DONE, MISSING, World, autoscaler, crowded, history
 
 
 def test_pods_that_do_not_come_up_bring_the_former_revision_back() -> None:
@@ -23,6 +23,24 @@ def test_pods_that_do_not_come_up_bring_the_former_revision_back() -> None:
     assert world.cluster.changes == ["helm upgrade", "helm rollback triton-infer 2"]
     assert said.startswith("The deployment failed: pod new: the image cannot be pulled: not found")
     assert said.endswith("Revision 2 is deployed again and serves: 1 of 1 pods ready.")
+
+
+def test_what_an_autoscaler_found_no_room_for_before_need_not_be_there_after() -> None:
+    """The former revision has all the time that it needs, and is back when its other pods are."""
+    before, after = history("superseded", "deployed"), history("superseded", "superseded", "deployed")
+    scaler, crowd = autoscaler(least=2, most=4), crowded(ready=3, proven=True)
+    starting = rollout(pod("new"), wanted=4)
+    world = World(
+        deployment(image="two"),
+        scaler,
+        answers={
+            "helm history": [before, after],
+            "helm get manifest": text(deployment(), scaler),
+            # Longer than what was not done before would be waited for.
+            "kubectl get deployments,replicasets,pods": [crowd, MISSING, *[starting] * 40, crowd],
+        },
+    )
+    assert world.fails().endswith("Revision 2 is deployed again and serves: 3 of 4 pods ready.")
 
 
 def test_a_first_deployment_that_fails_is_removed_again() -> None:
